@@ -106,6 +106,7 @@ class EndTransaction:
 class ChunkCall:
     """Run the body of a loop over one chunk of its rows, in one transaction.
 
+    `path` is the loop's path in the run, `prefix` and `iteration` those of the frame that it stands in.
     `rows` is the row reference's inner object and `after` the primary key (hex of its encoding) behind which to go
     on; or `items` are the elements themselves. `offset` is the ordinal of the first element: iteration numbers, and so
     idempotency keys, count from it.
@@ -119,7 +120,10 @@ class ChunkCall:
     offset: int
     size: int
     path: str
+    prefix: str
+    iteration: list[int]
     key: str
+    key_id: str
     run_id: str
     now: str
     rows: dict[str, Any] | None = None

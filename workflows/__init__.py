@@ -1,1 +1,5 @@
+"""Deterministic Temporal code: the workflow that runs any script."""
 
+from workflows.run import ScriptWorkflow
+
+__all__ = ["ScriptWorkflow"]

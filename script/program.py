@@ -1,0 +1,146 @@
+"""A Program: a script flattened to instructions, so that a position in it is an integer.
+
+The compiler makes it, the machine runs it, and between the two it is JSON: a saved script carries its program, a run
+carries the programs that it started with, and a run that goes on for weeks keeps running what it started with.
+`INSTRUCTION_SET` numbers the meaning of the instructions; a machine refuses programs of a number it does not know.
+
+Shape of a program:
+
+    code     a tuple of instructions {op, step, ...operands}; jumps hold absolute positions
+    steps    one StepInfo for each step of the tree: its path, name, type and parent
+    guards   an exception table, innermost first: a failure at start <= pc < end goes on at `target` with the
+             loops cut back to `depth` (`continue_on_error`)
+    calls    which version (hash) each called script is pinned to; filled in by whoever resolves names
+
+Operations: when branch jump set enter leave loop next break continue call transaction script say return fail.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any, Final
+
+from script.expressions import Expression, compile_expression
+from script.templates import Template, compile_template
+
+INSTRUCTION_SET: Final = 1
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """A step of the tree. `path` is unique in its script: names joined by `/`; `parent` is -1 at the top."""
+
+    path: str
+    name: str
+    type: str
+    parent: int
+    pointer: str
+
+
+@dataclass(frozen=True)
+class Guard:
+    """One row of the exception table."""
+
+    start: int
+    end: int
+    target: int
+    step: int
+    depth: int
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A declared parameter. `schema` is a JSON Schema fragment; a default is a template, rendered when the run starts."""
+
+    name: str
+    required: bool
+    schema: dict[str, Any] | None = None
+    default: Any = None
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """An instruction with its expressions and templates compiled."""
+
+    op: str
+    step: int
+    operands: Mapping[str, Any]
+    conditions: Mapping[str, Expression]
+    templates: Mapping[str, Template]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled script. Equality and JSON form are structural; linking (compiled expressions) is a cache."""
+
+    hash: str
+    name: str
+    code: tuple[dict[str, Any], ...]
+    steps: tuple[StepInfo, ...]
+    guards: tuple[Guard, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    database: str | None = None
+    isolation: str = "serializable"
+    databases: tuple[str, ...] = ()
+    calls: Mapping[str, str] | None = None
+    output_schema: dict[str, Any] | None = None
+    instruction_set: int = INSTRUCTION_SET
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON form; `from_json(to_json())` is the same program."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Program":
+        """Read the JSON form.
+
+        Raises ValueError for an instruction set that this release does not run.
+        """
+        number = data.get("instruction_set")
+        if number != INSTRUCTION_SET:
+            raise ValueError(
+                f"program {data.get('name')!r} has instruction set {number}, this release runs {INSTRUCTION_SET}"
+            )
+        fields = dict(data)
+        fields["code"] = tuple(data["code"])
+        fields["steps"] = tuple(StepInfo(**step) for step in data["steps"])
+        fields["guards"] = tuple(Guard(**guard) for guard in data["guards"])
+        fields["parameters"] = tuple(Parameter(**parameter) for parameter in data["parameters"])
+        fields["databases"] = tuple(data["databases"])
+        return cls(**fields)
+
+    def with_calls(self, calls: Mapping[str, str]) -> "Program":
+        """The same program with its called scripts resolved: script name -> hash."""
+        return replace(self, calls=dict(calls))
+
+    @cached_property
+    def linked(self) -> tuple[Instruction, ...]:
+        """The instructions with their expressions compiled, once for each program."""
+        return tuple(link(instruction) for instruction in self.code)
+
+
+# Which operands of an operation are CEL conditions and which are templates; the others are plain data.
+_CONDITIONS: Final = {"when": ("condition",), "branch": ("condition",)}
+_TEMPLATES: Final = {
+    "set": ("value",),
+    "loop": ("list",),
+    "call": ("args",),
+    "transaction": ("args",),
+    "script": ("args",),
+    "say": ("message",),
+    "return": ("value",),
+    "fail": ("code", "message"),
+}
+
+
+def link(code: Mapping[str, Any]) -> Instruction:
+    op = code["op"]
+    conditions = {name: compile_expression(code[name]) for name in _CONDITIONS.get(op, ())}
+    templates = {name: compile_template(code[name]) for name in _TEMPLATES.get(op, ())}
+    if op == "loop":
+        for name, part in (code.get("reduce") or {}).items():
+            if part.get("where") is not None:
+                conditions[f"reduce/{name}/where"] = compile_expression(part["where"])
+            templates[f"reduce/{name}/value"] = compile_template(part.get("value"))
+    return Instruction(op, code["step"], code, conditions, templates)

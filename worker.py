@@ -1,1 +1,93 @@
-"""Worker."""
+"""The worker: the composition root of the side that does the work.
+
+Settings -> databases, tools, script library -> a Temporal worker with the one workflow and the activities. Run as
+`python -m worker`; any number of them may run side by side on one machine, over the same data directory.
+
+It prints "worker ready" when it polls, and on SIGTERM or SIGINT lets running steps end before it goes. A worker that is killed
+loses nothing: its steps are tried again elsewhere, and find in the databases what they had done already.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities import Activities, Resources
+from query import Databases
+from settings import Settings, connect_options
+from toolbox import Registry, ScriptLibrary, Services, builtin_registry
+from workflows import ScriptWorkflow
+
+THREADS = 16
+PASSED_THROUGH = (
+    "script",
+    "workflows",
+    "pydantic",
+    "pydantic_core",
+    "jsonschema",
+    "orjson",
+    "cel_expr_python",
+    "rpds",
+    "referencing",
+)
+
+
+def resources(settings: Settings, registry: Registry | None = None) -> Resources:
+    """What effects are performed with, over the data directory of the settings."""
+    tools = registry or builtin_registry()
+    databases = Databases(settings.data_dir)
+    library = ScriptLibrary(databases, tools)
+    return Resources(databases, tools, library, Services.from_settings(settings.services(), library))
+
+
+def create_worker(client: Client, task_queue: str, activities: Activities, threads: ThreadPoolExecutor) -> Worker:
+    """A worker for all runs on `task_queue`."""
+    restrictions = SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
+    return Worker(
+        client,
+        task_queue=task_queue,
+        workflows=[ScriptWorkflow],
+        activities=activities.all(),
+        activity_executor=threads,
+        workflow_runner=SandboxedWorkflowRunner(restrictions=restrictions),
+        max_concurrent_activities=THREADS,
+        max_heartbeat_throttle_interval=timedelta(seconds=1),
+        default_heartbeat_throttle_interval=timedelta(seconds=1),
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
+        graceful_shutdown_timeout=timedelta(seconds=10),
+    )
+
+
+async def serve(settings: Settings) -> None:
+    """Work until a signal comes."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    client = await Client.connect(**connect_options(settings), data_converter=pydantic_data_converter)
+    activities = Activities(resources(settings))
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="step") as threads:
+        async with create_worker(client, settings.task_queue, activities, threads):
+            print("worker ready", flush=True)  # noqa: T201
+            await stop.wait()
+    activities.close()
+    await asyncio.sleep(0.3)
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    """Run the worker; ends the process without the interpreter's finalisation, which the SDK's threads do not always survive."""
+    asyncio.run(serve(Settings()))
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -72,7 +72,7 @@ def call(machine: "Machine", frame: Frame, instruction: Instruction, args: dict[
         "mocks": state["mocks"],
         "scope": sorted(scope),
     }
-    ask(machine, "call", key, step_call, "call", effect=effect, outside=outside, key=key)
+    ask(machine, "call", key, step_call, "call", effect=effect, outside=outside, memo=key)
 
 
 def _alone(machine: "Machine", key: str, database: str) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def child(
         "mocks": state["mocks"],
         "now": state["clock"],
     }
-    ask(machine, "child", key, run, "call", effect="external", outside=True, key=key)
+    ask(machine, "child", key, run, "call", effect="external", outside=True, memo=key)
 
 
 def manage(machine: "Machine", frame: Frame, instruction: Instruction, action: Any) -> None:
@@ -251,7 +251,7 @@ def _called(
     state, txn = machine.state, machine.state["txn"]
     if pending["outside"]:
         if _owns(machine):
-            state["memo"][pending["key"]] = {"value": outcome.value, "error": outcome.error, "at": outcome.at}
+            state["memo"][pending["memo"]] = {"value": outcome.value, "error": outcome.error, "at": outcome.at}
     elif txn is not None and not txn.get("inherited") and outcome.error is None:
         txn["opened"] = True
         txn["wrote"] = txn["wrote"] or pending["effect"] == "write"

@@ -1,0 +1,203 @@
+"""A chunk of a batch: the body of a loop for a few hundred rows, in one transaction with its ledger entry.
+
+The rows come from the snapshot that the row reference names, so every chunk of a batch sees the same data whatever is
+written meanwhile; the body reads and writes in the chunk's own transaction. The chunk's answer (counts, partial
+reductions, where to go on) is recorded in the transaction's journal by the commit: a chunk that is asked for again
+after a crash gives its recorded answer, and no row is done twice.
+
+Outside effects of the body are rows of the outbox in the same transaction. They get out after the commit.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from activities.errors import ChunkFailed
+from activities.execution import Resources, end_transaction, invoke, perform_call, run_alone
+from activities.failures import error_of
+from btree import Transaction
+from query import QueryError, select_page
+from script.effects import Effect
+from script.local import IterationFailed, Iterations, run
+from script.machine import Machine
+from script.program import Program
+from script.wire import ChunkCall, EndTransaction, Outcome, StepCall, TransactionRef
+from toolbox.outbox import Outbox
+
+Heartbeat = Callable[[int], None]
+
+
+def run_chunk(resources: Resources, call: ChunkCall, heartbeat: Heartbeat) -> dict[str, Any]:
+    """Run one chunk; see `script.batches` for the answer's shape.
+
+    Raises ChunkFailed when the body fails for an element (nothing of the chunk is kept), Conflict when it could not be
+    committed. `heartbeat` is called with the number of elements done, and may raise to stop.
+    """
+    programs = {program.hash: program for program in resources.library.closure(call.script, call.version)}
+    if call.transaction is None:
+        return _Chunk(resources, programs, call, None, heartbeat).run()
+    if not call.transaction.alone:
+        raise ValueError("a chunk outside of a chunk has a transaction of its own")
+    return run_alone(
+        resources,
+        call.transaction,
+        call.key,
+        call.dry_run,
+        lambda view: _Chunk(resources, programs, call, view, heartbeat).run(),
+    )
+
+
+class _Chunk:
+    """One chunk being run."""
+
+    def __init__(
+        self,
+        resources: Resources,
+        programs: dict[str, Program],
+        call: ChunkCall,
+        view: Transaction | None,
+        heartbeat: Heartbeat,
+    ) -> None:
+        self._resources = resources
+        self._programs = programs
+        self._call = call
+        self._view = view
+        self._heartbeat = heartbeat
+        self._outbox = 0
+
+    def run(self) -> dict[str, Any]:
+        elements, after = self._elements()
+        iterations = Iterations(self._programs, self._call)
+        processed = 0
+        try:
+            for processed in iterations.run(elements, self._perform):
+                if processed % 50 == 0:
+                    self._heartbeat(processed)
+        except IterationFailed as failure:
+            raise ChunkFailed({**failure.error, "ordinal": failure.ordinal}) from failure
+        return {
+            "processed": processed,
+            "failed": 0,
+            "after": after,
+            "done": after is None,
+            "stopped": iterations.stopped,
+            "reduced": iterations.reduced,
+            "outbox": self._outbox,
+        }
+
+    def _elements(self) -> tuple[list[Any], str | None]:
+        """The chunk's elements, and where the next chunk goes on (None: this is the last)."""
+        call = self._call
+        if call.items is not None:
+            return call.items, str(call.offset + call.size) if len(call.items) == call.size else None
+        assert call.rows is not None
+        snapshot = self._resources.databases.open(call.rows["database"]).snapshot(call.rows["version"])
+        after = bytes.fromhex(call.after) if call.after else None
+        query = {"store": call.rows["store"], **call.rows["query"]}
+        records, following = select_page(snapshot, query, after=after, limit=call.size)
+        return records, following.hex() if following is not None else None
+
+    def _perform(self, effect: Effect) -> Outcome:
+        """Perform an effect of the body; its errors are outcomes, so that the body may go on with them."""
+        try:
+            return Outcome(self._effect(effect))
+        except Exception as error:
+            known = error_of(error)
+            if known is None:
+                raise
+            return Outcome(None, known)
+
+    def _effect(self, effect: Effect) -> Any:
+        if effect.kind == "call":
+            reference = effect.call["transaction"]
+            step = StepCall(**{**effect.call, "transaction": TransactionRef(**reference) if reference else None})
+            return self._step(step)
+        if effect.kind == "child":
+            return self._child(effect)
+        if effect.kind == "chunk":
+            return self._inner_chunk(effect)
+        raise ValueError(f"the effect {effect.kind} cannot stand in the body of a batch")
+
+    def _step(self, step: StepCall) -> Any:
+        tool = self._resources.registry.get(step.tool)
+        if step.transaction is not None and step.transaction.alone:
+            return run_alone(
+                self._resources,
+                step.transaction,
+                step.key,
+                step.dry_run,
+                lambda view: invoke(self._resources, tool, step, view),
+            )
+        if tool.effect == "external":
+            return self._outside(step)
+        return invoke(self._resources, tool, step, self._view)
+
+    def _outside(self, step: StepCall) -> Any:
+        """An outside call becomes a row of the outbox, mocked or pending."""
+        tool = self._resources.registry.get(step.tool)
+        args = tool.checked(step.args)
+        if self._view is None:
+            raise QueryError(
+                "a batch with outside calls needs a database for its outbox", hint='give the script a "database"'
+            )
+        mocked = step.tool in step.mocks or step.dry_run
+        if not mocked:
+            self._outbox += 1
+        outbox = Outbox(self._view)
+        return outbox.put(
+            key=step.key, tool=step.tool, args=args, run_id=step.run_id, step=step.path, now=step.now, mocked=mocked
+        )
+
+    def _child(self, effect: Effect) -> Any:
+        """A script with a database of its own, inside of a batch: run here, in a transaction of its own."""
+        call = effect.call
+        machine = Machine.start(
+            self._programs,
+            call["version"],
+            run_id=call["run_id"],
+            key_id=f"{self._call.key_id}/{effect.id}",
+            arguments=call["arguments"],
+            clock=call["now"],
+            dry_run=call["dry_run"],
+            mocks=call["mocks"],
+        )
+        machine.trace = False
+        done = run(machine, lambda inner: self._perform_alone(inner))
+        if done.error is not None:
+            raise ChunkFailed(done.error)
+        return done.value
+
+    def _perform_alone(self, effect: Effect) -> Outcome:
+        """An effect of a child run: in the child's own transaction."""
+        try:
+            return Outcome(perform(self._resources, effect, self._heartbeat))
+        except Exception as error:
+            known = error_of(error)
+            if known is None:
+                raise
+            return Outcome(None, known)
+
+    def _inner_chunk(self, effect: Effect) -> Any:
+        """A batch inside of a batch: in the same transaction."""
+        reference = effect.call["transaction"]
+        call = ChunkCall(**{**effect.call, "transaction": TransactionRef(**reference) if reference else None})
+        inner = _Chunk(self._resources, self._programs, call, self._view, self._heartbeat)
+        answer = inner.run()
+        self._outbox += answer["outbox"]
+        return answer | {"outbox": 0}
+
+
+def perform(resources: Resources, effect: Effect, heartbeat: Heartbeat) -> Any:
+    """Perform any effect of a machine right here, as the activities do, one function call each.
+
+    Raises what the effect's function raises.
+    """
+    call = dict(effect.call)
+    if isinstance(call.get("transaction"), dict):
+        call["transaction"] = TransactionRef(**call["transaction"])
+    if effect.kind == "call":
+        return perform_call(resources, StepCall(**call))
+    if effect.kind in ("commit", "rollback"):
+        return end_transaction(resources, EndTransaction(**call), commit=effect.kind == "commit")
+    if effect.kind == "chunk":
+        return run_chunk(resources, ChunkCall(**call), heartbeat)
+    raise ValueError(f"the effect {effect.kind} cannot be performed here")

@@ -1,0 +1,15 @@
+"""Errors of performing effects."""
+
+from typing import Any
+
+
+class TransactionLost(Exception):
+    """The run's transaction is gone (its lease expired): it has to run again from its beginning."""
+
+
+class ChunkFailed(Exception):
+    """The body of a batch failed for one element; `error` is its error, with the element's position as `ordinal`."""
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        super().__init__(error["message"])
+        self.error = error

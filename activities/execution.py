@@ -1,0 +1,165 @@
+"""Performing effects: a step's call, the end of a transaction, a chunk of a batch, the dispatch of an outbox.
+
+Everything here is synchronous and knows nothing of Temporal, so that the same code serves an activity, the iterations of
+a chunk and a test. Three rules make effects happen once although steps are tried again:
+
+* A writing step records its result under its key in the same SQLite commit as its pages (`Transaction.save`). A
+  repeated step finds the recorded result and changes nothing.
+* A step that stands alone, and a chunk, commit together with their result. After a crash the transaction's
+  journal says whether it happened.
+* An outside call gets a key that is the same in every attempt; inside a chunk it is written to the outbox in the chunk's
+  transaction, and sent after the commit.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from activities.errors import TransactionLost
+from btree import Conflict, Snapshot, Transaction, TransactionEnded, TransactionNotFound
+from query import Databases
+from script.wire import EndTransaction, StepCall, TransactionRef
+from toolbox import Registry, ScriptLibrary, Services, Tool, ToolContext
+from toolbox.outbox import Outbox
+
+ALONE_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What effects are performed with."""
+
+    databases: Databases
+    registry: Registry
+    library: ScriptLibrary
+    services: Services
+
+
+def perform_call(resources: Resources, call: StepCall) -> Any:
+    """Perform one tool call in the transaction that it belongs to; gives the tool's result.
+
+    Raises BTreeError, QueryError or ToolError; a Conflict only where a step that stands alone could not be committed.
+    """
+    tool = resources.registry.get(call.tool)
+    if call.transaction is None:
+        return _without_transaction(resources, tool, call)
+    if call.transaction.alone:
+        return run_alone(
+            resources, call.transaction, call.key, call.dry_run, lambda view: invoke(resources, tool, call, view)
+        )
+    view = open_member(resources, call.transaction)
+    recorded = view.recorded(call.key)
+    if recorded is not None:
+        return orjson.loads(recorded)
+    try:
+        result = invoke(resources, tool, call, view)
+    except BaseException:
+        view.discard()
+        raise
+    if tool.effect == "write":
+        view.save(call.key, orjson.dumps(result))
+    return result
+
+
+def invoke(resources: Resources, tool: Tool, call: StepCall, view: Snapshot | Transaction | None) -> Any:
+    """Call the tool's function, or its stand-in: a mocked outside call becomes a row of the outbox."""
+    context = ToolContext(
+        databases=resources.databases,
+        database=call.database,
+        view=view,
+        idempotency_key=call.key,
+        run_id=call.run_id,
+        step=call.path,
+        now=datetime.fromisoformat(call.now),
+        dry_run=call.dry_run,
+        mocks=frozenset(call.mocks),
+        services=resources.services,
+        scope=frozenset(call.scope),
+    )
+    return tool.call_sync(context, call.args)
+
+
+def _without_transaction(resources: Resources, tool: Tool, call: StepCall) -> Any:
+    """A call outside of any transaction; where it is mocked, the outbox is that of the system database."""
+    if tool.effect == "external" and (call.tool in call.mocks or call.dry_run):
+        if call.dry_run:
+            return Outbox.preview(call.key, call.tool, call.args)
+        transaction = TransactionRef(id=f"{call.key}/outbox", database="system", begin=True, alone=True)
+        return run_alone(resources, transaction, call.key, False, lambda view: invoke(resources, tool, call, view))
+    return invoke(resources, tool, call, None)
+
+
+def open_member(resources: Resources, reference: TransactionRef) -> Transaction:
+    """The run's open transaction: begun by its first step, found again by the others.
+
+    Raises TransactionLost when it is not there any more.
+    """
+    database = resources.databases.open(reference.database)
+    try:
+        if reference.begin:
+            return database.begin(reference.id, isolation=reference.isolation)
+        return database.resume(reference.id)
+    except (TransactionNotFound, TransactionEnded) as error:
+        raise TransactionLost(f"the transaction {reference.id} is not open any more: {error}") from error
+
+
+def run_alone(
+    resources: Resources, reference: TransactionRef, key: str, dry_run: bool, work: Callable[[Transaction], Any]
+) -> Any:
+    """Run `work` in a transaction of its own that commits together with the result, once however often it is asked for.
+
+    A conflict runs the work again; after `ALONE_ATTEMPTS` Conflict is raised.
+    """
+    database = resources.databases.open(reference.database)
+    number, conflicts = 1, 0
+    while True:
+        name = reference.id if number == 1 else f"{reference.id}~{number}"
+        state = database.status(name).state
+        if state == "committed":
+            recorded = database.recorded(name, key)
+            return orjson.loads(recorded) if recorded is not None else None
+        if state == "rolled_back":
+            number += 1
+            continue
+        transaction = database.begin(name, isolation=reference.isolation)
+        try:
+            result = work(transaction)
+            if dry_run:
+                transaction.rollback()
+            else:
+                transaction.commit(key, orjson.dumps(result))
+        except Conflict:
+            transaction.rollback()
+            conflicts += 1
+            if conflicts == ALONE_ATTEMPTS:
+                raise
+        except BaseException:
+            transaction.rollback()
+            raise
+        else:
+            return result
+
+
+def end_transaction(resources: Resources, call: EndTransaction, *, commit: bool) -> dict[str, Any]:
+    """Commit (once, however often it is asked for) or roll back. Raises Conflict, or TransactionLost where nothing is there to commit."""
+    database = resources.databases.open(call.transaction.database)
+    state = database.status(call.transaction.id)
+    if state.state == "committed":
+        return {"version": state.version, "state": "committed"}
+    if state.state != "open":
+        if commit:
+            raise TransactionLost(f"the transaction {call.transaction.id} is not open any more")
+        return {"version": None, "state": "rolled_back"}
+    transaction = database.resume(call.transaction.id)
+    if not commit:
+        transaction.rollback()
+        return {"version": None, "state": "rolled_back"}
+    try:
+        version = transaction.commit()
+    except Conflict:
+        transaction.rollback()
+        raise
+    return {"version": version.seq, "state": "committed"}

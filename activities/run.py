@@ -1,0 +1,74 @@
+"""The activities: thin adapters from Temporal to the effects.
+
+One activity for each registered tool, under the tool's name; and load_script, commit_transaction, rollback_transaction,
+run_chunk and dispatch_outbox. All are synchronous functions, run in the worker's threads. Cancellation is not thrown into
+a thread (it could hit anywhere): a chunk asks between elements, other steps are short.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from temporalio import activity
+from temporalio.exceptions import CancelledError
+
+from activities import chunks, dispatch, execution
+from activities.execution import Resources
+from activities.failures import application_error, timestamp
+from activities.heartbeats import Heartbeats
+from script import wire
+from script.wire import Outcome
+
+
+class Activities:
+    """All activities over one set of resources."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._heartbeats = Heartbeats()
+
+    def all(self) -> list[Callable[..., Outcome]]:
+        """The functions to register with a worker."""
+        named: dict[str, tuple[type, Callable[[Any], Any]]] = {
+            wire.LOAD_ACTIVITY: (wire.LoadCall, self._load),
+            wire.COMMIT_ACTIVITY: (
+                wire.EndTransaction,
+                lambda call: execution.end_transaction(self._resources, call, commit=True),
+            ),
+            wire.ROLLBACK_ACTIVITY: (
+                wire.EndTransaction,
+                lambda call: execution.end_transaction(self._resources, call, commit=False),
+            ),
+            wire.CHUNK_ACTIVITY: (wire.ChunkCall, self._chunk),
+            wire.DISPATCH_ACTIVITY: (wire.DispatchCall, lambda call: dispatch.dispatch_outbox(self._resources, call)),
+        }
+        for tool in self._resources.registry.names():
+            named[tool] = (wire.StepCall, lambda call: execution.perform_call(self._resources, call))
+        return [self._define(name, shape, work) for name, (shape, work) in named.items()]
+
+    def close(self) -> None:
+        """Stop the heartbeat thread."""
+        self._heartbeats.stop()
+
+    def _define(self, name: str, shape: type, work: Callable[[Any], Any]) -> Callable[..., Outcome]:
+        def perform(call: Any) -> Outcome:
+            try:
+                with self._heartbeats.running():
+                    return Outcome(work(call), None, timestamp())
+            except CancelledError:
+                raise
+            except Exception as error:
+                raise application_error(error) from error
+
+        perform.__annotations__["call"] = shape
+        return activity.defn(name=name, no_thread_cancel_exception=True)(perform)
+
+    def _load(self, call: wire.LoadCall) -> list[dict[str, Any]]:
+        return [program.to_json() for program in self._resources.library.closure(call.script, call.version)]
+
+    def _chunk(self, call: wire.ChunkCall) -> dict[str, Any]:
+        def heartbeat(done: int) -> None:
+            activity.heartbeat(done)
+            if activity.is_cancelled():
+                raise CancelledError("the run was cancelled")
+
+        return chunks.run_chunk(self._resources, call, heartbeat)

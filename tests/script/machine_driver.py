@@ -1,0 +1,121 @@
+"""Running a script against a table of outcomes: no server, no clock, no disk.
+
+A golden file has up to four parts, divided by `---` lines: the script (JSON; further scripts that it calls behind it,
+divided by `===`), the settings (`arguments = {...}`, `dry_run = true`) and outcomes (`EFFECT ID = VALUE`, or
+`EFFECT ID ! ERROR CODE`), and the expected trace. An effect that is not in the table gives null. Several outcomes for one id
+are used in turn.
+"""
+
+import json
+from collections import defaultdict
+from typing import Any
+
+import orjson
+
+from script.ast import Script
+from script.compiler import compile_script
+from script.effects import Done, Effect, Yielded
+from script.loading import load_script
+from script.machine import Machine
+from script.program import Program
+from script.wire import Outcome
+
+EFFECTS = {
+    "select": "read",
+    "get": "read",
+    "add": "write",
+    "update": "write",
+    "send_email": "external",
+    "coupon_code": "pure",
+    "light": "pure",
+}
+START = "2026-01-05T09:00:00.000+00:00"
+
+
+def compile_all(texts: list[Any]) -> dict[str, Program]:
+    """Programs by hash, the first one first, calls resolved among them."""
+    scripts: list[Script] = [load_script(text).script for text in texts]
+    programs = [compile_script(script, EFFECTS) for script in scripts]
+    names = {program.name: program.hash for program in programs}
+    return {program.hash: program.with_calls(names) for program in programs}
+
+
+class Table:
+    """Outcomes by effect id, each also moving the clock by a second."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.settings: dict[str, Any] = {"arguments": {}, "dry_run": False}
+        self.outcomes: dict[str, list[Outcome]] = defaultdict(list)
+        self.asked: list[str] = []
+        self._second = 0
+        for line in filter(str.strip, lines):
+            name, sign, value = line.partition(" ! ") if " ! " in line else line.partition(" = ")
+            assert sign, f"neither = nor ! in {line!r}"
+            if name in self.settings:
+                self.settings[name] = json.loads(value)
+            elif sign == " ! ":
+                error = {"code": value, "message": f"{value} happened", "retryable": False}
+                self.outcomes[name].append(Outcome(None, error))
+            else:
+                self.outcomes[name].append(Outcome(json.loads(value)))
+
+    def __call__(self, effect: Effect) -> Outcome:
+        self._second += 1
+        known = self.outcomes[effect.id]
+        outcome = known.pop(0) if known else Outcome()
+        at = f"2026-01-05T09:{self._second // 60:02d}:{self._second % 60:02d}.000+00:00"
+        return Outcome(outcome.value, outcome.error, at)
+
+
+def start(programs: dict[str, Program], table: Table) -> Machine:
+    return Machine.start(
+        programs,
+        next(iter(programs)),
+        run_id="run",
+        key_id="run:1",
+        clock=START,
+        arguments=table.settings["arguments"],
+        dry_run=table.settings["dry_run"],
+    )
+
+
+def drive(machine: Machine, table: Table, *, elsewhere: bool = False, fuel: int = 1000) -> tuple[list[str], Done]:
+    """Drive to the end; `elsewhere` writes the state down and takes it up again in a new machine at every stop."""
+    lines: list[str] = []
+    while True:
+        asked = machine.step(fuel)
+        lines += map(event_line, machine.drain())
+        if elsewhere:
+            machine = Machine(machine.programs, orjson.loads(orjson.dumps(machine.state)))
+        if isinstance(asked, Done):
+            return lines, asked
+        if isinstance(asked, Yielded):
+            continue
+        lines.append(effect_line(asked))
+        machine.resume(asked.id, table(asked))
+
+
+def event_line(event: dict[str, Any]) -> str:
+    where = event.get("path", "")
+    if event.get("iteration"):
+        where += "#" + ".".join(map(str, event["iteration"]))
+    told = event.get("error") or event.get("rows") or event.get("result")
+    if event["type"] == "run" and event["status"] == "started":
+        told = event["arguments"]
+    return f"{event['seq']:>3} {event['type']} {where} {event['status']} {compact(told)}".replace("  ", " ")
+
+
+def effect_line(effect: Effect) -> str:
+    call = effect.call
+    transaction = call.get("transaction") or {}
+    flags = "".join(f" {name}" for name in ("begin", "alone") if transaction.get(name))
+    within = f" in {transaction['id']}{flags}" if transaction else ""
+    told = {"call": "args", "child": "arguments", "chunk": "variables"}.get(effect.kind)
+    what = f" {call['tool']}" if effect.kind == "call" else f" {call['script']}" if effect.kind == "child" else ""
+    shown = f" {compact(call[told])}" if told else ""
+    chunk = f" from {call['offset']} size {call['size']}" if effect.kind == "chunk" else ""
+    return f"    -> {effect.kind}{what} {effect.id}{shown}{chunk}{within}"
+
+
+def compact(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()

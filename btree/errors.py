@@ -1,0 +1,117 @@
+"""Errors of the engine, and what the caller should do about each.
+
+BTreeError
++-- DatabaseNotFound    create the database first
++-- TreeNotFound        the tree is not in this version
++-- TreeExists          take another name
++-- KeyNotFound         nothing to replace
++-- KeyExists           replace it instead
++-- InvalidKey          too long, or not bytes
++-- InvalidValue        too long, or with a raw line break
++-- VersionNotFound     that version is not kept
++-- TransactionNotFound no such transaction was ever begun here
++-- TransactionEnded    it was committed or rolled back; `status` tells which
++-- Conflict            RETRY the whole transaction: another one was committed first
++-- Busy                RETRY: another process held the write lock for too long
++-- Corrupted           stop, and restore a backup
++-- WrongFormat         a file of another format version, or no database of ours
++-- DiskFull            make room and retry
++-- StorageError        the operating system failed a read or a write
+"""
+
+from typing import Any
+
+
+class BTreeError(Exception):
+    """Base of all errors here: a stable `code`, whether trying again may help, a message that says what to do."""
+
+    code = "btree_error"
+    retryable = False
+
+    def __init__(self, message: str, *, hint: str | None = None, **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.details = details
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form: code, message, retryable, and hint and details where there are any."""
+        found: dict[str, Any] = {"code": self.code, "message": self.message, "retryable": self.retryable}
+        if self.hint:
+            found["hint"] = self.hint
+        if self.details:
+            found["details"] = self.details
+        return found
+
+
+class DatabaseNotFound(BTreeError):
+    code = "database_not_found"
+
+
+class TreeNotFound(BTreeError):
+    code = "tree_not_found"
+
+
+class TreeExists(BTreeError):
+    code = "tree_exists"
+
+
+class KeyNotFound(BTreeError):
+    code = "key_not_found"
+
+
+class KeyExists(BTreeError):
+    code = "key_exists"
+
+
+class InvalidKey(BTreeError):
+    code = "invalid_key"
+
+
+class InvalidValue(BTreeError):
+    code = "invalid_value"
+
+
+class VersionNotFound(BTreeError):
+    code = "version_not_found"
+
+
+class TransactionNotFound(BTreeError):
+    code = "transaction_not_found"
+
+
+class TransactionEnded(BTreeError):
+    """`status` is the TransactionStatus of the ended transaction."""
+
+    code = "transaction_ended"
+
+    def __init__(self, message: str, *, status: Any) -> None:
+        super().__init__(message, state=status.state)
+        self.status = status
+
+
+class Conflict(BTreeError):
+    code = "conflict"
+    retryable = True
+
+
+class Busy(BTreeError):
+    code = "busy"
+    retryable = True
+
+
+class Corrupted(BTreeError):
+    code = "corrupted"
+
+
+class WrongFormat(BTreeError):
+    code = "wrong_format"
+
+
+class DiskFull(BTreeError):
+    code = "disk_full"
+    retryable = True
+
+
+class StorageError(BTreeError):
+    code = "storage_error"

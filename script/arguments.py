@@ -9,7 +9,7 @@ import orjson
 from jsonschema import Draft202012Validator
 
 from script.errors import ScriptError
-from script.expressions import EvaluationContext
+from script.functions import EvaluationContext
 from script.program import Program
 from script.templates import compile_template
 

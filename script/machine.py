@@ -34,7 +34,7 @@ from script import operations, transactions
 from script.arguments import bind_arguments, check_output
 from script.effects import Done, Effect, StepFailure, Yielded
 from script.errors import ScriptError
-from script.expressions import EvaluationContext
+from script.functions import EvaluationContext
 from script.program import Instruction, Program, StepInfo
 from script.wire import ROWS, Outcome, is_rows
 

@@ -1,0 +1,181 @@
+"""What the language adds to CEL: more functions, and arithmetic of int with double.
+
+    now() today()                   the run's clock, as a timestamp and as YYYY-MM-DD; constant within a step
+    date(x)                         a timestamp from an ISO date or date-time
+    days_since(x) days_between(a, b)   whole days from x until now, from a until b
+    sum avg min max (list)          null elements left out; sum of nothing is 0, the others of nothing are null
+    min(a, b) max(a, b) abs round   round(x) gives an int, halves away from zero; round(x, digits) a double
+    len json parse_json hash        len is size; hash is the SHA-256 of a string, in hex
+    uuid()                          from run, step and iteration: the same when a step is tried again
+    coalesce(a, b)                  b where a is null
+
+Division of two ints is CEL's: it truncates (7 / 2 == 3); 7 / 2.0 == 3.5. Comparing null with `<` is an error that names the
+variable: the runtime takes no overload of a comparison for null. What `now` and `uuid` need is passed in a
+thread-local context, set around each evaluation: functions of the runtime take no hidden arguments.
+"""
+
+import hashlib
+import math
+import threading
+import uuid as uuids
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, Final
+
+import orjson
+from cel_expr_python import cel
+
+_NAMESPACE: Final = uuids.UUID("6f1c1a52-94b1-4a29-8d0e-7a7f1c0f8f5e")
+
+
+@dataclass(frozen=True)
+class EvaluationContext:
+    """What an evaluation may know beside its variables: the run's time, and a seed for ids."""
+
+    now: datetime
+    seed: str
+
+
+class Current(threading.local):
+    """The context of the evaluation that runs in this thread, and how many ids it has made."""
+
+    context: EvaluationContext | None = None
+    made: int = 0
+
+
+def extension(current: Current) -> cel.CelExtension:
+    """The functions, bound to a place for the current context."""
+    dyn, text, whole, double = cel.Type.DYN, cel.Type.STRING, cel.Type.INT, cel.Type.DOUBLE
+    items = cel.Type.List(dyn)
+
+    def context() -> EvaluationContext:
+        if current.context is None:
+            raise ValueError("no clock outside of an evaluation")
+        return current.context
+
+    def make_uuid() -> str:
+        current.made += 1
+        return str(uuids.uuid5(_NAMESPACE, f"{context().seed}/{current.made}"))
+
+    functions: list[tuple[str, list[Any], Any, Callable[..., Any]]] = [
+        ("now", [], cel.Type.TIMESTAMP, lambda: context().now),
+        ("today", [], text, lambda: context().now.date().isoformat()),
+        ("date", [text], cel.Type.TIMESTAMP, _moment),
+        ("date", [cel.Type.TIMESTAMP], cel.Type.TIMESTAMP, _moment),
+        ("days_since", [dyn], whole, lambda value: _days(value, context().now)),
+        ("days_between", [dyn, dyn], whole, _days),
+        ("sum", [items], dyn, lambda values: _sum(_present(values))),
+        ("avg", [items], dyn, lambda values: _average(_present(values))),
+        ("min", [items], dyn, lambda values: min(_present(values), default=None)),
+        ("max", [items], dyn, lambda values: max(_present(values), default=None)),
+        ("min", [dyn, dyn], dyn, lambda a, b: min(a, b)),
+        ("max", [dyn, dyn], dyn, lambda a, b: max(a, b)),
+        ("abs", [whole], whole, abs),
+        ("abs", [double], double, abs),
+        ("round", [whole], whole, lambda value: value),
+        ("round", [double], whole, _round),
+        ("round", [double, whole], double, lambda value, digits: _round(value * 10**digits) / 10**digits),
+        ("len", [dyn], whole, len),
+        ("json", [dyn], text, lambda value: orjson.dumps(plain(value)).decode()),
+        ("parse_json", [text], dyn, orjson.loads),
+        ("hash", [text], text, lambda value: hashlib.sha256(value.encode()).hexdigest()),
+        ("uuid", [], text, make_uuid),
+        ("coalesce", [dyn, dyn], dyn, lambda a, b: b if a is None else a),
+    ]
+    return cel.CelExtension("sop", _declared(functions) + _arithmetic())
+
+
+def _declared(functions: list[tuple[str, list[Any], Any, Callable[..., Any]]]) -> list[cel.FunctionDecl]:
+    overloads: dict[str, list[cel.Overload]] = {}
+    for name, parameters, result, implementation in functions:
+        known = overloads.setdefault(name, [])
+        known.append(cel.Overload(f"sop_{name}_{len(known)}", result, parameters, False, implementation))
+    return [cel.FunctionDecl(name, known) for name, known in overloads.items()]
+
+
+def _arithmetic() -> list[cel.FunctionDecl]:
+    """int with double, both ways round, gives double."""
+    whole, double = cel.Type.INT, cel.Type.DOUBLE
+    operations: dict[str, Callable[[Any, Any], Any]] = {
+        "_+_": lambda a, b: a + b,
+        "_-_": lambda a, b: a - b,
+        "_*_": lambda a, b: a * b,
+        "_/_": _divide,
+    }
+    return [
+        cel.FunctionDecl(
+            name,
+            [
+                cel.Overload(f"sop_{name}_id", double, [whole, double], False, work),
+                cel.Overload(f"sop_{name}_di", double, [double, whole], False, work),
+            ],
+        )
+        for name, work in operations.items()
+    ]
+
+
+def _divide(left: float, right: float) -> float:
+    return left / right if right else math.copysign(math.inf, left) if left else math.nan
+
+
+def _moment(value: Any) -> datetime:
+    """A time, from an ISO date or date-time; without a zone it is UTC."""
+    if isinstance(value, datetime):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f"a date is text such as 2026-01-31, not {value!r}")
+    found = datetime.fromisoformat(value)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _day(value: Any) -> date:
+    if isinstance(value, str) and len(value) == 10:
+        return date.fromisoformat(value)
+    return _moment(value).astimezone(UTC).date()
+
+
+def _days(since: Any, until: Any) -> int:
+    return (_day(until) - _day(since)).days
+
+
+def _present(values: list[Any]) -> list[Any]:
+    return [value for value in values if value is not None]
+
+
+def _sum(values: list[Any]) -> Any:
+    if any(isinstance(value, float) for value in values):
+        return math.fsum(values)
+    return sum(values)
+
+
+def _average(values: list[Any]) -> float | None:
+    return math.fsum(values) / len(values) if values else None
+
+
+def _round(value: float) -> int:
+    return math.floor(abs(value) + 0.5) * (1 if value >= 0 else -1)
+
+
+def plain(value: Any) -> Any:
+    """A value of the runtime as JSON: timestamps as ISO text, durations as seconds.
+
+    Raises ValueError for what JSON has no form for: bytes, types, NaN and infinity, keys that are not text.
+    """
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"the number is {value}, which JSON cannot hold")
+        return value
+    if isinstance(value, list):
+        return [plain(element) for element in value]
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise ValueError("the keys of a map have to be text")
+        return {key: plain(element) for key, element in value.items()}
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds")
+    if hasattr(value, "total_seconds"):
+        return value.total_seconds()
+    raise ValueError(f"a value of type {type(value).__name__} has no JSON form")

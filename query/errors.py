@@ -1,0 +1,73 @@
+"""Errors of the data engine: QueryError and its kinds, each with a code, a pointer into the query and a hint."""
+
+from typing import Any
+
+
+class QueryError(Exception):
+    """Base of the errors here."""
+
+    code = "query_error"
+    retryable = False
+
+    def __init__(self, message: str, *, pointer: str | None = None, hint: str | None = None, **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.pointer = pointer
+        self.hint = hint
+        self.details = details
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form: code, message, retryable, and pointer, hint, details where there are any."""
+        found: dict[str, Any] = {"code": self.code, "message": self.message, "retryable": self.retryable}
+        for name in ("pointer", "hint", "details"):
+            if getattr(self, name):
+                found[name] = getattr(self, name)
+        return found
+
+
+class InvalidName(QueryError):
+    code = "invalid_name"
+
+
+class InvalidKeyValue(QueryError):
+    code = "invalid_key"
+
+
+class InvalidRecord(QueryError):
+    code = "invalid_record"
+
+
+class InvalidQuery(QueryError):
+    code = "invalid_query"
+
+
+class UnknownOperator(QueryError):
+    code = "unknown_operator"
+
+
+class UnsupportedOperator(QueryError):
+    code = "not_yet_supported"
+
+
+class StoreNotFound(QueryError):
+    code = "store_not_found"
+
+
+class StoreExists(QueryError):
+    code = "store_exists"
+
+
+class RecordExists(QueryError):
+    code = "record_exists"
+
+
+class RecordNotFound(QueryError):
+    code = "record_not_found"
+
+
+class TooManyRows(QueryError):
+    code = "too_many_rows"
+
+
+class UnknownDatabase(QueryError):
+    code = "database_not_found"

@@ -37,13 +37,14 @@ def run_chunk(resources: Resources, call: ChunkCall, heartbeat: Heartbeat) -> di
         return _Chunk(resources, programs, call, None, heartbeat).run()
     if not call.transaction.alone:
         raise ValueError("a chunk outside of a chunk has a transaction of its own")
-    return run_alone(
+    answer: dict[str, Any] = run_alone(
         resources,
         call.transaction,
         call.key,
         call.dry_run,
         lambda view: _Chunk(resources, programs, call, view, heartbeat).run(),
     )
+    return answer
 
 
 class _Chunk:
@@ -93,7 +94,7 @@ class _Chunk:
         snapshot = self._resources.databases.open(call.rows["database"]).snapshot(call.rows["version"])
         after = bytes.fromhex(call.after) if call.after else None
         query = {"store": call.rows["store"], **call.rows["query"]}
-        records, following = select_page(snapshot, query, after=after, limit=call.size)
+        records, following = select_page(snapshot, query, after=after, limit=call.size, done=call.offset)
         return records, following.hex() if following is not None else None
 
     def _perform(self, effect: Effect) -> Outcome:

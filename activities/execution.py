@@ -66,6 +66,13 @@ def perform_call(resources: Resources, call: StepCall) -> Any:
 
 def invoke(resources: Resources, tool: Tool, call: StepCall, view: Snapshot | Transaction | None) -> Any:
     """Call the tool's function, or its stand-in: a mocked outside call becomes a row of the outbox."""
+    if tool.effect == "external" and (call.dry_run or call.tool in call.mocks):
+        args = tool.checked(call.args)
+        if call.dry_run or view is None:
+            return Outbox.preview(call.key)
+        return Outbox(view).put(
+            key=call.key, tool=call.tool, args=args, run_id=call.run_id, step=call.path, now=call.now, mocked=True
+        )
     context = ToolContext(
         databases=resources.databases,
         database=call.database,
@@ -84,9 +91,7 @@ def invoke(resources: Resources, tool: Tool, call: StepCall, view: Snapshot | Tr
 
 def _without_transaction(resources: Resources, tool: Tool, call: StepCall) -> Any:
     """A call outside of any transaction; where it is mocked, the outbox is that of the system database."""
-    if tool.effect == "external" and (call.tool in call.mocks or call.dry_run):
-        if call.dry_run:
-            return Outbox.preview(call.key, call.tool, call.args)
+    if tool.effect == "external" and call.tool in call.mocks and not call.dry_run:
         transaction = TransactionRef(id=f"{call.key}/outbox", database="system", begin=True, alone=True)
         return run_alone(resources, transaction, call.key, False, lambda view: invoke(resources, tool, call, view))
     return invoke(resources, tool, call, None)

@@ -193,6 +193,7 @@ class _Compiler:
             "script",
             step,
             script=node.script_name,
+            version=node.version,
             args=dict(node.script_args),
             variable=node.variable,
             transaction=node.transaction,

@@ -77,8 +77,9 @@ class Expression:
             if value is _ABSENT:
                 continue
             values[".".join(path.names)] = _short(value)
-            text += [self.source[at : path.start], _inserted(value)]
-            at = path.end
+            start, end = path.counted or (path.start, path.end)
+            text += [self.source[at:start], str(_size(value)) if path.counted else _inserted(value)]
+            at = end
         return {"expression": self.source, "values": values, "substituted": "".join([*text, self.source[at:]])}
 
     def _with_rows(self, name: str, variables: Mapping[str, Any], context: EvaluationContext) -> Any:
@@ -191,6 +192,12 @@ def _short(value: Any) -> Any:
     if isinstance(value, list | dict) and len(orjson.dumps(value)) > 200:
         return f"{len(value)} {'elements' if isinstance(value, list) else 'fields'}"
     return value
+
+
+def _size(value: Any) -> Any:
+    if is_rows(value):
+        return value[ROWS]["count"]
+    return len(value) if isinstance(value, list | dict | str) else value
 
 
 def _inserted(value: Any) -> str:

@@ -12,7 +12,7 @@ import orjson
 from script import batches, reduce, transactions
 from script.arguments import bind_arguments
 from script.effects import StepFailure
-from script.program import Instruction
+from script.program import Instruction, call_name
 from script.wire import MAX_WIRE_BYTES, is_rows, wire_size
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def script(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
     """Call a script: a subroutine is a new frame in this transaction, one with its own database is a child run."""
     program = machine.programs[frame["program"]]
     name = instruction.operands["script"]
-    version = (program.calls or {}).get(name)
+    version = (program.calls or {}).get(call_name(name, instruction.operands["version"]))
     if version is None or version not in machine.programs:
         raise StepFailure(
             "unknown_script",

@@ -10,7 +10,7 @@ Shape of a program:
     steps    one StepInfo for each step of the tree: its path, name, type and parent
     guards   an exception table, innermost first: a failure at start <= pc < end goes on at `target` with the
              loops cut back to `depth` (`continue_on_error`)
-    calls    which version (hash) each called script is pinned to; filled in by whoever resolves names
+    calls    which version (hash) each call means; filled in by whoever resolves names
 
 Operations: when branch jump set enter leave loop next break continue call transaction script say return fail.
 """
@@ -70,6 +70,11 @@ class Instruction:
     templates: Mapping[str, Template]
 
 
+def call_name(script: str, version: str | None) -> str:
+    """The key of a call in `Program.calls`."""
+    return script if version is None else f"{script}@{version}"
+
+
 @dataclass(frozen=True)
 class Program:
     """A compiled script. Equality and JSON form are structural; linking (compiled expressions) is a cache."""
@@ -111,8 +116,13 @@ class Program:
         return cls(**fields)
 
     def with_calls(self, calls: Mapping[str, str]) -> "Program":
-        """The same program with its called scripts resolved: script name -> hash."""
+        """The same program with its called scripts resolved: `call_name` -> hash."""
         return replace(self, calls=dict(calls))
+
+    def script_calls(self) -> dict[str, tuple[str, str | None]]:
+        """What it calls: `call_name` -> (script, version as written)."""
+        found = ((code["script"], code["version"]) for code in self.code if code["op"] == "script")
+        return {call_name(name, version): (name, version) for name, version in found}
 
     @cached_property
     def linked(self) -> tuple[Instruction, ...]:

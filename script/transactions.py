@@ -36,7 +36,7 @@ RERUN: Final = ("conflict", "transaction_lost")
 def ask(machine: "Machine", kind: str, key: str, call: dict[str, Any], then: str, **context: Any) -> None:
     """Leave an effect pending. `then` says what `answered` does with its outcome."""
     txn = machine.state["txn"]
-    attempt = txn["attempt"] if txn else 1
+    attempt = txn.get("attempt", 1) if txn else 1
     effect_id = key if attempt == 1 else f"{key}~{attempt}"
     machine.state["pending"] = {"id": effect_id, "kind": kind, "call": call, "then": then, **context}
 

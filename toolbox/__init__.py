@@ -1,1 +1,33 @@
+"""The commands a script may call, and the library of scripts.
 
+tool.py         @tool, Tool: a decorated function       data.py      select get add upsert update delete
+registry.py     Registry, builtin_registry              catalog.py   databases and stores
+context.py      what a tool gets beside its arguments   outside.py   send_email, coupon_code
+outbox.py       outside calls written down              scripts.py   list, show and save scripts
+library.py      immutable script versions               meta.py      tools about tools
+environment.py  the checker's world                     errors.py    what can be wrong
+"""
+
+from toolbox.context import Services, SmtpSettings, ToolContext, installation_secret
+from toolbox.errors import InvalidArguments, ToolError, UnknownTool
+from toolbox.library import ScriptLibrary, ScriptVersion
+from toolbox.outbox import Outbox
+from toolbox.registry import Registry, builtin_registry
+from toolbox.tool import Tool, tool
+
+__all__ = [
+    "InvalidArguments",
+    "Outbox",
+    "Registry",
+    "ScriptLibrary",
+    "ScriptVersion",
+    "Services",
+    "SmtpSettings",
+    "Tool",
+    "ToolContext",
+    "ToolError",
+    "UnknownTool",
+    "builtin_registry",
+    "installation_secret",
+    "tool",
+]

@@ -1,0 +1,71 @@
+"""What a tool gets beside its arguments."""
+
+import os
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from query import Databases, View
+
+if TYPE_CHECKING:
+    from toolbox.library import ScriptLibrary
+    from toolbox.registry import Registry
+
+
+@dataclass(frozen=True)
+class SmtpSettings:
+    """How mail gets out. `recipients`: if there are any, only these addresses or domains (`@example.com`) are written to."""
+
+    host: str
+    port: int
+    sender: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    use_tls: bool = False
+    recipients: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Services:
+    """The outside that tools may use. `secret` is this installation's own, for codes that nobody can guess."""
+
+    library: "ScriptLibrary"
+    registry: "Registry"
+    secret: bytes = field(repr=False)
+    smtp: SmtpSettings | None = None
+
+
+@dataclass(frozen=True)
+class ToolContext:
+    """The circumstances of one call.
+
+    `view` is the step's transaction (or None), on `database`. `idempotency_key` is the same whenever this step is tried again.
+    """
+
+    databases: Databases
+    database: str | None
+    view: View | None
+    idempotency_key: str
+    run_id: str
+    step: str
+    now: datetime
+    dry_run: bool
+    mocks: frozenset[str]
+    services: Services
+    scope: frozenset[str]
+
+
+def installation_secret(data_dir: Path) -> bytes:
+    """The secret of a data directory: made at the first use, readable by its owner only."""
+    path = data_dir / "secret"
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(secrets.token_bytes(32))
+    except FileExistsError:
+        pass
+    found = path.read_bytes()
+    if len(found) != 32:
+        raise ValueError(f"{path} does not hold a secret of 32 bytes")
+    return found

@@ -1,0 +1,54 @@
+"""The checker's world, made of what is really there: the registry's tools, the library's scripts, the databases' stores."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from query import Databases, QueryError, list_stores
+from script.ast import Parameter
+from script.environment import ScriptSignature, ToolSignature
+from toolbox.errors import ToolError
+from toolbox.registry import PLANNED, Registry
+
+if TYPE_CHECKING:
+    from toolbox.library import ScriptLibrary
+
+
+class LibraryEnvironment:
+    """See `script.environment.CheckEnvironment`."""
+
+    def __init__(self, registry: Registry, library: "ScriptLibrary", databases: Databases) -> None:
+        self._registry = registry
+        self._library = library
+        self._databases = databases
+
+    def tools(self) -> Mapping[str, ToolSignature]:
+        return self._signatures
+
+    @cached_property
+    def _signatures(self) -> dict[str, ToolSignature]:
+        found = (self._registry.get(name) for name in self._registry.names())
+        return {tool.name: ToolSignature(tool.arguments_schema, tool.effect) for tool in found}
+
+    def planned_tools(self) -> frozenset[str]:
+        return PLANNED
+
+    def script(self, name: str) -> ScriptSignature | None:
+        try:
+            saved = self._library.get(name).script
+        except ToolError:
+            return None
+        parameters = tuple(Parameter.model_validate(parameter) for parameter in saved.get("parameters", []))
+        return ScriptSignature(parameters, saved.get("database"))
+
+    def script_names(self) -> list[str]:
+        return [row["name"] for row in self._library.scripts()]
+
+    def databases(self) -> set[str] | None:
+        return set(self._databases.names())
+
+    def stores(self, database: str) -> set[str] | None:
+        try:
+            return {info.name for info in list_stores(self._databases.open(database).snapshot())}
+        except QueryError:
+            return None

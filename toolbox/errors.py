@@ -1,0 +1,70 @@
+"""Errors of tools: two kinds matter to the caller, *fix your call* and *give up*; `retryable` says whether trying again may help."""
+
+from typing import Any
+
+
+class ToolError(Exception):
+    """Base of the errors here."""
+
+    code = "tool_error"
+    retryable = False
+
+    def __init__(self, message: str, *, pointer: str | None = None, hint: str | None = None, **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.pointer = pointer
+        self.hint = hint
+        self.details = details
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form: code, message, retryable, and pointer, hint, details where there are any."""
+        found: dict[str, Any] = {"code": self.code, "message": self.message, "retryable": self.retryable}
+        for name in ("pointer", "hint", "details"):
+            if getattr(self, name):
+                found[name] = getattr(self, name)
+        return found
+
+
+class UnknownTool(ToolError):
+    code = "unknown_tool"
+
+
+class InvalidArguments(ToolError):
+    code = "invalid_arguments"
+
+
+class NoDatabase(ToolError):
+    code = "no_database"
+
+
+class ReservedStore(ToolError):
+    code = "reserved_store"
+
+
+class ResultTooLarge(ToolError):
+    code = "too_large"
+
+
+class ToolNotConfigured(ToolError):
+    code = "tool_not_configured"
+
+
+class RecipientRefused(ToolError):
+    code = "recipient_refused"
+
+
+class MailRefused(ToolError):
+    code = "mail_refused"
+
+
+class MailDelayed(ToolError):
+    code = "mail_delayed"
+    retryable = True
+
+
+class ScriptNotFound(ToolError):
+    code = "script_not_found"
+
+
+class VersionNotFound(ToolError):
+    code = "version_not_found"

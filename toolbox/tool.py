@@ -1,0 +1,129 @@
+"""A tool: one decorated Python function.
+
+    @tool(effect="read")
+    def get(ctx: ToolContext, store: str, key: Any) -> dict[str, Any] | None:
+        "The record of a key, or null."
+
+Its name, description, argument schema and result schema come from the function itself. Its effect class says what a caller
+has to reckon with: `pure` (only its arguments), `read` and `write` (the step's transaction), `external` (the world outside:
+may be mocked, has an idempotency key, may happen more than once).
+
+Arguments are checked before the function sees them: an unknown one is an error with the nearest known name.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Final, Literal, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
+
+from toolbox.context import ToolContext
+from toolbox.errors import InvalidArguments
+
+Effect = Literal["pure", "read", "write", "external"]
+_ATTRIBUTE: Final = "__tool__"
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What the decorator was told."""
+
+    effect: Effect
+    name: str | None
+    needs_approval: bool
+
+
+def tool(
+    *, effect: Effect, name: str | None = None, needs_approval: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare a function as a tool; a registry takes it in."""
+
+    def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+        setattr(function, _ATTRIBUTE, Declaration(effect, name, needs_approval))
+        return function
+
+    return declare
+
+
+class Tool:
+    """A tool in a registry."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        declaration: Declaration | None = getattr(function, _ATTRIBUTE, None)
+        if declaration is None:
+            raise TypeError(f"{function.__name__} is not declared with @tool")
+        self._function = function
+        self.name = declaration.name or function.__name__
+        self.effect: Effect = declaration.effect
+        self.needs_approval = declaration.needs_approval
+        self.description = inspect.getdoc(function) or ""
+        hints = get_type_hints(function, include_extras=True)
+        parameters = list(inspect.signature(function).parameters.values())
+        self._takes_context = bool(parameters) and hints.get(parameters[0].name) is ToolContext
+        fields: dict[str, Any] = {
+            parameter.name: (
+                hints.get(parameter.name, Any),
+                ... if parameter.default is parameter.empty else parameter.default,
+            )
+            for parameter in parameters[1 if self._takes_context else 0 :]
+        }
+        self._model: type[BaseModel] = create_model(
+            self.name, __config__=ConfigDict(extra="forbid", strict=True), **fields
+        )
+        self._result = TypeAdapter(hints.get("return", Any))
+
+    @property
+    def arguments_schema(self) -> dict[str, Any]:
+        """The JSON Schema of the arguments."""
+        schema = self._model.model_json_schema()
+        schema.pop("title", None)
+        for field in schema.get("properties", {}).values():
+            field.pop("title", None)
+        return schema
+
+    @property
+    def result_schema(self) -> dict[str, Any]:
+        """The JSON Schema of the result."""
+        return self._result.json_schema()
+
+    def describe(self) -> dict[str, Any]:
+        """All of it, as JSON."""
+        return {
+            "name": self.name,
+            "description": self.description,
+            "effect": self.effect,
+            "needs_approval": self.needs_approval,
+            "arguments": self.arguments_schema,
+            "result": self.result_schema,
+        }
+
+    def checked(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments with their defaults. Raises InvalidArguments with a pointer."""
+        try:
+            model = self._model.model_validate(dict(args))
+        except ValidationError as error:
+            raise self._invalid(dict(error.errors()[0])) from None
+        return {name: getattr(model, name) for name in self._model.model_fields}
+
+    def call_sync(self, context: ToolContext, args: Mapping[str, Any]) -> Any:
+        """Check the arguments and call the function; an asynchronous one is run to its end here."""
+        fields = self.checked(args)
+        result = self._function(context, **fields) if self._takes_context else self._function(**fields)
+        return asyncio.run(result) if inspect.iscoroutine(result) else result
+
+    def _invalid(self, error: dict[str, Any]) -> InvalidArguments:
+        pointer = "".join(f"/{part}" for part in error["loc"])
+        known = list(self._model.model_fields)
+        if error["type"] == "extra_forbidden":
+            name = str(error["loc"][0])
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"its arguments are: {', '.join(known) or 'none'}"
+            return InvalidArguments(f"{self.name} has no argument {name!r}", pointer=pointer, hint=hint)
+        if error["type"] == "missing":
+            return InvalidArguments(f"{self.name} needs the argument {error['loc'][0]!r}", pointer=pointer)
+        return InvalidArguments(
+            f"{self.name}: {error['loc'][0]}: {error['msg'][:1].lower()}{error['msg'][1:]}", pointer=pointer
+        )

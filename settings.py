@@ -1,1 +1,98 @@
-"""Settings (placeholder replaced in the first hour)."""
+"""Settings: read from the environment once, by entry points, and passed down.
+
+Every setting is a variable with the prefix SOP_ (`docs/settings.md` lists them). An unknown SOP_ variable is an error with the
+nearest known name: a typo must not become a default. How to reach Temporal follows the SDK's own environment variables and
+configuration file (TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TEMPORAL_TLS..., profiles); SOP_TEMPORAL_ADDRESS is
+only what is used where those say nothing.
+"""
+
+import os
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from temporalio.envconfig import ClientConfig
+
+PREFIX = "SOP_"
+CLIENT_VARIABLES = ("SOP_URL", "SOP_API_KEY")
+"""Read by the command line's client, not by servers."""
+
+
+class UnknownSetting(ValueError):
+    """An environment variable that begins with SOP_ and means nothing."""
+
+
+class Settings(BaseSettings):
+    """All settings. Frozen."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    data_dir: Path = Field(Path(".sop"), description="where databases, keys and the server's state are kept")
+    temporal_address: str = Field(
+        "127.0.0.1:7233", description="Temporal, where the SDK's own configuration says nothing"
+    )
+    temporal_namespace: str = Field("default", description="Temporal's namespace, likewise")
+    temporal_ui: str = Field("http://127.0.0.1:8233", description="Temporal's web page, for links")
+    task_queue: str = Field("sop", description="the task queue of runs: one for each data directory")
+    host: str = Field("127.0.0.1", description="the address that the gateway listens on")
+    port: int = Field(8080, ge=0, le=65535, description="the gateway's port; 0 takes a free one")
+    allow_remote: bool = Field(False, description="needed for listening on anything but loopback")
+    smtp_url: SecretStr | None = Field(None, description="smtp://user:password@host:port, or smtp+starttls://...")
+    smtp_from: str | None = Field(None, description="the sender of mails")
+    smtp_recipients: str = Field(
+        "", description="if set: the only addresses or @domains that get mail, divided by commas"
+    )
+    openai_base_url: str | None = Field(None, description="an OpenAI-compatible endpoint, for authoring")
+    openai_api_key: SecretStr | None = Field(None, description="its key")
+    openai_model: str | None = Field(None, description="its model")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged")
+
+    def __init__(self, **values: Any) -> None:
+        _refuse_unknown()
+        super().__init__(**values)
+
+    def smtp(self) -> dict[str, Any] | None:
+        """How mail gets out: the fields of toolbox.SmtpSettings; None if it is not configured."""
+        if self.smtp_url is None or self.smtp_from is None:
+            return None
+        url = urlsplit(self.smtp_url.get_secret_value())
+        if url.scheme not in ("smtp", "smtp+starttls") or not url.hostname:
+            raise ValueError("SOP_SMTP_URL is smtp://host:port or smtp+starttls://user:password@host:port")
+        return {
+            "host": url.hostname,
+            "port": url.port or 587,
+            "sender": self.smtp_from,
+            "username": unquote(url.username) if url.username else None,
+            "password": unquote(url.password) if url.password else None,
+            "use_tls": url.scheme == "smtp+starttls",
+            "recipients": tuple(part.strip() for part in self.smtp_recipients.split(",") if part.strip()),
+        }
+
+    def environment(self) -> dict[str, str]:
+        """These settings as variables for a child process."""
+        found: dict[str, str] = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if value is not None and value != "":
+                plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+                found[PREFIX + name.upper()] = str(plain)
+        return found
+
+
+def connect_options(settings: Settings) -> dict[str, Any]:
+    """The arguments of `temporalio.client.Client.connect`."""
+    options: dict[str, Any] = dict(ClientConfig.load_client_connect_config())
+    options.setdefault("target_host", settings.temporal_address)
+    options.setdefault("namespace", settings.temporal_namespace)
+    return options
+
+
+def _refuse_unknown() -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | set(CLIENT_VARIABLES)
+    for name in os.environ:
+        if name.startswith(PREFIX) and name not in known:
+            near = get_close_matches(name, known, n=1)
+            raise UnknownSetting(f"there is no setting {name}" + (f": did you mean {near[0]}?" if near else ""))

@@ -11,9 +11,10 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
@@ -23,7 +24,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities import Activities, Resources
 from query import Databases
 from settings import Settings, connect_options
-from toolbox import Registry, ScriptLibrary, Services, builtin_registry
+from toolbox import Registry, ScriptLibrary, Services, SmtpSettings, builtin_registry, installation_secret
 from workflows import ScriptWorkflow
 
 THREADS = 16
@@ -40,21 +41,24 @@ PASSED_THROUGH = (
 )
 
 
-def resources(settings: Settings, registry: Registry | None = None) -> Resources:
-    """What effects are performed with, over the data directory of the settings."""
+def create_resources(data_dir: Path, smtp: dict[str, Any] | None = None, registry: Registry | None = None) -> Resources:
+    """What effects are performed with, over a data directory."""
     tools = registry or builtin_registry()
-    databases = Databases(settings.data_dir)
+    databases = Databases(data_dir / "databases")
     library = ScriptLibrary(databases, tools)
-    return Resources(databases, tools, library, Services.from_settings(settings.services(), library))
+    services = Services(library, tools, installation_secret(data_dir), SmtpSettings(**smtp) if smtp else None)
+    return Resources(databases, tools, library, services)
 
 
-def create_worker(client: Client, task_queue: str, activities: Activities, threads: ThreadPoolExecutor) -> Worker:
+def create_worker(
+    client: Client, task_queue: str, activities: Activities, threads: ThreadPoolExecutor, **options: Any
+) -> Worker:
     """A worker for all runs on `task_queue`."""
     restrictions = SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
     return Worker(
         client,
         task_queue=task_queue,
-        workflows=[ScriptWorkflow],
+        workflows=[ScriptWorkflow, *options.pop("workflows", [])],
         activities=activities.all(),
         activity_executor=threads,
         workflow_runner=SandboxedWorkflowRunner(restrictions=restrictions),
@@ -63,6 +67,7 @@ def create_worker(client: Client, task_queue: str, activities: Activities, threa
         default_heartbeat_throttle_interval=timedelta(seconds=1),
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
         graceful_shutdown_timeout=timedelta(seconds=10),
+        **options,
     )
 
 
@@ -73,16 +78,18 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     client = await Client.connect(**connect_options(settings), data_converter=pydantic_data_converter)
-    activities = Activities(resources(settings))
+    resources = create_resources(settings.data_dir, settings.smtp())
+    activities = Activities(resources)
     with ThreadPoolExecutor(THREADS, thread_name_prefix="step") as threads:
         async with create_worker(client, settings.task_queue, activities, threads):
             print("worker ready", flush=True)  # noqa: T201
             await stop.wait()
     activities.close()
+    resources.databases.close()
     await asyncio.sleep(0.3)
 
 
-def main(arguments: Sequence[str] = ()) -> None:
+def main() -> None:
     """Run the worker; ends the process without the interpreter's finalisation, which the SDK's threads do not always survive."""
     asyncio.run(serve(Settings()))
     sys.stdout.flush()
@@ -90,4 +97,4 @@ def main(arguments: Sequence[str] = ()) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -1,0 +1,217 @@
+"""Scripts on a real Temporal server, through the real worker, over real databases."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from temporalio.client import WorkflowFailureError
+
+from gateway.watch import watch_run
+from query import open_store, select
+from tests.conftest import System
+
+
+def statuses(events: list[dict[str, Any]]) -> list[str]:
+    return [f"{event['type']} {event.get('path', '')} {event['status']}".replace("  ", " ") for event in events]
+
+
+async def test_pure_steps_run_without_any_activity(system: System) -> None:
+    events = await system.run(
+        {"name": "pure", "parameters": ["n"], "steps": [
+            {"type": "loop", "list": "[1, 2, 3]", "iterator": "i", "output_variable": "all", "steps": [
+                {"type": "set", "variable": "x", "value": "{{ i * n }}"}]},
+            {"type": "return", "value": "{{ sum(all) }}"}]},
+        {"n": 7},
+    )  # fmt: skip
+    assert events[-1]["status"] == "completed"
+    assert events[-1]["result"] == 42
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    history = await system.client.get_workflow_handle(events[0]["run_id"]).fetch_history()
+    assert not [event for event in history.events if event.HasField("activity_task_scheduled_event_attributes")]
+
+
+async def test_data_steps_share_a_transaction_that_commits_at_the_end(system: System) -> None:
+    system.store("shop", "items", ["id"], [{"id": 1, "n": 10}])
+    before = system.resources.databases.open("shop").head().seq
+    events = await system.run(
+        {"name": "move", "database": "shop", "steps": [
+            {"type": "command", "name": "read", "command": "get", "args": {"store": "items", "key": 1}, "output_variable": "item"},
+            {"type": "command", "name": "write", "command": "update", "args": {"store": "items", "key": 1, "values": {"n": "{{ item.n + 1 }}"}}},
+            {"type": "command", "name": "more", "command": "add", "args": {"store": "items", "record": {"id": 2, "n": 0}}},
+            {"type": "fetch", "name": "all", "source": "btree", "resource": "items", "variable": "rows"},
+            {"type": "return", "value": "{{ rows }}"}]},
+    )  # fmt: skip
+    assert events[-1]["result"] == [{"id": 1, "n": 11}, {"id": 2, "n": 0}]
+    database = system.resources.databases.open("shop")
+    assert database.head().seq == before + 1
+    assert list(select(database.snapshot(), "items")) == events[-1]["result"]
+    assert database.check().ok
+
+
+async def test_activities_are_named_after_their_tools_and_steps(system: System) -> None:
+    system.store("shop", "items", ["id"])
+    events = await system.run(
+        {"name": "named", "database": "shop", "steps": [
+            {"type": "command", "name": "put it in", "command": "add", "args": {"store": "items", "record": {"id": 1}}}]},
+    )  # fmt: skip
+    history = await system.client.get_workflow_handle(events[0]["run_id"]).fetch_history()
+    scheduled = [event for event in history.events if event.HasField("activity_task_scheduled_event_attributes")]
+    found = [
+        (
+            event.activity_task_scheduled_event_attributes.activity_type.name,
+            event.activity_task_scheduled_event_attributes.activity_id,
+            event.user_metadata.summary.data,
+        )
+        for event in scheduled
+    ]
+    assert found == [("add", "put it in", b'"put it in"'), ("commit_transaction", "commit", b'"commit"')]
+
+
+async def test_a_failed_run_rolls_back_and_names_its_step(system: System) -> None:
+    system.store("shop", "items", ["id"], [{"id": 1}])
+    system.resources.library.save(
+        {"name": "broken", "database": "shop", "steps": [
+            {"type": "command", "name": "good", "command": "add", "args": {"store": "items", "record": {"id": 2}}},
+            {"type": "command", "name": "bad", "command": "add", "args": {"store": "items", "record": {"id": 1}}}]},
+    )  # fmt: skip
+    handle = await system.start("broken")
+    with pytest.raises(WorkflowFailureError) as raised:
+        await handle.result()
+    assert raised.value.cause.type == "record_exists"  # type: ignore[union-attr]
+    events = [event async for event in watch_run(system.client, handle.id)]
+    assert statuses(events)[-2:] == ["command bad failed", "run failed"]
+    assert events[-1]["error"]["step"] == "bad"
+    database = system.resources.databases.open("shop")
+    assert open_store(database.snapshot(), "items").count() == 1
+    assert not database.open_transactions()
+
+
+async def test_an_ignored_error_is_bound_and_the_run_goes_on(system: System) -> None:
+    system.store("shop", "items", ["id"], [{"id": 1}])
+    events = await system.run(
+        {"name": "ignoring", "database": "shop", "steps": [
+            {"type": "command", "name": "twice", "command": "add", "args": {"store": "items", "record": {"id": 1}}, "continue_on_error": True},
+            {"type": "return", "value": "{{ error.code }}"}]},
+    )  # fmt: skip
+    assert events[-1]["result"] == "record_exists"
+
+
+async def test_a_script_with_its_own_database_is_a_child_workflow(system: System) -> None:
+    system.store("users", "users", ["id"], [{"id": "123", "n": 0}])
+    system.store("audit", "log", ["id"])
+    save = system.resources.library.save
+    save({"name": "update_user", "database": "users", "parameters": ["uid"], "steps": [
+        {"type": "command", "command": "update", "args": {"store": "users", "key": "{{.uid}}", "values": {"n": 1}}}]})  # fmt: skip
+    save({"name": "log_audit", "database": "audit", "parameters": ["action"], "steps": [
+        {"type": "command", "command": "add", "args": {"store": "log", "record": {"id": "{{ uuid() }}", "msg": "{{.action}}"}}}]})  # fmt: skip
+    events = await system.run(
+        {"name": "user_update_saga", "steps": [
+            {"type": "script", "name": "first", "script_name": "update_user", "script_args": {"uid": "123"}},
+            {"type": "script", "name": "second", "script_name": "log_audit", "script_args": {"action": "User 123 updated"}}]},
+    )  # fmt: skip
+    assert statuses(events) == ["run started", "script first completed", "script second completed", "run completed"]
+    logged = list(select(system.resources.databases.open("audit").snapshot(), "log"))
+    assert [row["msg"] for row in logged] == ["User 123 updated"]
+
+
+async def test_a_dry_run_changes_nothing_and_shows_what_conditions_saw(system: System) -> None:
+    system.store("shop", "items", ["id"], [{"id": 1, "n": 94}])
+    database = system.resources.databases.open("shop")
+    before = database.head()
+    events = await system.run(
+        {"name": "dry", "database": "shop", "steps": [
+            {"type": "command", "command": "get", "args": {"store": "items", "key": 1}, "output_variable": "item"},
+            {"type": "if", "name": "large", "condition": "item.n > 60", "then": [
+                {"type": "command", "command": "delete", "args": {"store": "items", "key": 1}},
+                {"type": "command", "command": "send_email", "args": {"to": "a@example.com", "subject": "s", "body": "b"}}]}]},
+        dry_run=True,
+    )  # fmt: skip
+    assert events[-1]["status"] == "completed"
+    condition = next(event for event in events if event["type"] == "if")
+    assert condition["result"] == {"condition": True, "expression": "item.n > 60", "substituted": "94 > 60", "values": {"item.n": 94}}
+    assert events[-1]["result"]["status"] == "dry_run"
+    assert database.head() == before
+
+
+async def test_a_conflict_runs_the_transaction_again(system: System) -> None:
+    """Two runs read the same counter, and both add to it: nothing is lost."""
+    system.store("shop", "items", ["id"], [{"id": 1, "n": 0}])
+    script = {"name": "count", "database": "shop", "steps": [
+        {"type": "command", "name": "read", "command": "get", "args": {"store": "items", "key": 1}, "output_variable": "item"},
+        {"type": "command", "name": "write", "command": "update", "args": {"store": "items", "key": 1, "values": {"n": "{{ item.n + 1 }}"}}}]}  # fmt: skip
+    system.resources.library.save(script)
+    handles = [await system.start("count") for _ in range(3)]
+    await asyncio.gather(*(handle.result() for handle in handles))
+    row = open_store(system.resources.databases.open("shop").snapshot(), "items").get(1)
+    assert row == {"id": 1, "n": 3}
+
+
+async def test_cancelling_rolls_the_transaction_back(system: System) -> None:
+    records = [{"id": number} for number in range(4000)]
+    system.store("shop", "items", ["id"], records)
+    system.resources.library.save(
+        {"name": "long", "database": "shop", "steps": [
+            {"type": "command", "name": "first", "command": "delete", "args": {"store": "items", "key": 0}},
+            {"type": "loop", "name": "each", "list": str(list(range(300))), "iterator": "i", "steps": [
+                {"type": "command", "name": "put", "command": "upsert", "args": {"store": "items", "record": {"id": "{{ i + 5000 }}"}}}]}]},
+    )  # fmt: skip
+    handle = await system.start("long")
+    events = []
+    async for event in watch_run(system.client, handle.id):
+        events.append(event)
+        if event.get("path") == "each/put" and event["iteration"] == [3]:
+            await handle.cancel(reason="enough")
+    assert events[-1]["status"] == "canceled"
+    database = system.resources.databases.open("shop")
+    assert open_store(database.snapshot(), "items").count() == 4000
+    assert not database.open_transactions()
+
+
+async def test_the_stream_is_the_same_live_later_and_in_parts(system: System) -> None:
+    system.store("shop", "items", ["id"])
+    live = await system.run(
+        {"name": "story", "database": "shop", "steps": [
+            {"type": "loop", "list": "[1, 2, 3]", "iterator": "i", "steps": [
+                {"type": "command", "command": "add", "args": {"store": "items", "record": {"id": "{{ i }}"}}},
+                {"type": "say", "message": "{{ i }} at {{ now() }}"}]}]},
+    )  # fmt: skip
+    later = [event async for event in watch_run(system.client, live[0]["run_id"])]
+    assert later == live
+    for after in range(len(live)):
+        assert [event async for event in watch_run(system.client, live[0]["run_id"], after)] == live[after:]
+
+
+async def test_a_batch_over_rows_runs_in_chunks_and_once(system: System) -> None:
+    system.store("shop", "people", ["id"], [{"id": n, "mail": f"p{n}@example.com", "pad": "x" * 80} for n in range(1000)])
+    events = await system.run(
+        {"name": "mailing", "database": "shop", "steps": [
+            {"type": "fetch", "name": "all", "source": "btree", "resource": "people", "variable": "people"},
+            {"type": "loop", "name": "each", "list": "people", "iterator": "p", "batch_size": 200, "output_variable": "r",
+             "reduce": {"even": {"op": "count", "where": "p.id % 2 == 0"}, "total": {"op": "sum", "value": "p.id"}}, "steps": [
+                {"type": "if", "condition": "p.id % 10 == 0", "then": [
+                    {"type": "command", "name": "mail", "command": "send_email", "args": {"to": "{{ p.mail }}", "subject": "s", "body": "b"}},
+                    {"type": "command", "name": "mark", "command": "update", "args": {"store": "people", "key": "{{ p.id }}", "values": {"mailed": True}}}]}]},
+            {"type": "return", "value": "{{ r }}"}]},
+        mocks=["send_email"],
+    )  # fmt: skip
+    assert events[-1].get("result") == {"processed": 1000, "failed": 0, "reduced": {"even": 500, "total": 499500}}
+    progress = [event["result"]["processed"] for event in events if event["type"] == "progress"]
+    assert progress == [200, 400, 600, 800, 1000]
+    view = system.resources.databases.open("shop").snapshot()
+    assert open_store(view, "_outbox").count() == 100
+    assert sum(1 for _ in select(view, "people", filter={"mailed": True})) == 100
+
+
+async def test_a_failing_chunk_fails_the_run_and_keeps_the_chunks_before_it(system: System) -> None:
+    system.store("shop", "people", ["id"], [{"id": n, "pad": "x" * 400} for n in range(300)])
+    events = await system.run(
+        {"name": "stumbling", "database": "shop", "steps": [
+            {"type": "fetch", "name": "all", "source": "btree", "resource": "people", "variable": "people"},
+            {"type": "loop", "name": "each", "list": "people", "iterator": "p", "batch_size": 100, "steps": [
+                {"type": "command", "command": "update", "args": {"store": "people", "key": "{{ p.id }}", "values": {"seen": True}}},
+                {"type": "if", "condition": "p.id == 150", "then": [{"type": "fail", "code": "odd_one", "message": "number {{ p.id }}"}]}]}]},
+    )  # fmt: skip
+    assert events[-1]["error"]["code"] == "odd_one"
+    assert events[-1]["error"]["ordinal"] == 150
+    view = system.resources.databases.open("shop").snapshot()
+    assert sum(1 for _ in select(view, "people", filter={"seen": True})) == 100

@@ -1,0 +1,29 @@
+"""The application: routes by noun, around them the frame of every request.
+
+    client -> RequestFrame -> Authentication -> body limit -> router -> a route module -> library, databases, Temporal
+
+Nothing is kept in the process that a restart would lose: scripts, keys and rows are in the databases, runs and schedules in
+Temporal. Any number of gateways may serve one data directory.
+"""
+
+from fastapi import FastAPI
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+
+from gateway import databases, documents, health, imports, problems, rows, runs, schedules, scripts, tools
+from gateway.access import Authentication, RequestFrame
+from gateway.services import Services
+
+MODULES = (health, documents, scripts, runs, schedules, databases, rows, imports, tools)
+
+
+def create_app(services: Services) -> FastAPI:
+    """The gateway over `services`."""
+    app = FastAPI(title="SOP on Temporal", version="1", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.services = services
+    problems.install(app)
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=services.max_body_bytes)
+    app.add_middleware(Authentication, keys=services.keys)
+    app.add_middleware(RequestFrame)
+    for module in MODULES:
+        app.include_router(module.router)
+    return app

@@ -1,0 +1,113 @@
+"""Databases and stores: what there is, and making more. The system database is closed, but for its outbox."""
+
+from dataclasses import asdict
+from typing import Any, Final
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+import query
+from btree import Database
+from gateway.problems import ApiError
+from gateway.services import Here, Services
+
+router = APIRouter(prefix="/v1/databases", tags=["databases"])
+
+OUTBOX: Final = "_outbox"
+
+
+class DatabaseRequest(BaseModel):
+    """A new database."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(description="lower-case letters, digits and _, beginning with a letter, at most 63")
+
+
+class StoreRequest(BaseModel):
+    """A new store."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    primary_key: list[str] = Field(description="one or more fields that every record has, in the order of the key")
+    description: str = ""
+
+
+@router.get("")
+def list_databases(here: Here) -> dict[str, Any]:
+    """The databases."""
+    return {"data": [{"name": name} for name in here.databases.names()]}
+
+
+@router.post("", status_code=201)
+def create_database(here: Here, body: DatabaseRequest, response: Response) -> dict[str, Any]:
+    """Create a database."""
+    if body.name == query.SYSTEM:
+        raise _reserved(body.name)
+    if body.name in here.databases.names():
+        raise ApiError("database_exists", f"there is a database {body.name!r} already", pointer="/name")
+    here.databases.create(body.name)
+    response.headers["Location"] = f"/v1/databases/{body.name}"
+    return {"name": body.name}
+
+
+@router.get("/{database}")
+def show_database(here: Here, database: str) -> dict[str, Any]:
+    """A database with its version and its stores."""
+    opened = open_database(here, database)
+    head = opened.head()
+    return {"name": database, "version": head.seq, "committed_at": head.committed_at, "stores": _stores(opened)}
+
+
+@router.get("/{database}/stores")
+def list_stores(here: Here, database: str) -> dict[str, Any]:
+    """The stores of a database, with their keys and counts."""
+    return {"data": _stores(open_database(here, database))}
+
+
+@router.post("/{database}/stores", status_code=201)
+def create_store(here: Here, database: str, body: StoreRequest, response: Response) -> dict[str, Any]:
+    """Create a store."""
+    if body.name.startswith("_"):
+        raise ApiError("reserved_store", f"names with _ in front, such as {body.name}, are ours", pointer="/name")
+    made = open_database(here, database).transact(
+        lambda transaction: (
+            query.create_store(transaction, body.name, primary_key=body.primary_key, description=body.description).info
+        )
+    )
+    response.headers["Location"] = f"/v1/databases/{database}/stores/{body.name}"
+    return {**asdict(made), "count": 0}
+
+
+@router.get("/{database}/stores/{store}")
+def show_store(here: Here, database: str, store: str) -> dict[str, Any]:
+    """A store: its key, count, first and last key, and the fields of a sample."""
+    return query.describe_store(open_database(here, database, store).snapshot(), store)
+
+
+def open_database(here: Services, name: str, store: str | None = None) -> Database:
+    """A database for reading. Raises ApiError for the system's own, QueryError for one that is not there."""
+    if name == query.SYSTEM and store != OUTBOX:
+        raise _reserved(name)
+    return here.databases.open(name)
+
+
+def writable_database(here: Services, name: str, store: str) -> Database:
+    """The database of a store that clients may write."""
+    if store.startswith("_"):
+        raise ApiError("reserved_store", f"{store} is the system's own and cannot be written")
+    return open_database(here, name)
+
+
+def _stores(database: Database) -> list[dict[str, Any]]:
+    view = database.snapshot()
+    return [
+        {**asdict(info), "count": query.open_store(view, info.name).count()}
+        for info in query.list_stores(view)
+        if not info.name.startswith("_") or info.name == OUTBOX
+    ]
+
+
+def _reserved(name: str) -> ApiError:
+    return ApiError("reserved_database", f"the database {name!r} is the system's own")

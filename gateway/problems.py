@@ -1,0 +1,212 @@
+"""Errors as HTTP: one shape everywhere, RFC 9457 `application/problem+json`.
+
+    {type, title, status, detail, instance, code, errors: [{pointer, detail, code, hint}], hint, request_id, retryable}
+
+`code` is the stable part: programs branch on it, people read `detail` and `hint`. The packages below raise exceptions with a
+code; the status that belongs to a code is decided here, in one table, and nowhere else. Inside a stream, where the status
+is long sent, the same object is a record of type `error`.
+
+    ApiError            what the gateway itself refuses
+    BTreeError, QueryError, ToolError, ScriptError    what the layers below refuse: the status follows from the code
+    RPCError            what Temporal answers
+    HTTPException, RequestValidationError             what the framework refuses (404, 405, 413, 415, 422)
+    anything else       500 `internal_error`: logged with its traceback, answered without it
+"""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from temporalio.service import RPCError, RPCStatusCode
+
+from btree.errors import BTreeError
+from query import QueryError
+from script.errors import ScriptError, ScriptInvalid
+from toolbox.errors import ToolError
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+STATUS: Final[dict[str, int]] = {
+    "not_authenticated": 401,
+    "reserved_database": 403,
+    "reserved_store": 403,
+    "not_found": 404,
+    "database_not_found": 404,
+    "store_not_found": 404,
+    "record_not_found": 404,
+    "script_not_found": 404,
+    "version_not_found": 404,
+    "unknown_tool": 404,
+    "run_not_found": 404,
+    "schedule_not_found": 404,
+    "method_not_allowed": 405,
+    "conflict": 409,
+    "database_exists": 409,
+    "store_exists": 409,
+    "record_exists": 409,
+    "schedule_exists": 409,
+    "run_closed": 409,
+    "body_too_large": 413,
+    "unsupported_media_type": 415,
+    "internal_error": 500,
+    "corrupted": 500,
+    "storage_error": 500,
+    "wrong_format": 500,
+    "unknown_outcome": 500,
+    "temporal_error": 502,
+    "busy": 503,
+    "not_ready": 503,
+    "temporal_unavailable": 503,
+    "gateway_stopping": 503,
+    "disk_full": 507,
+}
+"""The status of a code; a code that is not here is bad input: 422."""
+
+_FRAMEWORK: Final = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+}
+_UNAVAILABLE: Final = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.RESOURCE_EXHAUSTED)
+
+
+class ApiError(Exception):
+    """A refusal of the gateway. `errors` are the places that are wrong, each {pointer, detail, code, hint?}."""
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        pointer: str | None = None,
+        hint: str | None = None,
+        errors: Sequence[dict[str, Any]] = (),
+        retryable: bool = False,
+        status: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.retryable = retryable
+        self.errors = list(errors) or ([place(code, message, pointer, hint)] if pointer is not None else [])
+        self.status = status or STATUS.get(code, 422)
+
+
+def place(code: str, detail: str, pointer: str, hint: str | None = None) -> dict[str, Any]:
+    """One entry of `errors`."""
+    found = {"pointer": pointer, "detail": detail, "code": code}
+    return {**found, "hint": hint} if hint else found
+
+
+def translate(error: BaseException, prefix: str = "") -> ApiError:
+    """Any exception as a refusal; `prefix` goes before its pointer (`/arguments` + `/customer_id`)."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, ScriptInvalid):
+        places = [place(found.code, found.message, prefix + found.pointer, found.hint) for found in error.problems]
+        return ApiError(error.code, _count(len(places)), errors=places)
+    if isinstance(error, BTreeError | QueryError | ToolError | ScriptError):
+        found = error.to_dict()
+        pointer = found.get("pointer")
+        return ApiError(
+            found["code"],
+            found["message"],
+            pointer=None if pointer is None else prefix + pointer,
+            hint=found.get("hint"),
+            retryable=found["retryable"],
+        )
+    if isinstance(error, RPCError):
+        return _of_temporal(error)
+    return ApiError("internal_error", "the gateway failed; its log has the request id")
+
+
+def _count(problems: int) -> str:
+    return "the script has a problem" if problems == 1 else f"the script has {problems} problems"
+
+
+def _of_temporal(error: RPCError) -> ApiError:
+    if error.status in _UNAVAILABLE:
+        return ApiError("temporal_unavailable", "Temporal does not answer", hint="is it running?", retryable=True)
+    return ApiError("temporal_error", f"Temporal refused: {error.message}")
+
+
+def problem(error: ApiError, *, instance: str, request_id: str) -> dict[str, Any]:
+    """The problem object of an error."""
+    found = {
+        "type": f"urn:sop:problem:{error.code}",
+        "title": HTTPStatus(error.status).phrase,
+        "status": error.status,
+        "detail": error.message,
+        "instance": instance,
+        "code": error.code,
+        "errors": error.errors,
+        "hint": error.hint,
+        "request_id": request_id,
+        "retryable": error.retryable,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def problem_response(error: ApiError, *, instance: str, request_id: str) -> Response:
+    """The error as a response."""
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+    if error.status == 503:
+        headers["Retry-After"] = "1"
+    body = orjson.dumps(problem(error, instance=instance, request_id=request_id))
+    return Response(body, error.status, headers, MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Let the app answer every error with a problem."""
+
+    def answer(request: Request, error: ApiError) -> Response:
+        return problem_response(error, instance=request.url.path, request_id=request.state.request_id)
+
+    async def known(request: Request, error: Exception) -> Response:
+        return answer(request, translate(error))
+
+    async def framework(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        code = _FRAMEWORK.get(error.status_code, "bad_request")
+        response = answer(request, ApiError(code, _framework_detail(request, error), status=error.status_code))
+        response.headers.update(error.headers or {})
+        return response
+
+    async def invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return answer(request, _invalid_request(error))
+
+    for kind in (ApiError, BTreeError, QueryError, ToolError, ScriptError, RPCError, Exception):
+        app.add_exception_handler(kind, known)
+    app.add_exception_handler(HTTPException, framework)
+    app.add_exception_handler(RequestValidationError, invalid)
+
+
+def _framework_detail(request: Request, error: HTTPException) -> str:
+    if error.status_code == 404:
+        return f"there is nothing at {request.url.path}"
+    if error.status_code == 405:
+        return f"{request.method} is not allowed here"
+    if error.status_code == 413:
+        return "the body is too large"
+    return str(error.detail)
+
+
+def _invalid_request(error: RequestValidationError) -> ApiError:
+    """A body or a parameter that does not fit: the pointer is into the body, `?name` for a query parameter."""
+    places = []
+    for found in error.errors():
+        where, *path = found["loc"]
+        pointer = "".join(f"/{part}" for part in path) if where == "body" else f"?{'.'.join(map(str, path))}"
+        if found["type"] == "json_invalid":
+            return ApiError("not_json", f"the body is not JSON: {found['ctx']['error']}")
+        code = {"extra_forbidden": "unknown_field", "missing": "missing_field"}.get(found["type"], "invalid_field")
+        places.append(place(code, f"{path[-1] if path else 'the body'}: {found['msg']}", pointer))
+    return ApiError("invalid_request", "the request does not fit", errors=places)

@@ -1,0 +1,119 @@
+"""The gateway as a process: `python -m gateway.serve`.
+
+Settings -> databases, script library, Temporal client -> the application under uvicorn. It listens on loopback; anything
+else has to be allowed explicitly, because keys would travel the network without encryption: put a TLS proxy in front.
+
+It prints "gateway ready on <url>" when it listens. On SIGTERM or SIGINT it takes no new connections, ends open streams with
+a record that says so (their runs go on), lets other requests finish, and goes.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import uvicorn
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from gateway.app import create_app
+from gateway.services import create_services
+from settings import Settings, connect_options
+from toolbox import builtin_registry
+
+DRAIN_SECONDS: Final = 10
+
+
+class NotLoopback(ValueError):
+    """The gateway was told to listen where others can reach it, and was not told that this is meant."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn, telling when it listens, and leaving signals to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            print(f"gateway ready on {self.url}", flush=True)  # noqa: T201
+
+    @property
+    def url(self) -> str:
+        """Where it listens; with port 0, where that turned out to be."""
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def check_host(host: str, allow_remote: bool) -> None:
+    """Raises NotLoopback for an address that others can reach, unless that is allowed."""
+    if allow_remote or host == "localhost":
+        return
+    with contextlib.suppress(ValueError):
+        if ipaddress.ip_address(host).is_loopback:
+            return
+    raise NotLoopback(
+        f"SOP_HOST={host} is not loopback: keys and data would cross the network in the clear. "
+        "Put a TLS proxy in front, or set SOP_ALLOW_REMOTE=true"
+    )
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until a signal comes. Raises NotLoopback; RuntimeError when Temporal cannot be reached."""
+    check_host(settings.host, settings.allow_remote)
+    client = await Client.connect(**connect_options(settings), data_converter=pydantic_data_converter)
+    services = create_services(
+        client,
+        settings.data_dir,
+        builtin_registry(),
+        task_queue=settings.task_queue,
+        temporal_ui=settings.temporal_ui,
+    )
+    config = uvicorn.Config(
+        create_app(services),
+        host=settings.host,
+        port=settings.port,
+        log_level=settings.log_level,
+        access_log=settings.log_level == "debug",
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+        server_header=False,
+    )
+    server = Server(config)
+
+    def stop() -> None:
+        services.stopping.set()
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        await server.serve()
+    finally:
+        services.databases.close()
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    """Run the gateway; ends the process without the interpreter's finalisation, which the SDK's threads do not always survive."""
+    try:
+        asyncio.run(serve(Settings()))
+        code = 0
+    except (ValueError, RuntimeError) as error:
+        logging.getLogger("gateway").debug("start failed", exc_info=True)
+        print(f"the gateway cannot start: {error}", file=sys.stderr)  # noqa: T201
+        code = 2 if isinstance(error, ValueError) else 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

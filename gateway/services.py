@@ -1,0 +1,66 @@
+"""What the routes work with: one frozen object, made by the entry point, found through the request. No globals."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from fastapi import Depends, Request
+from temporalio.client import Client
+
+from gateway.cursors import Cursors
+from gateway.keys import Keys
+from gateway.watch import watch_run
+from query import Databases
+from toolbox import Registry, ScriptLibrary, installation_secret
+
+Watch = Callable[[Client, str, int], AsyncIterator[dict[str, Any]]]
+MAX_BODY_BYTES: Final = 2 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Services:
+    """`client` reaches Temporal; `watch` gives a run's events; `stopping` is set when the gateway drains."""
+
+    client: Client
+    databases: Databases
+    registry: Registry
+    library: ScriptLibrary
+    keys: Keys
+    cursors: Cursors
+    data_dir: Path
+    task_queue: str
+    temporal_ui: str | None = None
+    max_body_bytes: int = MAX_BODY_BYTES
+    watch: Watch = watch_run
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def create_services(
+    client: Client, data_dir: Path, registry: Registry, *, task_queue: str, temporal_ui: str | None = None
+) -> Services:
+    """The services over a data directory; makes its first API key."""
+    databases = Databases(data_dir / "databases")
+    keys = Keys(databases)
+    keys.bootstrap(data_dir)
+    return Services(
+        client=client,
+        databases=databases,
+        registry=registry,
+        library=ScriptLibrary(databases, registry),
+        keys=keys,
+        cursors=Cursors(installation_secret(data_dir)),
+        data_dir=data_dir,
+        task_queue=task_queue,
+        temporal_ui=temporal_ui,
+    )
+
+
+def _of_request(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+Here = Annotated[Services, Depends(_of_request)]
+"""A route's parameter of this type gets the services."""

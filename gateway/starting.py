@@ -1,0 +1,152 @@
+"""Starting a run: everything that can be wrong is found before Temporal is asked.
+
+    1. the script's version is resolved (name -> hash) with all that it calls
+    2. the arguments are checked against its parameters, mocks against the tools
+    3. programs that are small enough travel with the run; others are loaded by their hash
+    4. ScriptWorkflow is started; the Idempotency-Key is its workflow id
+
+One key is one run, for as long as Temporal keeps it: a running one is joined (USE_EXISTING), an ended one is found again
+(REJECT_DUPLICATE). What was asked for is kept as a hash in the run's memo, so the same key with another request is refused
+instead of being answered with somebody else's run.
+"""
+
+import hashlib
+import re
+import uuid
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field
+from temporalio.client import WorkflowHandle
+from temporalio.common import (
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from gateway.problems import ApiError, translate
+from gateway.services import Services
+from script.arguments import bind_arguments
+from script.errors import ScriptError
+from script.functions import EvaluationContext
+from script.program import Program
+from script.wire import MAX_WIRE_BYTES, SEARCH_ATTRIBUTES, WORKFLOW_TYPE, RunInput, wire_size
+from toolbox.errors import ToolError
+
+MAX_INLINE_PROGRAMS: Final = 32 * 1024
+MEMO: Final = "sop_request"
+_KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,254}")
+
+
+class RunRequest(BaseModel):
+    """What to run a script with."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    arguments: dict[str, Any] = Field({}, description="a value for each parameter")
+    version: str | int | None = Field(None, description="a number, a hash or the beginning of one; default the latest")
+    dry_run: bool = Field(False, description="read for real, write nothing, call nothing outside")
+    mocks: list[str] = Field([], description="tools that are written to the outbox instead of being called")
+
+
+def resolve(here: Services, name: str, version: str | int | None) -> list[Program]:
+    """The programs of a script and of all that it reaches, its own first. Raises ToolError (404)."""
+    return here.library.closure(name, version)
+
+
+def check_request(here: Services, program: Program, arguments: dict[str, Any], mocks: list[str]) -> None:
+    """Raises ApiError for arguments that do not fit the parameters, or mocks that are no tools."""
+    size = wire_size(arguments)
+    if size > MAX_WIRE_BYTES:
+        raise ApiError(
+            "too_large",
+            f"the arguments are {size} bytes of JSON, the limit is {MAX_WIRE_BYTES}",
+            pointer="/arguments",
+            hint="import the data into a store and pass its key",
+        )
+    try:
+        bind_arguments(program, arguments, EvaluationContext(datetime.now(UTC), "check"))
+    except ScriptError as error:
+        raise translate(error, "/arguments") from None
+    for position, tool in enumerate(mocks):
+        try:
+            here.registry.get(tool)
+        except ToolError as error:
+            pointer = f"/mocks/{position}"
+            raise ApiError("unknown_tool", error.message, pointer=pointer, hint=error.hint, status=422) from None
+
+
+async def start_run(
+    here: Services, name: str, request: RunRequest, key: str | None, *, trigger: str = "api"
+) -> WorkflowHandle[Any, Any]:
+    """Start a run, or find the one that this key started. Raises ApiError, ToolError."""
+    if key is not None and not _KEY.fullmatch(key):
+        raise ApiError(
+            "invalid_idempotency_key",
+            "an Idempotency-Key has 1 to 255 letters, digits, or . _ : @ - and begins with a letter or digit",
+            pointer="Idempotency-Key",
+        )
+    programs = resolve(here, name, request.version)
+    check_request(here, programs[0], request.arguments, request.mocks)
+    asked = hashlib.sha256(orjson.dumps([name, request.model_dump()], option=orjson.OPT_SORT_KEYS)).hexdigest()
+    run_id = key or str(uuid.uuid4())
+    try:
+        handle = await here.client.start_workflow(
+            WORKFLOW_TYPE,
+            run_input(programs, request, trigger),
+            id=run_id,
+            task_queue=here.task_queue,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            memo={MEMO: asked},
+            search_attributes=attributes(programs[0], trigger),
+            static_summary=summary(programs[0], request),
+        )
+    except WorkflowAlreadyStartedError:
+        handle = here.client.get_workflow_handle(run_id)
+    if key is not None:
+        await _same_request(handle, asked)
+    return handle
+
+
+async def _same_request(handle: WorkflowHandle[Any, Any], asked: str) -> None:
+    memo = await (await handle.describe()).memo()
+    if memo.get(MEMO) != asked:
+        raise ApiError(
+            "idempotency_mismatch",
+            f"the key {handle.id!r} has started another run: script, arguments or options differ",
+            pointer="Idempotency-Key",
+            hint="use a new key for a new request",
+        )
+
+
+def run_input(programs: list[Program], request: RunRequest, trigger: str) -> RunInput:
+    """What the workflow gets."""
+    compiled = [program.to_json() for program in programs]
+    return RunInput(
+        script=programs[0].name,
+        version=programs[0].hash,
+        arguments=request.arguments,
+        trigger=trigger,
+        dry_run=request.dry_run,
+        mocks=request.mocks,
+        programs=compiled if wire_size(compiled) <= MAX_INLINE_PROGRAMS else None,
+    )
+
+
+def attributes(program: Program, trigger: str) -> TypedSearchAttributes:
+    """The search attributes that a run has from its start."""
+    values = (program.name, program.hash[:12], program.database, trigger)
+    keys = (SearchAttributeKey.for_keyword(name) for name in SEARCH_ATTRIBUTES)
+    return TypedSearchAttributes(
+        [SearchAttributePair(key, value) for key, value in zip(keys, values, strict=False) if value]
+    )
+
+
+def summary(program: Program, request: RunRequest) -> str:
+    """One line for the Temporal UI."""
+    return f"{program.name} (dry run)" if request.dry_run else program.name

@@ -1,0 +1,14 @@
+"""The `sop` command: a client of the gateway, and the way to start everything.
+
+application.py  the command tree, main          scripts.py    sop script
+connection.py   HTTP to the gateway             runs.py       sop run
+failures.py     exit codes                      data.py       sop data
+output.py       table, json, ndjson             schedules.py  sop schedule
+arguments.py    --arg, typed by the script      trace.py      a run's events as lines
+
+Data goes to stdout, everything else to stderr, so that output can be piped.
+"""
+
+from gateway.cli.application import main, run
+
+__all__ = ["main", "run"]

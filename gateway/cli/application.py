@@ -1,0 +1,74 @@
+"""The command tree and its entry point."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.main import get_command
+
+from gateway.cli import data, runs, schedules, scripts
+from gateway.cli.connection import read_settings
+from gateway.cli.failures import INTERRUPTED, OK, CommandFailed
+from gateway.cli.output import tell
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="SOP on Temporal. Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 the run failed, 2 usage, "
+    "3 not found, 4 key, 5 conflict, 6 too long, 7 gateway not reachable.",
+)
+app.add_typer(scripts.app, name="script")
+app.add_typer(runs.app, name="run")
+app.add_typer(data.app, name="data")
+app.add_typer(schedules.app, name="schedule")
+
+
+@app.command()
+def dev(
+    data_dir: Annotated[
+        Path | None, typer.Option(help="where everything is kept; default .sop, or SOP_DATA_DIR")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="the gateway's port; default 8080, 0 takes a free one")] = None,
+    temporal_port: Annotated[int, typer.Option(help="Temporal's port; 0 takes a free one")] = 7233,
+    ui_port: Annotated[int, typer.Option(help="the port of Temporal's web page; 0 takes a free one")] = 8233,
+) -> None:
+    """Start Temporal, a worker and the gateway; Ctrl-C stops all of them."""
+    from gateway.dev import run_dev
+
+    given = {"data_dir": data_dir, "port": port}
+    settings = read_settings(**{name: value for name, value in given.items() if value is not None})
+    code = run_dev(settings, tell, temporal_port=temporal_port, ui_port=ui_port)
+    raise typer.Exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line; gives its exit code."""
+    try:
+        get_command(app).main(args=list(arguments), prog_name="sop")
+    except CommandFailed as failed:
+        for line in failed.lines:
+            tell(line)
+        return failed.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
+        return OK
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else OK
+    return OK
+
+
+def main() -> None:
+    """The `sop` command. Ends without the interpreter's finalisation, which the Temporal SDK's threads do not always survive."""
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        pass
+    os._exit(code)

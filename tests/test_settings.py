@@ -1,0 +1,60 @@
+"""Settings: from the environment, complete in the documentation, and never silently misread."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from settings import Settings, UnknownSetting, connect_options
+
+
+def test_defaults_are_safe(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Settings()
+    assert found.host == "127.0.0.1"
+    assert not found.allow_remote
+    assert found.smtp() is None
+
+
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOP_PORT", "0")
+    monkeypatch.setenv("SOP_SMTP_URL", "smtp+starttls://me:p%40ss@mail.example.com:2525")
+    monkeypatch.setenv("SOP_SMTP_FROM", "shop@example.com")
+    monkeypatch.setenv("SOP_SMTP_RECIPIENTS", "a@example.com, @example.org")
+    found = Settings()
+    assert found.port == 0
+    smtp = found.smtp()
+    assert smtp is not None
+    assert (smtp["host"], smtp["port"], smtp["password"], smtp["use_tls"]) == ("mail.example.com", 2525, "p@ss", True)
+    assert smtp["recipients"] == ("a@example.com", "@example.org")
+    assert "p@ss" not in repr(found)
+    for name, value in found.environment().items():
+        monkeypatch.setenv(name, value)
+    assert Settings() == found
+
+
+def test_a_typo_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOP_DATADIR", "x")
+    with pytest.raises(UnknownSetting, match="did you mean SOP_DATA_DIR"):
+        Settings()
+
+
+def test_a_wrong_value_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOP_PORT", "99999")
+    with pytest.raises(ValidationError):
+        Settings()
+
+
+def test_temporals_own_configuration_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert connect_options(Settings())["target_host"] == "127.0.0.1:7233"
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "cluster.example.com:7233")
+    monkeypatch.setenv("TEMPORAL_NAMESPACE", "prod")
+    options = connect_options(Settings())
+    assert (options["target_host"], options["namespace"]) == ("cluster.example.com:7233", "prod")
+
+
+def test_every_setting_is_documented() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "settings.md").read_text(encoding="utf-8")
+    for name, field in Settings.model_fields.items():
+        assert f"| `SOP_{name.upper()}` |" in text
+        assert field.description
+        assert field.description in text

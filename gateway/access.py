@@ -2,13 +2,15 @@
 
 Two ASGI middlewares, outermost first. They are plain ASGI, so that streams pass through untouched.
 
-    RequestFrame    gives the request an id (X-Request-ID in and out), and makes the body limiter's plain 413 a problem
+    RequestFrame    gives the request an id (X-Request-ID in and out, and in the log of a failure); makes a problem of what
+                    nobody has caught, and of the body limiter's plain 413
     Authentication  lets nothing through without a valid key but the exact paths of PUBLIC, whatever the routes are
 
 A path is compared as the router sees it, whole: no prefix, suffix or case tricks. Unknown paths need a key too, so that
 nobody can find out without one what there is.
 """
 
+import logging
 import re
 import secrets
 from typing import Final
@@ -17,9 +19,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.keys import Keys
-from gateway.problems import ApiError, problem_response
+from gateway.problems import ApiError, problem_response, translate
 
 PUBLIC: Final = frozenset({"/livez", "/readyz", "/docs", "/openapi.json"})
+_log = logging.getLogger("gateway")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -36,29 +39,47 @@ class RequestFrame:
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = request_id
-        refused = False
+        framed = _Frame(scope, receive, send, request_id)
+        try:
+            await self._app(scope, receive, framed.send)
+        except Exception as error:
+            _log.exception("%s %r failed (request %s)", scope["method"], scope["path"], request_id)
+            if framed.started:
+                raise
+            answer = problem_response(translate(error), instance=scope["path"], request_id=request_id)
+            await answer(scope, receive, framed.send)
 
-        async def framed(message: Message) -> None:
-            nonlocal refused
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                if message["status"] == 413 and headers.get("content-type", "").startswith("text/plain"):
-                    refused = True
-                    await _too_large(scope, receive, send, request_id)
-                    return
-                headers["X-Request-ID"] = request_id
-                headers.setdefault("Cache-Control", "no-store")
-                headers["X-Content-Type-Options"] = "nosniff"
-            if not refused:
-                await send(message)
 
-        await self._app(scope, receive, framed)
+class _Frame:
+    """What is sent for one request, with our headers; a plain 413 is replaced."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._request_id = request_id
+        self._replaced = False
+        self.started = False
+
+    async def send(self, message: Message) -> None:
+        if self._replaced:
+            return
+        if message["type"] == "http.response.start":
+            self.started = True
+            headers = MutableHeaders(scope=message)
+            if message["status"] == 413 and headers.get("content-type", "").startswith("text/plain"):
+                await _too_large(self._scope, self._receive, self.send, self._request_id)
+                self._replaced = True
+                return
+            headers["X-Request-ID"] = self._request_id
+            headers.setdefault("Cache-Control", "no-store")
+            headers["X-Content-Type-Options"] = "nosniff"
+        await self._send(message)
 
 
 async def _too_large(scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
     error = ApiError("body_too_large", "the body is too large", hint="rows are imported with rows:import, of any size")
     response = problem_response(error, instance=scope["path"], request_id=request_id)
-    response.headers["X-Request-ID"] = request_id
     await response(scope, receive, send)
 
 

@@ -10,7 +10,7 @@ is long sent, the same object is a record of type `error`.
     BTreeError, QueryError, ToolError, ScriptError    what the layers below refuse: the status follows from the code
     RPCError            what Temporal answers
     HTTPException, RequestValidationError             what the framework refuses (404, 405, 413, 415, 422)
-    anything else       500 `internal_error`: logged with its traceback, answered without it
+    anything else       500 `internal_error`: logged with its traceback, answered without it (`access.RequestFrame`)
 """
 
 from collections.abc import Sequence
@@ -183,7 +183,7 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         return answer(request, _invalid_request(error))
 
-    for kind in (ApiError, BTreeError, QueryError, ToolError, ScriptError, RPCError, Exception):
+    for kind in (ApiError, BTreeError, QueryError, ToolError, ScriptError, RPCError):
         app.add_exception_handler(kind, known)
     app.add_exception_handler(HTTPException, framework)
     app.add_exception_handler(RequestValidationError, invalid)

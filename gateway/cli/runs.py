@@ -55,7 +55,7 @@ def start(
     with Connection() as gateway:
         script = gateway.get(f"/v1/scripts/{quote(name, safe='')}", params={"version": version} if version else None)
         arguments = read_arguments(arg or [], args, script["script"].get("parameters", []))
-        body = {"arguments": arguments, "version": script["version"], "dry_run": dry_run, "mocks": mock or []}
+        body = {"arguments": arguments, "version": version, "dry_run": dry_run, "mocks": mock or []}
         options = {"json": body, "headers": {"Idempotency-Key": key}}
         if detach:
             write_object(gateway.post(f"/v1/scripts/{quote(name, safe='')}/runs", **options), output)

@@ -1,61 +1,96 @@
 """A gateway over a real Temporal server and a real worker: in this process over ASGI, or listening on a real socket."""
 
 import asyncio
+import threading
+import uuid
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest_asyncio
 import uvicorn
+from fastapi import FastAPI
 from temporalio.client import Client
 
+from activities import Activities
 from gateway.app import create_app
 from gateway.services import Services, create_services
-from tests.conftest import System
-
+from toolbox import builtin_registry, tool
+from worker import THREADS, create_resources, create_worker
 
 
 @dataclass
 class Gateway:
-    """A gateway and a client with its key."""
+    """A gateway, a client with its key, and a gate that runs can be held at."""
 
     services: Services
+    app: FastAPI
     key: str
     http: httpx2.AsyncClient
+    gate: threading.Event
 
-    @property
-    def app(self) -> Any:
-        return self.http._transport.app  # type: ignore[union-attr]
+    async def save(self, name: str, steps: list[dict[str, Any]], **more: Any) -> str:
+        """Save a script; its version."""
+        answer = await self.http.post("/v1/scripts", json={"name": name, "steps": steps, **more})
+        assert answer.status_code == 201, answer.text
+        version: str = answer.json()["version"]
+        return version
+
+    async def save_held(self, name: str = "held") -> None:
+        """Save a script that stops in its middle until the gate is opened."""
+        steps = [
+            {"type": "set", "name": "before", "variable": "n", "value": 1},
+            {"type": "command", "name": "hold", "command": "hold"},
+            {"type": "return", "name": "after", "value": "{{ n }}"},
+        ]
+        await self.save(name, steps)
 
 
-def headers(key: str) -> dict[str, str]:
+def authorization(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def gateway(client: Client, system: System) -> AsyncIterator[Gateway]:
-    """Over ASGI: for everything but streams and sockets."""
-    services = create_services(
-        client,
-        system.data_dir,
-        system.resources.registry,
-        task_queue=system.task_queue,
-        temporal_ui="http://ui.example",
-    )
-    key = (system.data_dir / "api-key").read_text().strip()
-    transport = httpx2.ASGITransport(create_app(services), raise_app_exceptions=False)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://gateway", headers=headers(key)) as http:
-        yield Gateway(services, key, http)
+async def gateway(client: Client, tmp_path: Path) -> AsyncIterator[Gateway]:
+    """Over ASGI: for everything but streams and sockets. Its worker has one more tool, `hold`."""
+    gate = threading.Event()
+
+    @tool(effect="read")
+    def hold() -> bool:
+        """Wait for the gate."""
+        return gate.wait(20)
+
+    registry = builtin_registry()
+    registry.register(hold)
+    resources = create_resources(tmp_path, registry=registry)
+    activities = Activities(resources)
+    queue = f"gateway-{uuid.uuid4().hex[:8]}"
+    services = create_services(client, tmp_path, registry, task_queue=queue, temporal_ui="http://ui.example")
+    app = create_app(services)
+    key = (tmp_path / "api-key").read_text().strip()
+    transport = httpx2.ASGITransport(app)
+    with ThreadPoolExecutor(THREADS) as threads:
+        async with (
+            create_worker(client, queue, activities, threads),
+            httpx2.AsyncClient(transport=transport, base_url="http://gateway", headers=authorization(key)) as http,
+        ):
+            yield Gateway(services, app, key, http, gate)
+            gate.set()
+    activities.close()
     services.databases.close()
+    resources.databases.close()
 
 
 @asynccontextmanager
 async def listening(services: Services) -> AsyncIterator[str]:
     """The app under uvicorn on a free port of this machine; gives its address."""
-    config = uvicorn.Config(create_app(services), port=0, log_level="error", timeout_graceful_shutdown=2)
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(services), port=0, log_level="error", timeout_graceful_shutdown=2)
+    )
     task = asyncio.ensure_future(server._serve())
     while not server.started:
         await asyncio.sleep(0.01)
@@ -67,9 +102,24 @@ async def listening(services: Services) -> AsyncIterator[str]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def live(gateway: Gateway) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client of a gateway on a real socket."""
+    """A client of the gateway on a real socket."""
     async with (
         listening(gateway.services) as url,
-        httpx2.AsyncClient(base_url=url, headers=headers(gateway.key), timeout=30) as http,
+        httpx2.AsyncClient(base_url=url, headers=authorization(gateway.key), timeout=30) as http,
     ):
         yield http
+
+
+def problem_of(answer: httpx2.Response, status: int, code: str) -> dict[str, Any]:
+    """The problem of an answer, after checking what all of them have."""
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
+    problem: dict[str, Any] = answer.json()
+    assert problem["status"] == status
+    assert problem["code"] == code, problem
+    assert problem["type"] == f"urn:sop:problem:{code}"
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    assert {"title", "detail", "instance", "errors", "retryable"} <= set(problem)
+    return problem
+
+
+__all__ = ["Gateway", "authorization", "listening", "problem_of"]

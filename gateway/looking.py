@@ -1,5 +1,7 @@
 """Looking at runs: one, described; or a page of them, from Temporal's visibility store.
 
+Several installations may share a Temporal namespace: each sees the runs of its own task queue only.
+
 A run's state is Temporal's word for it, in our words. The output of a finished run, or its error, comes with the
 description, so that a client that does not stream needs one request only.
 """
@@ -43,15 +45,15 @@ _ENDED: Final = {
 }
 
 
-async def require_run(client: Client, run_id: str) -> WorkflowExecution:
-    """The run. Raises ApiError `run_not_found`, also for workflows that are no runs."""
+async def require_run(here: Services, run_id: str) -> WorkflowExecution:
+    """The run. Raises ApiError `run_not_found`, also for workflows that are no runs, or runs of another installation."""
     try:
-        found = await client.get_workflow_handle(run_id).describe()
+        found = await here.client.get_workflow_handle(run_id).describe()
     except RPCError as error:
         if error.status not in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
             raise
         found = None
-    if found is None or found.workflow_type != WORKFLOW_TYPE:
+    if found is None or found.workflow_type != WORKFLOW_TYPE or found.task_queue != here.task_queue:
         raise ApiError(
             "run_not_found",
             f"there is no run {run_id!r}",
@@ -62,7 +64,7 @@ async def require_run(client: Client, run_id: str) -> WorkflowExecution:
 
 async def describe_run(here: Services, run_id: str) -> dict[str, Any]:
     """A run: state, script, version, arguments, times, output or error, a link to Temporal."""
-    found = await require_run(here.client, run_id)
+    found = await require_run(here, run_id)
     handle = here.client.get_workflow_handle(run_id, run_id=found.run_id, result_type=RunOutput)
     start = await _start(here.client, run_id, found.run_id)
     told = {
@@ -110,7 +112,7 @@ async def list_runs(
     """A page of runs, newest first."""
     about = f"runs/{script}/{state}"
     token = bytes.fromhex(here.cursors.open(about, cursor)) if cursor is not None else None
-    clauses = [f"WorkflowType = '{WORKFLOW_TYPE}'"]
+    clauses = [f"WorkflowType = '{WORKFLOW_TYPE}'", f"TaskQueue = {_quoted(here.task_queue)}"]
     if script is not None:
         clauses.append(f"SopScript = {_quoted(script)}")
     if state is not None:

@@ -71,14 +71,14 @@ async def events(
     after: Annotated[int, Query(ge=0, description="only events with a higher seq")] = 0,
 ) -> Response:
     """A run's events: those of the past, then live until its end."""
-    await require_run(here.client, run_id)
+    await require_run(here, run_id)
     return run_events(here, run_id, after, request_id=request.state.request_id)
 
 
 @router.post("/runs/{run_id:path}/cancel", status_code=202)
 async def cancel(here: Here, run_id: str) -> dict[str, Any]:
     """Ask a run to end: it rolls its open transaction back first."""
-    found = await require_run(here.client, run_id)
+    found = await require_run(here, run_id)
     if found.close_time is not None:
         raise ApiError("run_closed", f"the run {run_id!r} has ended already")
     try:

@@ -8,9 +8,8 @@ minutes for intervals), because Temporal's own default of a year would fire mont
 
 import re
 import uuid
-from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Response
@@ -33,6 +32,7 @@ from gateway.calendars import Calendar, check_zone, clock_change_warnings, fire_
 from gateway.problems import ApiError
 from gateway.services import Here, Services
 from gateway.starting import RunRequest, attributes, check_request, resolve, summary
+from script.program import Program
 from script.wire import WORKFLOW_TYPE, RunInput
 
 router = APIRouter(prefix="/v1/schedules", tags=["schedules"])
@@ -40,7 +40,7 @@ router = APIRouter(prefix="/v1/schedules", tags=["schedules"])
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DAY, _TEN_MINUTES = 86_400, 600
 SCRIPT: Final = SearchAttributeKey.for_keyword("SopScript")
-T = TypeVar("T")
+MEMO: Final = "sop_task_queue"
 
 
 class ScheduleRequest(BaseModel):
@@ -82,10 +82,13 @@ async def create(here: Here, body: ScheduleRequest, response: Response) -> dict[
             pointer="/id",
             hint="letters, digits, . _ and -, at most 100",
         )
-    schedule = _schedule(here, schedule_id, body)
+    program, schedule = _schedule(here, schedule_id, body)
     try:
-        handle = await here.client.create_schedule(
-            schedule_id, schedule, search_attributes=schedule_attributes(schedule)
+        await here.client.create_schedule(
+            schedule_id,
+            schedule,
+            memo={MEMO: here.task_queue},
+            search_attributes=attributes(program, "schedule"),
         )
     except ScheduleAlreadyRunningError:
         raise ApiError(
@@ -96,65 +99,73 @@ async def create(here: Here, body: ScheduleRequest, response: Response) -> dict[
             raise ApiError("invalid_schedule", f"Temporal refuses it: {error.message}", pointer="/cron") from None
         raise
     response.headers["Location"] = f"/v1/schedules/{schedule_id}"
-    return _told(await handle.describe(), await _input(here, await handle.describe()))
+    return await show(here, schedule_id)
 
 
 @router.get("")
 async def list_(here: Here) -> dict[str, Any]:
     """All schedules of scripts. One that was just created may need a moment to appear."""
     found = [entry async for entry in await here.client.list_schedules()]
-    return {"data": [_line(entry) for entry in found if entry.typed_search_attributes.get(SCRIPT) is not None]}
+    return {"data": [_line(entry) for entry in found if (await entry.memo()).get(MEMO) == here.task_queue]}
 
 
 @router.get("/{schedule_id}")
 async def show(here: Here, schedule_id: str) -> dict[str, Any]:
     """A schedule: what it runs, when, its next five times and its last runs."""
-    found = await _known(schedule_id, here.client.get_schedule_handle(schedule_id).describe())
-    return _told(found, await _input(here, found))
+    found, start = await _require(here, schedule_id)
+    return _told(found, start)
 
 
 @router.delete("/{schedule_id}", status_code=204)
 async def delete(here: Here, schedule_id: str) -> None:
     """Remove a schedule; runs that it started go on."""
-    await _known(schedule_id, _handle(here, schedule_id).delete())
+    await (await _handle(here, schedule_id)).delete()
 
 
 @router.post("/{schedule_id}/pause")
 async def pause(here: Here, schedule_id: str, body: Note | None = None) -> dict[str, Any]:
     """Start no more runs until it is unpaused."""
-    await _known(schedule_id, _handle(here, schedule_id).pause(note=body.note if body and body.note else None))
+    await (await _handle(here, schedule_id)).pause(note=body.note if body and body.note else None)
     return await show(here, schedule_id)
 
 
 @router.post("/{schedule_id}/unpause")
 async def unpause(here: Here, schedule_id: str, body: Note | None = None) -> dict[str, Any]:
     """Go on."""
-    await _known(schedule_id, _handle(here, schedule_id).unpause(note=body.note if body and body.note else None))
+    await (await _handle(here, schedule_id)).unpause(note=body.note if body and body.note else None)
     return await show(here, schedule_id)
 
 
 @router.post("/{schedule_id}/trigger", status_code=202)
 async def trigger(here: Here, schedule_id: str) -> dict[str, Any]:
     """Run it now, once more."""
-    await _known(schedule_id, _handle(here, schedule_id).trigger())
+    await (await _handle(here, schedule_id)).trigger()
     return {"id": schedule_id, "triggered": True}
 
 
-def _handle(here: Services, schedule_id: str) -> ScheduleHandle:
+async def _handle(here: Services, schedule_id: str) -> ScheduleHandle:
+    """The handle of a schedule that is ours."""
+    await _require(here, schedule_id)
     return here.client.get_schedule_handle(schedule_id)
 
 
-async def _known(schedule_id: str, answer: Awaitable[T]) -> T:
-    """What Temporal answers. Raises ApiError `schedule_not_found`."""
+async def _require(here: Services, schedule_id: str) -> tuple[ScheduleDescription, RunInput]:
+    """The schedule and what it runs. Raises ApiError `schedule_not_found`, also for what is not of this installation."""
     try:
-        return await answer
+        found = await here.client.get_schedule_handle(schedule_id).describe()
     except RPCError as error:
-        if error.status in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
-            raise ApiError("schedule_not_found", f"there is no schedule {schedule_id!r}") from None
-        raise
+        if error.status not in (RPCStatusCode.NOT_FOUND, RPCStatusCode.INVALID_ARGUMENT):
+            raise
+        raise ApiError("schedule_not_found", f"there is no schedule {schedule_id!r}") from None
+    action = found.schedule.action
+    ours = isinstance(action, ScheduleActionStartWorkflow) and (action.workflow, action.task_queue)
+    if not isinstance(action, ScheduleActionStartWorkflow) or ours != (WORKFLOW_TYPE, here.task_queue):
+        raise ApiError("schedule_not_found", f"there is no schedule {schedule_id!r}")
+    start: RunInput = (await here.client.data_converter.decode(list(action.args), [RunInput]))[0]
+    return found, start
 
 
-def _schedule(here: Services, schedule_id: str, body: ScheduleRequest) -> Schedule:
+def _schedule(here: Services, schedule_id: str, body: ScheduleRequest) -> tuple[Program, Schedule]:
     programs = resolve(here, body.script, body.version)
     check_request(here, programs[0], body.arguments, body.mocks)
     version = programs[0].hash if body.version is not None else None
@@ -163,7 +174,7 @@ def _schedule(here: Services, schedule_id: str, body: ScheduleRequest) -> Schedu
     )
     request = RunRequest(arguments=body.arguments, mocks=body.mocks, version=body.version)
     default = _TEN_MINUTES if body.every is not None else _DAY
-    return Schedule(
+    schedule = Schedule(
         action=ScheduleActionStartWorkflow(
             WORKFLOW_TYPE,
             start,
@@ -179,20 +190,7 @@ def _schedule(here: Services, schedule_id: str, body: ScheduleRequest) -> Schedu
         ),
         state=ScheduleState(note=body.note or None),
     )
-
-
-def schedule_attributes(schedule: Schedule) -> Any:
-    """A schedule is found by the same attributes as its runs."""
-    assert isinstance(schedule.action, ScheduleActionStartWorkflow)
-    return schedule.action.typed_search_attributes
-
-
-async def _input(here: Services, found: ScheduleDescription) -> RunInput:
-    action = found.schedule.action
-    if not isinstance(action, ScheduleActionStartWorkflow) or action.workflow != WORKFLOW_TYPE:
-        raise ApiError("schedule_not_found", f"the schedule {found.id!r} runs no script")
-    decoded: RunInput = (await here.client.data_converter.decode(list(action.args), [RunInput]))[0]
-    return decoded
+    return programs[0], schedule
 
 
 def _told(found: ScheduleDescription, start: RunInput) -> dict[str, Any]:

@@ -92,7 +92,7 @@ async def start_run(
         )
     programs = resolve(here, name, request.version)
     check_request(here, programs[0], request.arguments, request.mocks)
-    asked = hashlib.sha256(orjson.dumps([name, request.model_dump()], option=orjson.OPT_SORT_KEYS)).hexdigest()
+    asked = _fingerprint([here.task_queue, name, request.model_dump()])
     run_id = key or str(uuid.uuid4())
     try:
         handle = await here.client.start_workflow(
@@ -111,6 +111,10 @@ async def start_run(
     if key is not None:
         await _same_request(handle, asked)
     return handle
+
+
+def _fingerprint(asked: list[Any]) -> str:
+    return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 async def _same_request(handle: WorkflowHandle[Any, Any], asked: str) -> None:

@@ -1,9 +1,10 @@
 """A gateway over a real Temporal server and a real worker: in this process over ASGI, or listening on a real socket."""
 
 import asyncio
+import inspect
 import threading
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -92,8 +93,7 @@ async def listening(services: Services) -> AsyncIterator[str]:
         uvicorn.Config(create_app(services), port=0, log_level="error", timeout_graceful_shutdown=2)
     )
     task = asyncio.ensure_future(server._serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: server.started)
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     services.stopping.set()
     server.should_exit = True
@@ -110,6 +110,18 @@ async def live(gateway: Gateway) -> AsyncIterator[httpx2.AsyncClient]:
         yield http
 
 
+async def eventually(check: Callable[[], Any | Awaitable[Any]], patience: float = 20) -> Any:
+    """What `check` gives when it gives something true; fails after `patience` seconds."""
+    for _ in range(int(patience / 0.02)):
+        found = check()
+        if inspect.isawaitable(found):
+            found = await found
+        if found:
+            return found
+        await asyncio.sleep(0.02)
+    raise AssertionError("it did not come true in time")
+
+
 def problem_of(answer: httpx2.Response, status: int, code: str) -> dict[str, Any]:
     """The problem of an answer, after checking what all of them have."""
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
@@ -122,4 +134,4 @@ def problem_of(answer: httpx2.Response, status: int, code: str) -> dict[str, Any
     return problem
 
 
-__all__ = ["Gateway", "authorization", "listening", "problem_of"]
+__all__ = ["Gateway", "authorization", "eventually", "listening", "problem_of"]

@@ -22,7 +22,9 @@ def paths(routes: list[BaseRoute]) -> set[tuple[str, str]]:
         if nested:
             found |= paths(list(nested))
         elif hasattr(route, "path"):
-            found |= {(route.path.replace(":path", ""), method) for method in getattr(route, "methods", None) or {"GET"}}
+            found |= {
+                (route.path.replace(":path", ""), method) for method in getattr(route, "methods", None) or {"GET"}
+            }
     return found
 
 
@@ -56,7 +58,14 @@ async def test_tricks_with_paths_and_methods_need_a_key_too(gateway: Gateway, pa
 
 async def test_keys_that_are_none(gateway: Gateway) -> None:
     prefix, key_id, secret = gateway.key.split("_", 2)
-    wrong = ["", gateway.key, f"Basic {gateway.key}", "Bearer", f"Bearer {prefix}_{key_id}_", f"Bearer {key_id}_{secret}"]
+    wrong = [
+        "",
+        gateway.key,
+        f"Basic {gateway.key}",
+        "Bearer",
+        f"Bearer {prefix}_{key_id}_",
+        f"Bearer {key_id}_{secret}",
+    ]
     wrong += [f"Bearer {gateway.key}x", f"Bearer {prefix}_{key_id[::-1]}_{secret}", f"Bearer {gateway.key[:-1]}"]
     for value in wrong:
         problem_of(await gateway.http.get("/v1/tools", headers={"Authorization": value}), 401, "not_authenticated")

@@ -20,7 +20,11 @@ async def test_what_the_framework_refuses(gateway: Gateway) -> None:
     assert wrong.headers["allow"]
     json = {"Content-Type": "application/json"}
     problem_of(await http.post("/v1/databases", content=b"{", headers=json), 422, "not_json")
-    problem_of(await http.post("/v1/databases", content=b'{"name": "x"}', headers={"Content-Type": "text/plain"}), 422, "invalid_request")
+    problem_of(
+        await http.post("/v1/databases", content=b'{"name": "x"}', headers={"Content-Type": "text/plain"}),
+        422,
+        "invalid_request",
+    )
 
 
 async def test_a_body_that_does_not_fit_is_told_with_pointers(gateway: Gateway) -> None:
@@ -76,7 +80,9 @@ async def test_temporal_that_does_not_answer(gateway: Gateway, monkeypatch: pyte
 def test_translation_of_errors_below() -> None:
     found = translate(StoreNotFound("no store", pointer="/store", hint="did you mean x?"), "/args")
     assert (found.code, found.status, found.hint) == ("store_not_found", 404, "did you mean x?")
-    assert found.errors == [{"pointer": "/args/store", "detail": "no store", "code": "store_not_found", "hint": "did you mean x?"}]
+    assert found.errors == [
+        {"pointer": "/args/store", "detail": "no store", "code": "store_not_found", "hint": "did you mean x?"}
+    ]
     assert (translate(Conflict("head moved")).status, translate(Conflict("head moved")).retryable) == (409, True)
     assert translate(RPCError("odd", RPCStatusCode.INTERNAL, b"")).status == 502
     assert translate(KeyError("x")).code == "internal_error"

@@ -1,13 +1,15 @@
 """Streams: the events of a run as NDJSON, one JSON object a line, each flushed when it happens.
 
 A stream always says how it ended: the last line is the run's own end (`type` "run", `status` completed, failed, canceled), or a
-record of type `error` with a problem in it. A stream without either was cut; the reader goes on with `?after=<last seq>`.
+record of type `error` with a problem in it. The end is told when the run has ended, not before: who then asks for the run
+finds it closed. A stream without either was cut; the reader goes on with `?after=<last seq>`.
 
 `yield` endpoints are avoided: they leak their generator when the client goes away. Here the response owns the generator and
 closes it, whether the stream ends, fails, or its client vanishes; and a gateway that stops ends its streams with a record.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -16,7 +18,9 @@ from typing import Any, Final, cast
 import orjson
 from fastapi.responses import StreamingResponse
 from starlette.types import Send
+from temporalio.client import WorkflowFailureError
 
+from gateway.looking import describe_run
 from gateway.problems import ApiError, problem, translate
 from gateway.services import Services
 
@@ -54,7 +58,7 @@ async def _records(here: Services, run_id: str, after: int, request_id: str) -> 
     instance = f"/v1/runs/{run_id}/events"
     stopping = asyncio.ensure_future(here.stopping.wait())
     try:
-        async with aclosing(cast(Events, here.watch(here.client, run_id, after))) as events:
+        async with aclosing(_events(here, run_id, after)) as events:
             while (event := await _next(events, stopping)) is not None:
                 seq = event["seq"]
                 yield event
@@ -65,6 +69,31 @@ async def _records(here: Services, run_id: str, after: int, request_id: str) -> 
         yield {"type": "error", "run_id": run_id, "after": seq, "error": told}
     finally:
         stopping.cancel()
+
+
+async def _events(here: Services, run_id: str, after: int) -> Events:
+    """What the watch tells, but for the run's end, which is told when Temporal has closed the run, and as it did."""
+    async with aclosing(cast(Events, here.watch(here.client, run_id, after))) as events:
+        async for event in events:
+            yield await _as_closed(here, run_id, event) if is_end(event) else event
+
+
+def is_end(event: dict[str, Any]) -> bool:
+    """Whether an event is the run's last."""
+    return bool(event["type"] == "run" and event["status"] != "started")
+
+
+async def _as_closed(here: Services, run_id: str, event: dict[str, Any]) -> dict[str, Any]:
+    """The end of a run, true. A watch folds a run's program and so may know an end before it has happened; until then the
+    run may still be canceled or terminated."""
+    with contextlib.suppress(WorkflowFailureError):
+        await here.client.get_workflow_handle(run_id).result()
+    found = await describe_run(here, run_id)
+    status = found["state"] if found["state"] in ("completed", "canceled") else "failed"
+    if status == event["status"] and found["state"] not in ("terminated", "timed_out"):
+        return event
+    told = {name: value for name, value in event.items() if name not in ("result", "rows", "error")}
+    return {**told, "status": status, "error": found.get("error")}
 
 
 async def _next(events: Events, stopping: asyncio.Future[Any]) -> dict[str, Any] | None:

@@ -60,6 +60,33 @@ async def test_a_failed_run_ends_its_stream_with_the_error(gateway: Gateway, liv
     assert (found[-1]["status"], found[-1]["error"]["code"]) == ("failed", "no_stock")
 
 
+async def test_the_end_is_told_when_the_run_has_ended_and_as_it_did(gateway: Gateway) -> None:
+    await gateway.save("pure", [{"type": "return", "value": 1}])
+    services = replace(gateway.services, task_queue="nobody-polls-this", stopping=asyncio.Event())
+    async with listening(services) as url, httpx2.AsyncClient(base_url=url, headers=authorization(gateway.key)) as http:
+        async with http.stream("POST", "/v1/call/pure", json={}) as answer:
+            run_id = answer.headers["run-id"]
+            lines = answer.aiter_lines()
+            assert json.loads(await asyncio.wait_for(anext(lines), READ_TIMEOUT))["status"] == "started"
+            assert json.loads(await asyncio.wait_for(anext(lines), READ_TIMEOUT))["type"] == "return"
+            coming = asyncio.ensure_future(anext(lines))
+            await asyncio.sleep(0.3)
+            assert not coming.done()
+            await services.client.get_workflow_handle(run_id).terminate("enough")
+            last = json.loads(await asyncio.wait_for(coming, READ_TIMEOUT))
+        replayed = (await http.get(f"/v1/runs/{run_id}/events")).text.splitlines()
+    assert (last["type"], last["status"], last["error"]["code"]) == ("run", "failed", "terminated")
+    assert "result" not in last and json.loads(replayed[-1]) == last
+
+
+async def test_a_run_is_closed_when_its_stream_has_ended(gateway: Gateway, live: httpx2.AsyncClient) -> None:
+    await gateway.save("pure", [{"type": "return", "value": 1}])
+    for _ in range(10):
+        async with live.stream("POST", "/v1/call/pure", json={}) as answer:
+            await records(answer)
+        assert (await live.get(answer.headers["location"])).json()["state"] == "completed"
+
+
 async def test_a_run_can_be_watched_by_several_and_joined_by_its_key(
     gateway: Gateway, live: httpx2.AsyncClient
 ) -> None:

@@ -1,0 +1,86 @@
+"""The API describes itself, and the docs are complete."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from typer.main import get_command
+
+from gateway.access import PUBLIC
+from gateway.cli import failures
+from gateway.cli.application import app as command_line
+from gateway.problems import STATUS
+from tests.gateway.conftest import Gateway
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+async def test_the_document_is_whole(gateway: Gateway) -> None:
+    document = (await gateway.http.get("/openapi.json", headers={"Authorization": ""})).json()
+    assert document["openapi"].startswith("3.1")
+    ids = []
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            ids.append(operation["operationId"])
+            assert operation["summary"] and operation["description"] and operation["tags"], path
+            assert operation["security"] == ([] if path in PUBLIC else [{"key": []}])
+            statuses = set(operation["responses"])
+            assert "500" in statuses and (path in PUBLIC or {"401", "404", "409", "413", "422"} <= statuses)
+            for status, answer in operation["responses"].items():
+                assert status < "400" or set(answer["content"]) == {"application/problem+json"}
+    assert len(ids) == len(set(ids)) >= 30
+    assert "HTTPValidationError" not in str(document)
+    assert dangling(document) == set()
+
+
+def dangling(document: dict[str, Any]) -> set[str]:
+    """References to schemas that are not there."""
+    named = set(re.findall(r"#/components/schemas/(\w+)", str(document)))
+    return named - set(document["components"]["schemas"])
+
+
+async def test_the_page_asks_nobody_else(gateway: Gateway) -> None:
+    page = await gateway.http.get("/docs", headers={"Authorization": ""})
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["content-security-policy"].startswith("default-src 'none'")
+    assert not re.search(r"https?://|//[a-z]+\.|<link|<img|src=", page.text)
+    assert "innerHTML" not in page.text
+
+
+async def test_every_route_and_code_is_in_the_docs(gateway: Gateway) -> None:
+    text = (DOCS / "api.md").read_text()
+    document = (await gateway.http.get("/openapi.json")).json()
+    for path, operations in document["paths"].items():
+        for method in operations:
+            assert f"`{method.upper()} {path}`" in text, f"{method.upper()} {path}"
+    told = set(re.findall(r"`(GET|POST|DELETE|PUT|PATCH) ([^`]+)`", text))
+    known = {(method.upper(), path) for path, operations in document["paths"].items() for method in operations}
+    assert {path for path in told if not path[1].startswith("/v1/example")} <= known | {
+        ("GET", "/docs"),
+        ("GET", "/openapi.json"),
+    }
+    assert [code for code in STATUS if f"`{code}`" not in text] == []
+
+
+def verbs(command: Any, path: tuple[str, ...] = ("sop",)) -> list[tuple[tuple[str, ...], Any]]:
+    """Every verb of a command tree."""
+    children = getattr(command, "commands", None)
+    if children is None:
+        return [(path, command)]
+    return [found for name, child in children.items() for found in verbs(child, (*path, name))]
+
+
+def test_every_verb_option_and_exit_code_is_in_the_docs() -> None:
+    text = (DOCS / "cli.md").read_text()
+    tree = verbs(get_command(command_line))
+    assert len(tree) >= 20
+    for path, command in tree:
+        section = text.partition(f"### `{' '.join(path)}")[2].partition("\n##")[0]
+        assert section, " ".join(path)
+        for parameter in command.params:
+            for option in parameter.opts:
+                if option.startswith("--") and option not in ("--help", "--output"):
+                    assert f"`{option}" in section, f"{' '.join(path)} {option}"
+    codes = [value for name, value in vars(failures).items() if name.isupper() and isinstance(value, int)]
+    assert sorted(codes) == [0, 1, 2, 3, 4, 5, 6, 7, 130]
+    assert [code for code in codes if not re.search(rf"^\| {code} \|", text, re.MULTILINE)] == []

@@ -151,8 +151,8 @@ class Machine:
 
     def _instruction(self) -> None:
         frame = self.state["frames"][-1]
-        instruction = self.programs[frame["program"]].linked[frame["pc"]]
         try:
+            instruction = self.programs[frame["program"]].linked[frame["pc"]]
             operations.OPERATIONS[instruction.op](self, frame, instruction)
         except StepFailure as failure:
             self.fail(failure.error)

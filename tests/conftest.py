@@ -55,14 +55,22 @@ class System:
 
         self.resources.databases.ensure(database).transact(fill)
 
-    async def start(self, name: str, arguments: dict[str, Any] | None = None, **options: Any) -> WorkflowHandle[Any, RunOutput]:
+    async def start(
+        self, name: str, arguments: dict[str, Any] | None = None, **options: Any
+    ) -> WorkflowHandle[Any, RunOutput]:
         """Start a saved script."""
         programs = [program.to_json() for program in self.resources.library.closure(name)]
         run_id = options.pop("id", f"{name}-{uuid.uuid4().hex[:12]}")
-        start = RunInput(script=name, version=programs[0]["hash"], arguments=arguments or {}, programs=programs, **options)
-        return await self.client.start_workflow(WORKFLOW_TYPE, start, id=run_id, task_queue=self.task_queue, result_type=RunOutput)
+        start = RunInput(
+            script=name, version=programs[0]["hash"], arguments=arguments or {}, programs=programs, **options
+        )
+        return await self.client.start_workflow(
+            WORKFLOW_TYPE, start, id=run_id, task_queue=self.task_queue, result_type=RunOutput
+        )
 
-    async def run(self, script: dict[str, Any], arguments: dict[str, Any] | None = None, **options: Any) -> list[dict[str, Any]]:
+    async def run(
+        self, script: dict[str, Any], arguments: dict[str, Any] | None = None, **options: Any
+    ) -> list[dict[str, Any]]:
         """Save and run a script; its events to the end."""
         self.resources.library.save(script)
         handle = await self.start(script["name"], arguments, **options)

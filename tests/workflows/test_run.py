@@ -128,7 +128,12 @@ async def test_a_dry_run_changes_nothing_and_shows_what_conditions_saw(system: S
     )  # fmt: skip
     assert events[-1]["status"] == "completed"
     condition = next(event for event in events if event["type"] == "if")
-    assert condition["result"] == {"condition": True, "expression": "item.n > 60", "substituted": "94 > 60", "values": {"item.n": 94}}
+    assert condition["result"] == {
+        "condition": True,
+        "expression": "item.n > 60",
+        "substituted": "94 > 60",
+        "values": {"item.n": 94},
+    }
     assert events[-1]["result"]["status"] == "dry_run"
     assert database.head() == before
 
@@ -182,7 +187,9 @@ async def test_the_stream_is_the_same_live_later_and_in_parts(system: System) ->
 
 
 async def test_a_batch_over_rows_runs_in_chunks_and_once(system: System) -> None:
-    system.store("shop", "people", ["id"], [{"id": n, "mail": f"p{n}@example.com", "pad": "x" * 80} for n in range(1000)])
+    system.store(
+        "shop", "people", ["id"], [{"id": n, "mail": f"p{n}@example.com", "pad": "x" * 80} for n in range(1000)]
+    )
     events = await system.run(
         {"name": "mailing", "database": "shop", "steps": [
             {"type": "fetch", "name": "all", "source": "btree", "resource": "people", "variable": "people"},

@@ -40,6 +40,7 @@ bench: $(READY)
 
 docs: $(READY)
 	$(BIN)/python -m script.schema > docs/script.schema.json
+	$(BIN)/python -m toolbox.pages > docs/tools.md
 
 lock:
 	$(BIN)/python -m pip install --quiet uv

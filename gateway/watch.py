@@ -9,6 +9,7 @@ reconnect, after a restart of everything, and for a run that ended last week.
     started                                a machine, from the input (or the state that continue-as-new carried)
     activity scheduled / completed ...     remembers whose outcome it is / gives it to the machine
     child initiated / completed ...        the same
+    workflow task completed                the machine steps on: only now the pure steps were really run
     cancel requested                       waits: how it ends decides what still happened
     completed, failed, canceled ...        the last event
     continued as new                       goes on with the next execution's history
@@ -93,7 +94,9 @@ class Fold:
             await self._child(event)
             await self._ended(event)
         if not self._cancelling:
-            self._drive()
+            self._answer()
+            if kind == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+                self._drive()
         return self._machine.drain() if self._machine is not None else []
 
     async def _started(self, event: HistoryEvent) -> None:
@@ -151,6 +154,7 @@ class Fold:
             self._outcomes[cancelled.workflow_execution.workflow_id] = outcome
 
     def _drive(self) -> None:
+        """What the workflow ran in a workflow task: pure steps, up to an effect without an outcome yet."""
         machine = self._machine
         while machine is not None:
             asked = machine.step()
@@ -163,6 +167,16 @@ class Fold:
             if outcome is None:
                 return
             machine.resume(asked.id, outcome)
+
+    def _answer(self) -> None:
+        """An outcome that the machine waits for: the step's result is told at once, what follows from it when it is run."""
+        machine = self._machine
+        if machine is None or machine.state["pending"] is None:
+            return
+        pending = machine.state["pending"]
+        name = pending["call"]["run_id"] if pending["kind"] == "child" else pending["id"]
+        if name in self._outcomes:
+            machine.resume(pending["id"], self._outcomes.pop(name))
 
     async def _ended(self, event: HistoryEvent) -> None:
         kind = event.event_type

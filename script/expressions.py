@@ -57,7 +57,7 @@ class Expression:
         for name, value in data.items():
             if is_rows(value):
                 return self._with_rows(name, variables, context)
-        _current.context, _current.made = context, 0
+        _current.begin(context)
         try:
             found = self._compiled.eval(data=data)
             if found.type() == cel.Type.ERROR:

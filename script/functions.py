@@ -11,14 +11,14 @@
 
 Division of two ints is CEL's: it truncates (7 / 2 == 3); 7 / 2.0 == 3.5. Comparing null with `<` is an error that names the
 variable: the runtime takes no overload of a comparison for null. What `now` and `uuid` need is passed in a
-thread-local context, set around each evaluation: functions of the runtime take no hidden arguments.
+context variable, set around each evaluation: functions of the runtime take no hidden arguments.
 """
 
 import hashlib
 import math
-import threading
 import uuid as uuids
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final
@@ -37,11 +37,26 @@ class EvaluationContext:
     seed: str
 
 
-class Current(threading.local):
-    """The context of the evaluation that runs in this thread, and how many ids it has made."""
+class Current:
+    """The evaluation that runs here: its context, and how many ids it has made. Each thread and task has its own."""
 
-    context: EvaluationContext | None = None
-    made: int = 0
+    def __init__(self) -> None:
+        self._evaluation: ContextVar[list[Any]] = ContextVar("evaluation")
+
+    def begin(self, context: EvaluationContext) -> None:
+        """An evaluation begins."""
+        self._evaluation.set([context, 0])
+
+    @property
+    def context(self) -> EvaluationContext:
+        context: EvaluationContext = self._evaluation.get()[0]
+        return context
+
+    def next_id(self) -> int:
+        """The number of the next id of this evaluation, from 1."""
+        evaluation = self._evaluation.get()
+        evaluation[1] += 1
+        return int(evaluation[1])
 
 
 def extension(current: Current) -> cel.CelExtension:
@@ -49,21 +64,15 @@ def extension(current: Current) -> cel.CelExtension:
     dyn, text, whole, double = cel.Type.DYN, cel.Type.STRING, cel.Type.INT, cel.Type.DOUBLE
     items = cel.Type.List(dyn)
 
-    def context() -> EvaluationContext:
-        if current.context is None:
-            raise ValueError("no clock outside of an evaluation")
-        return current.context
-
     def make_uuid() -> str:
-        current.made += 1
-        return str(uuids.uuid5(_NAMESPACE, f"{context().seed}/{current.made}"))
+        return str(uuids.uuid5(_NAMESPACE, f"{current.context.seed}/{current.next_id()}"))
 
     functions: list[tuple[str, list[Any], Any, Callable[..., Any]]] = [
-        ("now", [], cel.Type.TIMESTAMP, lambda: context().now),
-        ("today", [], text, lambda: context().now.date().isoformat()),
+        ("now", [], cel.Type.TIMESTAMP, lambda: current.context.now),
+        ("today", [], text, lambda: current.context.now.date().isoformat()),
         ("date", [text], cel.Type.TIMESTAMP, _moment),
         ("date", [cel.Type.TIMESTAMP], cel.Type.TIMESTAMP, _moment),
-        ("days_since", [dyn], whole, lambda value: _days(value, context().now)),
+        ("days_since", [dyn], whole, lambda value: _days(value, current.context.now)),
         ("days_between", [dyn, dyn], whole, _days),
         ("sum", [items], dyn, lambda values: _sum(_present(values))),
         ("avg", [items], dyn, lambda values: _average(_present(values))),

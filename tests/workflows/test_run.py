@@ -222,3 +222,44 @@ async def test_a_failing_chunk_fails_the_run_and_keeps_the_chunks_before_it(syst
     assert events[-1]["error"]["ordinal"] == 150
     view = system.resources.databases.open("shop").snapshot()
     assert sum(1 for _ in select(view, "people", filter={"seen": True})) == 100
+
+
+async def test_nothing_is_told_that_no_worker_has_run(system: System) -> None:
+    """A run that nobody picks up has only begun; terminated, it ends as failed, and never looks completed."""
+    system.resources.library.save({"name": "pure", "steps": [{"type": "say", "message": "hello"}]})
+    queue, system.task_queue = system.task_queue, "nobody-polls-this"
+    handle = await system.start("pure")
+    system.task_queue = queue
+    events = []
+    async for event in watch_run(system.client, handle.id):
+        events.append(event)
+        if event["status"] == "started":
+            await handle.terminate("not wanted")
+    assert [(event["type"], event["status"]) for event in events] == [("run", "started"), ("run", "failed")]
+    assert events[-1]["error"]["code"] == "terminated"
+
+
+async def test_a_run_that_has_grown_long_goes_on_in_a_new_execution(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Continue-as-new from the machine's state: the result, the transaction and the stream are those of one run."""
+    system.store("shop", "items", ["id"])
+    from temporalio import workflow
+
+    monkeypatch.setattr(
+        workflow.Info, "is_continue_as_new_suggested", lambda info: info.get_current_history_length() > 60
+    )
+    events = await system.run(
+        {"name": "growing", "database": "shop", "steps": [
+            {"type": "set", "variable": "total", "value": 0},
+            {"type": "loop", "name": "each", "list": str(list(range(40))), "iterator": "i", "steps": [
+                {"type": "command", "name": "put", "command": "add", "args": {"store": "items", "record": {"id": "{{ i }}"}}},
+                {"type": "set", "variable": "total", "value": "{{ total + i }}"}]},
+            {"type": "return", "value": "{{ total }}"}]},
+    )  # fmt: skip
+    assert events[-1]["result"] == sum(range(40))
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert len({event["started_at"] for event in events}) > 10
+    description = await system.client.get_workflow_handle(events[0]["run_id"]).describe()
+    assert description.raw_description.workflow_execution_info.first_run_id != description.run_id
+    assert open_store(system.resources.databases.open("shop").snapshot(), "items").count() == 40

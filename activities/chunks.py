@@ -98,12 +98,15 @@ class _Chunk:
         return records, following.hex() if following is not None else None
 
     def _perform(self, effect: Effect) -> Outcome:
-        """Perform an effect of the body; its errors are outcomes, so that the body may go on with them."""
+        """Perform an effect of the body; its errors are outcomes, so that the body may go on with them.
+
+        What may pass (a busy or full disk, a conflict) is not the body's business: the whole chunk is tried again.
+        """
         try:
             return Outcome(self._effect(effect))
         except Exception as error:
             known = error_of(error)
-            if known is None:
+            if known is None or known.get("retryable"):
                 raise
             return Outcome(None, known)
 

@@ -129,7 +129,10 @@ def run_alone(
         if state == "rolled_back":
             number += 1
             continue
-        transaction = database.begin(name, isolation=reference.isolation)
+        try:
+            transaction = database.begin(name, isolation=reference.isolation)
+        except TransactionEnded:
+            continue
         try:
             result = work(transaction)
             if dry_run:
@@ -141,6 +144,8 @@ def run_alone(
             conflicts += 1
             if conflicts == ALONE_ATTEMPTS:
                 raise
+        except TransactionEnded:
+            continue  # another attempt of this very step ended it meanwhile: its outcome is ours
         except BaseException:
             transaction.rollback()
             raise

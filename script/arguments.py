@@ -33,6 +33,11 @@ def bind_arguments(program: Program, arguments: Mapping[str, Any], context: Eval
 
     Raises InvalidArguments: unknown name (with the nearest known one), missing, or of the wrong type.
     """
+    try:
+        orjson.dumps(dict(arguments))
+    except TypeError as error:
+        hint = "whole numbers have at most 64 bits, text has no lone surrogates"
+        raise InvalidArguments(f"the arguments of {program.name}: {error}", pointer="", hint=hint) from None
     known = {parameter.name: parameter for parameter in program.parameters}
     for name in arguments:
         if name not in known:

@@ -12,7 +12,8 @@ goes through `reduce`. Outside effects inside a body are written to the outbox i
 after its commit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from script import reduce, transactions
@@ -151,6 +152,18 @@ def answered(
         _after_chunk(machine, frame, instruction, record)
 
 
+@contextmanager
+def _reducing() -> Iterator[None]:
+    """What values cannot be combined is an error of the loop, never of the machine."""
+    try:
+        yield
+    except TypeError:
+        message = "reduce: min and max need values of one type, all numbers or all strings"
+        raise StepFailure("type_mismatch", message) from None
+    except OverflowError as error:
+        raise StepFailure("overflow", f"reduce: {error}") from None
+
+
 def _count_chunk(
     machine: "Machine", frame: Frame, instruction: Instruction, record: dict[str, Any], answer: Mapping[str, Any]
 ) -> None:
@@ -158,7 +171,8 @@ def _count_chunk(
     record["number"] += 1
     record["after"] = answer["after"]
     record["done"] = answer["done"] or answer["stopped"]
-    reduce.merge(record["reduced"], instruction.operands["reduce"] or {}, answer["reduced"])
+    with _reducing():
+        reduce.merge(record["reduced"], instruction.operands["reduce"] or {}, answer["reduced"])
     total = record["batch"]["rows"].get("count") if "rows" in record["batch"] else len(record["batch"]["items"])
     progress = {"processed": record["processed"], "failed": 0, "total": total, "chunk": record["number"]}
     machine.emit(frame, instruction.step, "running", value=progress, kind="progress")
@@ -206,4 +220,5 @@ def reduce_iteration(machine: "Machine", frame: Frame, head: Instruction, record
             raise StepFailure("type_mismatch", f"reduce {name}: {op} needs numbers or strings, and got {element!r}")
         return element
 
-    reduce.add(record["reduced"], table, where, value)
+    with _reducing():
+        reduce.add(record["reduced"], table, where, value)

@@ -61,6 +61,7 @@ def load_script(source: str | bytes | Mapping[str, Any]) -> LoadedScript:
     if not isinstance(document, Mapping):
         raise ScriptInvalid([Problem("not_an_object", "", "a script is a JSON object")])
     _check_limits(document)
+    _check_values(document)
     notices: list[Notice] = []
     normal = _normalize(dict(document), "", notices)
     try:
@@ -141,6 +142,15 @@ def _check_limits(document: Any) -> None:
         raise ScriptInvalid(
             [Problem("too_many_steps", "", f"a script has at most {MAX_STEPS} steps, this has about {steps}")]
         )
+
+
+def _check_values(document: Mapping[str, Any]) -> None:
+    try:
+        orjson.dumps(document)
+    except TypeError as error:
+        message = f"a value has no place in a script: {error}"
+        hint = "whole numbers have at most 64 bits, text has no lone surrogates"
+        raise ScriptInvalid([Problem("invalid_value", "", message, hint)]) from None
 
 
 # --- older spellings ---

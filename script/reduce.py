@@ -10,6 +10,7 @@ machine's state stays small.
     collect  the values in order, at most `limit` of them
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -70,6 +71,15 @@ def _combine(partial: Partial, entry: Mapping[str, Any], more: Partial) -> None:
         if old is None:
             partial["value"] = value
         elif op in ("sum", "avg"):
-            partial["value"] = old + value
+            partial["value"] = _bounded(old + value)
         else:
             partial["value"] = min(old, value) if op == "min" else max(old, value)
+
+
+def _bounded(number: float) -> float:
+    """Raises OverflowError for what JSON numbers here cannot hold: whole numbers of more than 64 bits, infinity."""
+    if isinstance(number, int) and not -(1 << 63) <= number < 1 << 63:
+        raise OverflowError("the sum has more than 64 bits")
+    if isinstance(number, float) and not math.isfinite(number):
+        raise OverflowError("the sum is infinite")
+    return number

@@ -61,9 +61,11 @@ def test_kill_nine_loses_no_acknowledged_commit(tmp_path: Path) -> None:
         )
         assert process.stdout is not None
         branches.append(process.stdout.readline().split())
+        assert branches[-1][:1] == ["saved"]
         time.sleep(rng.uniform(0.0, 0.08))
         process.send_signal(signal.SIGKILL)
-        acknowledged = [line.split() for line in process.stdout.read().splitlines() if line.startswith("committed")]
+        complete = [line for line in process.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
+        acknowledged = [line.split() for line in complete if line.startswith("committed")]
         process.stdout.close()
         process.wait()
         with Database.open(path) as database:

@@ -1,6 +1,7 @@
 """Scripts on a real Temporal server, through the real worker, over real databases."""
 
 import asyncio
+import uuid
 from typing import Any
 
 import pytest
@@ -8,7 +9,9 @@ from temporalio.client import WorkflowFailureError
 
 from gateway.watch import watch_run
 from query import open_store, select
+from script.wire import WORKFLOW_TYPE, RunInput, RunOutput
 from tests.conftest import System
+from toolbox import SmtpSettings
 
 
 def statuses(events: list[dict[str, Any]]) -> list[str]:
@@ -263,3 +266,73 @@ async def test_a_run_that_has_grown_long_goes_on_in_a_new_execution(
     description = await system.client.get_workflow_handle(events[0]["run_id"]).describe()
     assert description.raw_description.workflow_execution_info.first_run_id != description.run_id
     assert open_store(system.resources.databases.open("shop").snapshot(), "items").count() == 40
+
+
+async def test_a_run_loads_its_programs_when_they_do_not_travel_with_it(system: System) -> None:
+    """As a schedule starts it: by name, the latest version at the time of the run, with the stream the same."""
+    save = system.resources.library.save
+    save({"name": "helper", "parameters": ["x"], "steps": [{"type": "return", "value": "{{ x * 2 }}"}]})
+    save({"name": "caller", "steps": [
+        {"type": "script", "name": "call", "script_name": "helper", "script_args": {"x": 21}, "output_variable": "y"},
+        {"type": "return", "value": "{{ y }}"}]})  # fmt: skip
+    start = RunInput(script="caller", trigger="schedule")
+    handle = await system.client.start_workflow(
+        WORKFLOW_TYPE, start, id=f"caller-{uuid.uuid4().hex}", task_queue=system.task_queue, result_type=RunOutput
+    )
+    assert (await handle.result()).value == 42
+    events = [event async for event in watch_run(system.client, handle.id)]
+    assert statuses(events) == [
+        "run started",
+        "return call/return_1 completed",
+        "script call completed",
+        "return return_2 completed",
+        "run completed",
+    ]
+    missing = await system.client.start_workflow(
+        WORKFLOW_TYPE,
+        RunInput(script="nobody"),
+        id=f"nobody-{uuid.uuid4().hex}",
+        task_queue=system.task_queue,
+        result_type=RunOutput,
+    )
+    with pytest.raises(WorkflowFailureError) as raised:
+        await missing.result()
+    assert raised.value.cause.type == "script_not_found"  # type: ignore[union-attr]
+    events = [event async for event in watch_run(system.client, missing.id)]
+    assert [(event["type"], event["status"]) for event in events] == [("run", "failed")]
+
+
+async def test_mail_of_a_batch_goes_out_after_its_chunk_and_once(system: System) -> None:
+    """Real mail from the body of a batch: written to the outbox with the chunk, sent after its commit, marked as sent."""
+    import socket
+
+    from aiosmtpd.controller import Controller
+
+    taken: list[str] = []
+
+    class Server:
+        async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+            taken.append(envelope.rcpt_tos[0])
+            return "250 OK"
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    controller = Controller(Server(), hostname="127.0.0.1", port=port)
+    controller.start()
+    try:
+        object.__setattr__(system.resources.services, "smtp", SmtpSettings("127.0.0.1", port, "shop@example.com"))
+        system.store("shop", "people", ["id"], [{"id": n, "mail": f"p{n}@example.com"} for n in range(25)])
+        events = await system.run(
+            {"name": "mailing", "database": "shop", "steps": [
+                {"type": "fetch", "name": "all", "source": "btree", "resource": "people", "variable": "people"},
+                {"type": "loop", "name": "each", "list": "people", "iterator": "p", "batch_size": 10, "steps": [
+                    {"type": "command", "name": "mail", "command": "send_email", "args": {"to": "{{ p.mail }}", "subject": "s", "body": "b"}}]}]},
+        )  # fmt: skip
+    finally:
+        controller.stop()
+    assert events[-1]["status"] == "completed"
+    assert sorted(taken) == sorted(f"p{n}@example.com" for n in range(25))
+    rows = list(select(system.resources.databases.open("shop").snapshot(), "_outbox"))
+    assert {row["status"] for row in rows} == {"sent"}
+    assert len(rows) == 25

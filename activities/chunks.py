@@ -17,10 +17,10 @@ from activities.failures import error_of
 from btree import Transaction
 from query import QueryError, select_page
 from script.effects import Effect
-from script.local import IterationFailed, Iterations, run
-from script.machine import Machine
+from script.local import IterationFailed, Iterations
 from script.program import Program
 from script.wire import ChunkCall, EndTransaction, Outcome, StepCall, TransactionRef
+from toolbox import ToolError
 from toolbox.outbox import Outbox
 
 Heartbeat = Callable[[int], None]
@@ -32,7 +32,7 @@ def run_chunk(resources: Resources, call: ChunkCall, heartbeat: Heartbeat) -> di
     Raises ChunkFailed when the body fails for an element (nothing of the chunk is kept), Conflict when it could not be
     committed. `heartbeat` is called with the number of elements done, and may raise to stop.
     """
-    programs = {program.hash: program for program in resources.library.closure(call.script, call.version)}
+    programs = {program.hash: program for program in resources.library.resolved(call.calls)}
     if call.transaction is None:
         return _Chunk(resources, programs, call, None, heartbeat).run()
     if not call.transaction.alone:
@@ -116,7 +116,10 @@ class _Chunk:
             step = StepCall(**{**effect.call, "transaction": TransactionRef(**reference) if reference else None})
             return self._step(step)
         if effect.kind == "child":
-            return self._child(effect)
+            raise ToolError(
+                f"the script {effect.call['script']} has a transaction of its own, which a batch cannot repeat safely yet",
+                hint='call it with "transaction": "inherit" (same database), or loop without batch_size over fewer rows',
+            )
         if effect.kind == "chunk":
             return self._inner_chunk(effect)
         raise ValueError(f"the effect {effect.kind} cannot stand in the body of a batch")
@@ -150,35 +153,6 @@ class _Chunk:
         return outbox.put(
             key=step.key, tool=step.tool, args=args, run_id=step.run_id, step=step.path, now=step.now, mocked=mocked
         )
-
-    def _child(self, effect: Effect) -> Any:
-        """A script with a database of its own, inside of a batch: run here, in a transaction of its own."""
-        call = effect.call
-        machine = Machine.start(
-            self._programs,
-            call["version"],
-            run_id=call["run_id"],
-            key_id=f"{self._call.key_id}/{effect.id}",
-            arguments=call["arguments"],
-            clock=call["now"],
-            dry_run=call["dry_run"],
-            mocks=call["mocks"],
-        )
-        machine.trace = False
-        done = run(machine, lambda inner: self._perform_alone(inner))
-        if done.error is not None:
-            raise ChunkFailed(done.error)
-        return done.value
-
-    def _perform_alone(self, effect: Effect) -> Outcome:
-        """An effect of a child run: in the child's own transaction."""
-        try:
-            return Outcome(perform(self._resources, effect, self._heartbeat))
-        except Exception as error:
-            known = error_of(error)
-            if known is None:
-                raise
-            return Outcome(None, known)
 
     def _inner_chunk(self, effect: Effect) -> Any:
         """A batch inside of a batch: in the same transaction."""

@@ -17,18 +17,26 @@ from toolbox.outbox import Outbox
 def dispatch_outbox(resources: Resources, call: DispatchCall) -> dict[str, Any]:
     """Send what is pending under the call's key prefix; gives {sent, failed}.
 
-    Raises the ToolError of a row whose failure may pass (`retryable`); what was sent before it is marked already.
+    Every row is tried. Raises, at the end, the ToolError of a row whose failure may pass (`retryable`): the next attempt
+    finds only what is still pending.
     """
     database = resources.databases.open(call.database)
     counts = {"sent": 0, "failed": 0}
+    delayed: ToolError | None = None
     for row in list(Outbox(database.snapshot()).pending(call.prefix)):
-        error = _send(resources, call, row)
+        try:
+            error = _send(resources, call, row)
+        except ToolError as may_pass:
+            delayed = may_pass
+            continue
         counts["failed" if error else "sent"] += 1
 
         def mark(transaction: Transaction, key: str = row["key"], error: dict[str, Any] | None = error) -> None:
             Outbox(transaction).mark(key, "failed" if error else "sent", at=call.now, error=error)
 
         database.transact(mark)
+    if delayed is not None:
+        raise delayed
     return counts
 
 

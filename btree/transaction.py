@@ -98,7 +98,7 @@ class Transaction:
 
         Raises TransactionEnded if it was committed or rolled back meanwhile, Busy, DiskFull.
         """
-        self._durably(lambda writer: self._save_in(writer, step_key, result))
+        self._durably(lambda writer: self._save_in(writer, step_key, result), step_key, "open")
 
     def discard(self) -> None:
         """Forget what was changed since the last save: for a step that failed."""
@@ -112,7 +112,7 @@ class Transaction:
         """
         state = self._database.status(self.id)
         if state.state != "committed":
-            self._durably(lambda writer: self._commit_in(writer, step_key, result))
+            self._durably(lambda writer: self._commit_in(writer, step_key, result), step_key, "committed")
             state = self._database.status(self.id)
         row = self._database.pager.read("SELECT seq, root, committed_at FROM version WHERE seq = ?", (state.version,))[
             0
@@ -125,23 +125,24 @@ class Transaction:
             writer.execute("UPDATE txn SET state = 'rolled_back' WHERE id = ? AND state = 'open'", (self.id,))
         self.discard()
 
-    def _durably(self, work: Callable[[Writer], int]) -> None:
+    def _durably(self, work: Callable[[Writer], int], step_key: str | None, state: str) -> None:
+        root = self._root
         try:
             with self._database.pager.write() as writer:
                 root = work(writer)
         except UnknownOutcome as error:
-            root = self._look_up(error)
+            if not self._happened(root, step_key, state):
+                raise StorageError(f"nothing was written: {error}", hint="try again") from error
         for page, node in self._written:
             self._database.keep(page, node)
         self._root = root
         self._open_workspace()
 
-    def _look_up(self, error: UnknownOutcome) -> int:
-        """After a COMMIT that raised: the branch's root tells whether it happened."""
-        ((root, state),) = self._database.pager.read("SELECT root, state FROM txn WHERE id = ?", (self.id,))
-        if root == self._root and state == "open":
-            raise StorageError(f"nothing was written: {error}", hint="try again") from error
-        return int(root)
+    def _happened(self, root: int, step_key: str | None, state: str) -> bool:
+        """After a COMMIT that raised: whether exactly this write is there. Page ids are given out once, so a root tells."""
+        ((found, now),) = self._database.pager.read("SELECT root, state FROM txn WHERE id = ?", (self.id,))
+        journaled = step_key is None or self._database.recorded(self.id, step_key) is not None
+        return bool(found == root and now == state and journaled)
 
     def _save_in(self, writer: Writer, step_key: str | None, result: bytes | None) -> int:
         rows = writer.execute("SELECT root, state FROM txn WHERE id = ?", (self.id,))

@@ -6,6 +6,7 @@ started again (five times in a minute at most). `dev.json` in the data directory
 Used by `sop dev`, the demo and the tests that kill things.
 """
 
+import ctypes
 import json
 import os
 import re
@@ -64,6 +65,7 @@ class Stack:
         self._stopping = threading.Event()
         self._lock = threading.RLock()
         self._monitor: threading.Thread | None = None
+        self._told = False
         self.temporal_address = ""
         self.temporal_ui = ""
         self.gateway_url = ""
@@ -84,6 +86,7 @@ class Stack:
             raise
         state = {"gateway": self.gateway_url, "temporal": self.temporal_address, "temporal_ui": self.temporal_ui}
         (self.data_dir / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
+        self._told = True
         self._monitor = threading.Thread(target=self._watch, name="stack", daemon=True)
         self._monitor.start()
 
@@ -94,7 +97,8 @@ class Stack:
             for part in reversed(list(self._parts.values())):
                 _end(part.process)
                 part.process = None
-        (self.data_dir / STATE_FILE).unlink(missing_ok=True)
+        if self._told:
+            (self.data_dir / STATE_FILE).unlink(missing_ok=True)
 
     def kill(self, name: str) -> None:
         """End a part at once, as a crash would; it is started again by the watch."""
@@ -145,7 +149,11 @@ class Stack:
     def _running_server(self, part: _Part) -> tuple[str, str, str]:
         """A server runs on this data directory already: use it, and leave it alone at the end."""
         del self._parts[part.name]
-        state = json.loads((self.data_dir / "temporal.json").read_text(encoding="utf-8"))
+        try:
+            state = json.loads((self.data_dir / "temporal.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            message = "another Temporal server starts on this data directory just now: try again"
+            raise StackError(message) from None
         self._say(f"using the Temporal server that runs already at {state['address']}")
         return "", str(state["address"]), str(state["ui_url"])
 
@@ -185,6 +193,7 @@ class Stack:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=_die_with_parent,
             )
         part.started.append(time.monotonic())
         deadline = time.monotonic() + READY_TIMEOUT
@@ -220,6 +229,11 @@ class Stack:
             self._launch(part)
         except StackError as error:
             self._say(str(error))
+
+
+def _die_with_parent() -> None:
+    """Linux: a part gets SIGTERM when this process dies, however that happens."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def _read(path: Path, begin: int) -> str:

@@ -30,7 +30,7 @@ from script.effects import Done, Yielded
 from script.machine import STATE_VERSION, Machine
 from script.program import Program
 from script.wire import Outcome, RunInput, RunOutput, failure
-from workflows.failures import outcome_of_failure
+from workflows.failures import child_not_started, outcome_of_failure, timed_out
 
 _FAILED_ACTIVITY = {
     EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED: "activity_task_failed_event_attributes",
@@ -148,6 +148,13 @@ class Fold:
             ended = event.child_workflow_execution_terminated_event_attributes
             outcome = Outcome(None, failure("terminated", "the child run was terminated"))
             self._outcomes[ended.workflow_execution.workflow_id] = outcome
+        elif kind == EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_FAILED:
+            self._outcomes[event.start_child_workflow_execution_failed_event_attributes.workflow_id] = (
+                child_not_started()
+            )
+        elif kind == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT:
+            late = event.child_workflow_execution_timed_out_event_attributes
+            self._outcomes[late.workflow_execution.workflow_id] = timed_out()
         elif kind == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_CANCELED:
             cancelled = event.child_workflow_execution_canceled_event_attributes
             outcome = Outcome(None, failure("canceled", "the child run was canceled"))
@@ -190,6 +197,7 @@ class Fold:
             error = await self._converter.decode_failure(event.workflow_execution_failed_event_attributes.failure)
             self._close("failed", None, outcome_of_failure(error).error)
         elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
+            self._answer()
             if self._machine is not None:
                 self._machine.cancel()
             self._drive()

@@ -5,6 +5,7 @@ reason; all others are stored. Importing the same file again replaces the same r
 """
 
 import csv
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -124,14 +125,26 @@ def _csv_row(line: int, header: list[str], row: list[str], types: Mapping[str, s
     return line, record, None
 
 
+def _integer(text: str) -> int:
+    if "_" in text or not -(1 << 63) <= int(text) < 1 << 63:
+        raise ValueError(text)
+    return int(text)
+
+
+def _number(text: str) -> float:
+    if "_" in text or not math.isfinite(float(text)):
+        raise ValueError(text)
+    return float(text)
+
+
 def _date(text: str) -> str:
     return date.fromisoformat(text).isoformat()
 
 
 _CONVERT: Final[dict[str, Any]] = {
     "string": str,
-    "integer": int,
-    "number": float,
+    "integer": _integer,
+    "number": _number,
     "boolean": {"true": True, "false": False, "1": True, "0": False}.__getitem__,
     "date": _date,
 }

@@ -164,11 +164,12 @@ class Store:
             raise RecordNotFound(f"{self.info.name} has no record with the key {keycode.decode(old_key)}")
         record: Record = {**decode_record(found), **values}
         new_key, value = self.encode(record)
-        if new_key != old_key:
-            if self.tree.get(new_key) is not None:
-                raise RecordExists(f"{self.info.name} has a record with the key {keycode.decode(new_key)} already")
-            self._writable().delete(old_key)
+        if new_key != old_key and self.tree.get(new_key) is not None:
+            message = f"{self.info.name} has a record with the key {keycode.decode(new_key)} already"
+            raise RecordExists(message)
         self._writable().put(new_key, value)
+        if new_key != old_key:
+            self._writable().delete(old_key)
         return record
 
     def delete(self, key: Any) -> bool:

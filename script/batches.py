@@ -77,6 +77,7 @@ def next_chunk(machine: "Machine", frame: Frame, instruction: Instruction) -> No
     call = {
         "script": machine.programs[state["root"]].name,
         "version": state["root"],
+        "calls": {number: dict(program.calls or {}) for number, program in machine.programs.items()},
         "program": frame["program"],
         "loop": record["pc"],
         "variables": {name: frame["vars"][name] for name in instruction.operands["reads"] if name in frame["vars"]},
@@ -132,6 +133,8 @@ def answered(
     """Go on after a chunk, a dispatch, or the closing of the transaction before the batch."""
     if pending["then"] == "batch":
         machine.state["txn"] = None
+        if outcome.error is not None:
+            machine.emit_run("rollback_failed", kind="warning", error=outcome.error)
         next_chunk(machine, frame, instruction)
         return
     transactions.raise_error(outcome)

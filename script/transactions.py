@@ -164,6 +164,10 @@ def manage(machine: "Machine", frame: Frame, instruction: Instruction, action: A
             hint="leave manage_transaction out of the loop's body",
         )
     if action == "begin":
+        if txn is not None and txn.get("kept"):
+            txn |= {"explicit": True, "kept": False}
+            machine.finish_step(frame, instruction, {"transaction": "begun"})
+            return
         if txn is not None:
             raise StepFailure(
                 "transaction_open", "a transaction is open already", hint="commit it or roll it back first"
@@ -174,6 +178,7 @@ def manage(machine: "Machine", frame: Frame, instruction: Instruction, action: A
         state["txn"] = None
         machine.finish_step(frame, instruction, {"transaction": "empty"})
     elif action == "commit" and state["dry_run"]:
+        txn |= {"explicit": False, "wrote": False, "kept": True}
         machine.finish_step(frame, instruction, {"transaction": "kept open: a dry run commits nothing"})
     else:
         end_transaction(machine, action, "manage", machine.key(frame, instruction.step))
@@ -294,6 +299,10 @@ def _ended(machine: "Machine", pending: dict[str, Any], outcome: Outcome) -> Non
         return
     if outcome.error is not None:
         machine.emit_run("rollback_failed", kind="warning", error=outcome.error)
+    elif pending["kind"] == "rollback" and (outcome.value or {}).get("state") == "committed":
+        message = "the transaction had been committed already"
+        error = {"code": "committed_before", "message": message, "retryable": False}
+        machine.emit_run("committed", kind="warning", error=error)
     machine.finish(status, value=pending.get("value"), error=pending.get("error"))
 
 

@@ -106,7 +106,8 @@ class EndTransaction:
 class ChunkCall:
     """Run the body of a loop over one chunk of its rows, in one transaction.
 
-    `path` is the loop's path in the run, `prefix` and `iteration` those of the frame that it stands in.
+    `calls` has every program that the run may reach by its hash, with the versions that its calls were resolved to when the
+    run began. `path` is the loop's path in the run, `prefix` and `iteration` those of the frame that it stands in.
     `rows` is the row reference's inner object and `after` the primary key (hex of its encoding) behind which to go
     on; or `items` are the elements themselves. `offset` is the ordinal of the first element: iteration numbers, and so
     idempotency keys, count from it.
@@ -114,6 +115,7 @@ class ChunkCall:
 
     script: str
     version: str
+    calls: dict[str, dict[str, str]]
     program: str
     loop: int
     variables: dict[str, Any]

@@ -89,7 +89,14 @@ def _reference(ctx: ToolContext, view: View, store: str, selection: Selection, q
         )
     again = select_rows(view, store, **query)
     reference = {"database": ctx.database, "version": view.seq, "store": store, "count": again.count()}
-    return {ROWS: {**reference, "query": {name: value for name, value in query.items() if value}}}
+    return {
+        ROWS: {
+            **reference,
+            "query": {
+                name: value for name, value in query.items() if value is not None and (name, value) != ("offset", 0)
+            },
+        }
+    }
 
 
 @tool(effect="read")

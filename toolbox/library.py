@@ -114,6 +114,17 @@ class ScriptLibrary:
             programs[saved.hash] = self._program(saved).with_calls(calls)
         return list(programs.values())
 
+    def resolved(self, calls: Mapping[str, Mapping[str, str]]) -> list[Program]:
+        """Programs by hash, with their calls as they were resolved before. Raises VersionNotFound."""
+        versions = open_store(self._database.snapshot(), VERSIONS)
+        programs = []
+        for number, targets in calls.items():
+            row = versions.get(number)
+            if row is None:
+                raise VersionNotFound(f"there is no version {number[:12]} of any script")
+            programs.append(self._program(ScriptVersion(**row)).with_calls(targets))
+        return programs
+
     def _program(self, saved: ScriptVersion) -> Program:
         with self._lock:
             if saved.hash not in self._programs:

@@ -7,13 +7,14 @@ recognise. Header injection is impossible (the standard library's EmailMessage r
 import hashlib
 import hmac
 import re
+from collections.abc import Mapping
 from email.message import EmailMessage
 from typing import Any, Final
 
 import aiosmtplib
 
 from toolbox.context import SmtpSettings, ToolContext
-from toolbox.errors import InvalidArguments, MailDelayed, MailRefused, RecipientRefused, ToolNotConfigured
+from toolbox.errors import InvalidArguments, MailDelayed, MailRefused, RecipientRefused, ToolError, ToolNotConfigured
 from toolbox.tool import tool
 
 _ADDRESS: Final = re.compile(r"[^\s@<>,;:\"()\[\]\\]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
@@ -31,7 +32,7 @@ async def send_email(ctx: ToolContext, to: str | list[str], subject: str, body: 
         )
     message = build_message(smtp, ctx.idempotency_key, [to] if isinstance(to, str) else to, subject, body)
     try:
-        await aiosmtplib.send(
+        refused, _ = await aiosmtplib.send(
             message,
             hostname=smtp.host,
             port=smtp.port,
@@ -44,12 +45,20 @@ async def send_email(ctx: ToolContext, to: str | list[str], subject: str, body: 
         kind = MailDelayed if 400 <= error.code < 500 else MailRefused
         raise kind(f"the mail server answered {error.code}: {error.message}") from error
     except aiosmtplib.SMTPRecipientsRefused as error:
-        raise MailRefused(
-            f"the mail server refused {', '.join(refused.recipient for refused in error.recipients)}"
-        ) from error
+        raise _refusal({found.recipient: (found.code, found.message) for found in error.recipients}) from error
     except (aiosmtplib.SMTPException, OSError) as error:
         raise MailDelayed(f"the mail server did not take the message: {error or type(error).__name__}") from error
+    if refused:
+        raise _refusal({name: (answer[0], str(answer[1])) for name, answer in refused.items()})
     return {"status": "sent", "message_id": message["Message-ID"]}
+
+
+def _refusal(refused: Mapping[str, tuple[int, str]]) -> ToolError:
+    """The error for refused recipients: it may pass if the server says so (4xx) of each of them."""
+    kind = MailDelayed if all(400 <= code < 500 for code, _ in refused.values()) else MailRefused
+    return kind(
+        f"the mail server refused {', '.join(f'{name} ({code} {text})' for name, (code, text) in refused.items())}"
+    )
 
 
 def build_message(smtp: SmtpSettings, key: str, to: list[str], subject: str, body: str) -> EmailMessage:

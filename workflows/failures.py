@@ -5,9 +5,26 @@ code of ours and its text. The gateway does the same with the failures that it f
 through the same `wire.failure`.
 """
 
-from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError, TerminatedError, TimeoutError
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    ChildWorkflowError,
+    TerminatedError,
+    TimeoutError,
+    WorkflowAlreadyStartedError,
+)
 
 from script.wire import Outcome, failure
+
+
+def timed_out() -> Outcome:
+    """A step, or a child run, that did not answer in time."""
+    return Outcome(None, failure("timeout", "the step did not answer in time"))
+
+
+def child_not_started() -> Outcome:
+    """A child run that could not be started: one of its id is there."""
+    return Outcome(None, failure("child_not_started", "a child run with this id is there already"))
 
 
 def outcome_of_failure(error: BaseException) -> Outcome:
@@ -20,7 +37,9 @@ def outcome_of_failure(error: BaseException) -> Outcome:
         found = failure(cause.type or "failed", cause.message, details)
         return Outcome(None, found, found.get("at"))
     if isinstance(cause, TimeoutError):
-        return Outcome(None, failure("timeout", "the step did not answer in time"))
+        return timed_out()
+    if isinstance(cause, WorkflowAlreadyStartedError):
+        return child_not_started()
     if isinstance(cause, TerminatedError):
         return Outcome(None, failure("terminated", "the child run was terminated"))
     return Outcome(None, failure("failed", str(cause) or type(cause).__name__))

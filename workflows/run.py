@@ -130,6 +130,10 @@ class ScriptWorkflow:
             workflow.continue_as_new(replace(self._start, programs=self._programs, state=machine.state))
 
     async def _cancel(self, machine: Machine) -> None:
+        """What has to be done before the run may end: what a chunk committed gets out, an open transaction is rolled back."""
+        pending = machine.state["pending"]
+        if pending is not None and pending["kind"] == "dispatch":
+            await self._perform(machine, Effect(pending["id"], pending["kind"], pending["call"]))
         machine.cancel()
         while isinstance(asked := machine.step(), Effect):
             machine.resume(asked.id, await self._perform(machine, asked))
@@ -161,6 +165,7 @@ class ScriptWorkflow:
                 start_to_close_timeout=STEP_TIMEOUT,
                 heartbeat_timeout=HEARTBEAT_TIMEOUT,
                 retry_policy=RETRIES,
+                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             )
         except Exception as error:
             return _outcome_or_cancel(error)

@@ -322,6 +322,10 @@ def test_import_tells_every_rejected_line(database: Database) -> None:
         (4, "invalid_record"),
         (5, "invalid_record"),
     ]
+    strict = import_csv(
+        database, "s", ["id,n\n", "7,nan\n", "7,1_0\n", "7_0,1\n"], types={"id": "integer", "n": "number"}
+    )
+    assert (strict.imported, strict.rejected_count) == (0, 3)
     text = 'id,n,on,day,name\n3,1.5,true,2026-01-05,"a ""b""\nc"\n4,x,true,2026-01-05,y\n5,,,,\n6,1\n'
     types = {"id": "integer", "n": "number", "on": "boolean", "day": "date"}
     report = import_csv(database, "s", text.splitlines(keepends=True), types=types)

@@ -160,6 +160,9 @@ def test_many_rows_are_a_reference(resources: Resources) -> None:
         "count": 500,
         "query": {"filter": {"id": {"$gte": 500}}},
     }
+    database.transact(lambda t: open_store(t, "items").upsert({"id": 0, "pad": "x" * 40_000}))
+    one = call(resources, "select", {"store": "items", "key": 0}, view=database.snapshot())
+    assert (one["$rows"]["count"], one["$rows"]["query"]) == (1, {"key": 0})
     open_store(view, "items").delete(1)
     with pytest.raises(ToolError) as raised:
         call(resources, "select", {"store": "items"}, view=view)

@@ -336,3 +336,50 @@ async def test_mail_of_a_batch_goes_out_after_its_chunk_and_once(system: System)
     rows = list(select(system.resources.databases.open("shop").snapshot(), "_outbox"))
     assert {row["status"] for row in rows} == {"sent"}
     assert len(rows) == 25
+
+
+async def test_a_failed_update_in_a_batch_loses_no_record(system: System) -> None:
+    """A tool that fails halfway leaves nothing of it in the chunk's transaction."""
+    system.store("shop", "items", ["id"], [{"id": "a"}, {"id": "b"}])
+    events = await system.run(
+        {"name": "renaming", "database": "shop", "steps": [
+            {"type": "loop", "name": "each", "list": "['a', 'b']", "iterator": "i", "batch_size": 5, "steps": [
+                {"type": "command", "name": "rename", "command": "update", "continue_on_error": True,
+                 "args": {"store": "items", "key": "{{ i }}", "values": {"id": "x" * 1100}}}]}]},
+    )  # fmt: skip
+    assert events[-1]["status"] == "completed"
+    assert [row["id"] for row in select(system.resources.databases.open("shop").snapshot(), "items")] == ["a", "b"]
+
+
+async def test_a_batch_keeps_the_versions_that_the_run_began_with(system: System) -> None:
+    """A called script that is saved anew in the middle of a batch changes nothing for this run."""
+    system.store("shop", "items", ["id"], [{"id": n} for n in range(60)])
+    save = system.resources.library.save
+    helper = {"name": "helper", "parameters": ["x"], "steps": [{"type": "return", "value": 1}]}
+    save(helper)
+    save({"name": "long_batch", "database": "shop", "steps": [
+        {"type": "loop", "name": "each", "list": str(list(range(60))), "iterator": "n", "batch_size": 2, "output_variable": "r",
+         "reduce": {"total": {"op": "sum", "value": "one"}}, "steps": [
+            {"type": "script", "name": "call", "script_name": "helper", "script_args": {"x": "{{ n }}"}, "version": "latest", "output_variable": "one"}]},
+        {"type": "return", "value": "{{ r.reduced.total }}"}]})  # fmt: skip
+    handle = await system.start("long_batch")
+    events = []
+    async for event in watch_run(system.client, handle.id):
+        events.append(event)
+        if event["type"] == "progress" and event["result"]["chunk"] == 2:
+            save({**helper, "steps": [{"type": "return", "value": 1000}]})
+    assert events[-1]["result"] == 60
+
+
+async def test_a_child_with_its_own_transaction_is_refused_in_a_batch(system: System) -> None:
+    system.store("shop", "items", ["id"])
+    system.resources.library.save(
+        {"name": "own", "database": "shop", "parameters": ["n"], "steps": [{"type": "return", "value": 1}]}
+    )
+    events = await system.run(
+        {"name": "outer", "database": "shop", "steps": [
+            {"type": "loop", "name": "each", "list": "[1, 2]", "iterator": "n", "batch_size": 1, "steps": [
+                {"type": "script", "name": "call", "script_name": "own", "script_args": {"n": "{{ n }}"}}]}]},
+    )  # fmt: skip
+    assert events[-1]["status"] == "failed"
+    assert "inherit" in events[-1]["error"]["hint"]

@@ -299,7 +299,9 @@ def _ended(machine: "Machine", pending: dict[str, Any], outcome: Outcome) -> Non
         return
     if outcome.error is not None:
         machine.emit_run("rollback_failed", kind="warning", error=outcome.error)
-    elif pending["kind"] == "rollback" and (outcome.value or {}).get("state") == "committed":
+    elif (
+        pending["kind"] == "rollback" and isinstance(outcome.value, dict) and outcome.value.get("state") == "committed"
+    ):
         message = "the transaction had been committed already"
         error = {"code": "committed_before", "message": message, "retryable": False}
         machine.emit_run("committed", kind="warning", error=error)

@@ -118,6 +118,8 @@ class ScriptWorkflow:
             if workflow.cancellation_reason() is not None:
                 raise asyncio.CancelledError("the run was cancelled")
             machine.resume(asked.id, await self._perform(machine, asked))
+            if workflow.cancellation_reason() is not None and machine.state["done"] is None:
+                raise asyncio.CancelledError("the run was cancelled")
             if workflow.info().is_continue_as_new_suggested():
                 self._continue_as_new(machine)
 

@@ -60,7 +60,10 @@ def resolve(here: Services, name: str, version: str | int | None) -> list[Progra
 
 def check_request(here: Services, program: Program, arguments: dict[str, Any], mocks: list[str]) -> None:
     """Raises ApiError for arguments that do not fit the parameters, or mocks that are no tools."""
-    size = wire_size(arguments)
+    try:
+        size = wire_size(arguments)
+    except TypeError:
+        size = 0  # not JSON as it is kept here: bind_arguments says what is wrong
     if size > MAX_WIRE_BYTES:
         raise ApiError(
             "too_large",

@@ -226,3 +226,13 @@ async def test_a_child_run_has_an_address(gateway: Gateway) -> None:
     )
     events = await gateway.http.get(f"/v1/runs/{child}/events")
     assert events.text.count("\n") >= 2
+
+
+async def test_arguments_that_json_here_cannot_hold_are_an_error(gateway: Gateway) -> None:
+    await gateway.save("taking", [{"type": "return", "value": 1}], parameters=["x"])
+    headers = {"Content-Type": "application/json"}
+    for value in (str(2**70), '"\\ud800"'):
+        body = '{"arguments": {"x": ' + value + "}}"
+        answer = await gateway.http.post("/v1/scripts/taking/runs", content=body, headers=headers)
+        assert answer.status_code in (400, 422), answer.text
+        assert answer.headers["content-type"] == "application/problem+json"

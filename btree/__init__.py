@@ -1,18 +1,29 @@
 """Kernel 1: ordered bytes in copy-on-write pages, one SQLite file for each database.
 
-database.py      Database: open, versions, begin, resume, transact, check      page.py    the bytes of a page
-transaction.py   Transaction: a durable private branch                         cache.py   decoded pages
-snapshot.py      Snapshot: a version to read                                   pager.py   pages in SQLite or memory
-tree.py          ReadTree, Tree: the B+tree                                    check.py   is everything in order?
-cursor.py        Cursor: a place in a tree                                     errors.py  what to do about each
+database.py      Database: versions, snapshots, transactions, sweep      page.py      the bytes of a page
+transaction.py   Transaction: a durable private branch                   pager.py     pages in SQLite or memory
+commit.py        making a branch the head                                records.py   the rows about pages
+merge.py         ... when the head has moved                             upgrade.py   files of older formats
+access.py        what a branch has read                                  cache.py     decoded pages
+save.py          writing a branch down                                   diff.py      what differs between two trees
+tree.py          ReadTree: reading a B+tree                              history.py   differences, restoring
+edit.py          Tree: changing one                                      space.py     giving pages back
+shape.py         dividing and merging pages                              backup.py    copies of the file
+load.py          bulk loading                                            check.py     is everything in order?
+workspace.py     pages that are not saved yet                            limits.py    sizes of keys and values
+cursor.py        a place in a tree                                       errors.py    what to do about each
+catalog.py       the trees of a version                                  version.py, snapshot.py
 """
 
+from btree.backup import restore_backup
 from btree.check import CheckReport
 from btree.cursor import Cursor
 from btree.database import Database
+from btree.edit import Tree
 from btree.errors import (
     BTreeError,
     Busy,
+    Closed,
     Conflict,
     Corrupted,
     DatabaseNotFound,
@@ -21,24 +32,31 @@ from btree.errors import (
     InvalidValue,
     KeyExists,
     KeyNotFound,
+    KeyTooLarge,
+    PinNotFound,
+    ReadOnly,
+    SavepointNotFound,
     StorageError,
     TransactionEnded,
     TransactionNotFound,
     TreeExists,
     TreeNotFound,
+    ValueTooLarge,
     VersionNotFound,
     WrongFormat,
 )
 from btree.pager import MemoryPager, Pager, SqlitePager
 from btree.snapshot import Snapshot
+from btree.space import SpaceReport, SweepReport
 from btree.transaction import Transaction
-from btree.tree import LeafSlice, ReadTree, Tree
-from btree.version import TransactionStatus, Version
+from btree.tree import LeafSlice, ReadTree
+from btree.version import Pin, TransactionStatus, Version
 
 __all__ = [
     "BTreeError",
     "Busy",
     "CheckReport",
+    "Closed",
     "Conflict",
     "Corrupted",
     "Cursor",
@@ -49,13 +67,20 @@ __all__ = [
     "InvalidValue",
     "KeyExists",
     "KeyNotFound",
+    "KeyTooLarge",
     "LeafSlice",
     "MemoryPager",
     "Pager",
+    "Pin",
+    "PinNotFound",
+    "ReadOnly",
     "ReadTree",
+    "SavepointNotFound",
     "Snapshot",
+    "SpaceReport",
     "SqlitePager",
     "StorageError",
+    "SweepReport",
     "Transaction",
     "TransactionEnded",
     "TransactionNotFound",
@@ -63,7 +88,9 @@ __all__ = [
     "Tree",
     "TreeExists",
     "TreeNotFound",
+    "ValueTooLarge",
     "Version",
     "VersionNotFound",
     "WrongFormat",
+    "restore_backup",
 ]

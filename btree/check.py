@@ -1,17 +1,21 @@
-"""Checking a database: every page of the head, and of each open branch, is read and looked at.
+"""Checking a database: every page of everything that is kept is read and looked at, and every page of the file is accounted for.
 
-Order of keys within and across pages, separators against the keys below them, equal depth of all leaves, counts against
-the catalog, checksums (by reading), and pages below the minimum. What is found is told, all of it.
+Trees of all kept versions and open branches: order of keys within and across pages, separators against the keys below them,
+equal depth of all leaves, counts against the catalog, checksums (by reading). A page that several versions share is walked
+once. Then space: a page that is there without an extent, missing from its extent, or needed by nothing and listed
+nowhere as dead. Then the checksums of the rows, and SQLite's own check of its file. What is found is told, all of it.
 """
 
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-import orjson
-
+from btree.catalog import Entry
 from btree.errors import BTreeError
-from btree.page import Branch, Leaf
+from btree.page import Branch
+from btree.records import VersionRow, unsealed
 
 if TYPE_CHECKING:
     from btree.database import Database
@@ -23,6 +27,7 @@ class CheckReport:
 
     pages: int = 0
     keys: int = 0
+    versions: int = 0
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -30,71 +35,164 @@ class CheckReport:
         return not self.problems
 
 
+class _Subtree(NamedTuple):
+    """What is below a page: its first and last key, the number of keys, the height (-1 where leaves are not level)."""
+
+    first: bytes | None
+    last: bytes | None
+    keys: int
+    height: int
+
+
 def check_database(database: "Database") -> CheckReport:
-    """Check the head and all open branches."""
+    """Check everything that is kept."""
     report = CheckReport()
-    rows = database.pager.read("SELECT 'head', root FROM version WHERE seq = (SELECT max(seq) FROM version)")
-    rows += database.pager.read("SELECT id, root FROM txn WHERE state = 'open'")
-    for name, root in rows:
-        walk = _Walk(database, report, f"{name}: catalog")
-        walk.tree(root, None)
-        for tree, entry in walk.entries:
-            fields = orjson.loads(entry)
-            _Walk(database, report, f"{name}: {tree.decode()}").tree(fields["root"], fields["count"])
+    try:
+        _check_rows(database, report)
+        _check(database, report)
+    except BTreeError as error:
+        report.problems.append(error.message)
+    report.problems += [
+        f"SQLite: {text}" for (text,) in database.pager.read("PRAGMA integrity_check(10)") if text != "ok"
+    ]
     return report
 
 
-class _Walk:
-    """One tree."""
+def _check_rows(database: "Database", report: CheckReport) -> None:
+    for table in ("state", "version", "extent", "txn", "journal", "access", "savepoint", "pin"):
+        columns = "head, next_page, crc" if table == "state" else "*"
+        for row in database.pager.read(f"SELECT {columns} FROM {table}"):
+            try:
+                unsealed(row, table)
+            except BTreeError as error:
+                report.problems.append(error.message)
 
-    def __init__(self, database: "Database", report: CheckReport, name: str) -> None:
+
+def _check(database: "Database", report: CheckReport) -> None:
+    walk = _Walk(database, report)
+    head = database.head().seq
+    for version in reversed(database.versions(1 << 40)):
+        walk.catalog(f"version {version.seq}", version.root)
+        report.versions += 1
+        if version.seq == head:
+            report.keys = walk.keys
+    for name, root in database.pager.read("SELECT id, root FROM txn WHERE state = 'open'"):
+        walk.catalog(f"transaction {name}", root)
+    report.pages = len(walk.seen)
+    _account(database, report, walk.seen.keys() | walk.trees)
+
+
+def _account(database: "Database", report: CheckReport, needed: set[int]) -> None:
+    """Every page is in one extent, and is needed, or listed as dead, or belongs to a branch."""
+    ids = {page for (page,) in database.pager.read("SELECT id FROM page")}
+    covered: set[int] = set()
+    branches: set[int] = set()
+    for first, last, version in database.pager.read("SELECT first, last, version FROM extent"):
+        pages = range(first, last + 1)
+        if not covered.isdisjoint(pages):
+            report.problems.append(f"the extent {first}-{last} overlaps another")
+        covered.update(pages)
+        if version is None:
+            branches.update(pages)
+    dead: set[int] = set()
+    for row in database.pager.read("SELECT * FROM version"):
+        dead.update(array("Q", VersionRow(*unsealed(row, "version")).dead))
+    _told(report, "in an extent and missing", covered - ids)
+    _told(report, "in no extent", ids - covered)
+    _told(report, "needed by nothing and listed nowhere as dead", ids - needed - dead - branches)
+
+
+def _told(report: CheckReport, what: str, pages: set[int]) -> None:
+    if pages:
+        report.problems.append(f"{len(pages)} pages are {what}: {sorted(pages)[:5]}")
+
+
+class _Walk:
+    """Walks trees; a page that was seen is not read again."""
+
+    def __init__(self, database: "Database", report: CheckReport) -> None:
         self._database = database
         self._report = report
-        self._name = name
-        self._depths: set[int] = set()
-        self._count = 0
-        self.entries: list[tuple[bytes, bytes]] = []
+        self._name = ""
+        self.seen: dict[int, _Subtree] = {}
+        self.trees: set[int] = set()
+        self.keys = 0
 
-    def tree(self, root: int, count: int | None) -> None:
-        self._page(root, None, None, 0)
-        if len(self._depths) > 1:
-            self._problem(f"leaves at depths {sorted(self._depths)}")
-        if count is not None and count != self._count:
-            self._problem(f"the catalog says {count} keys, there are {self._count}")
+    def catalog(self, name: str, root: int) -> None:
+        """Check a catalog and its trees."""
+        self._name, self.keys = f"{name}: catalog", 0
+        self._subtree(root)
+        for tree, entry in self._entries(root):
+            self._name = f"{name}: {tree.decode()}"
+            try:
+                found = Entry.decode(entry)
+            except (ValueError, KeyError, TypeError):
+                self._problem("an entry of the catalog that cannot be read")
+                continue
+            below = self._subtree(found.root)
+            self.keys += below.keys
+            if below.keys != found.length:
+                self._problem(f"the catalog says {found.length} keys, there are {below.keys}")
+
+    def _entries(self, root: int) -> list[tuple[bytes, bytes]]:
+        level, found = [root], []
+        while level:
+            below = []
+            for page in level:
+                try:
+                    node = self._database.cache.node(page)
+                except BTreeError:
+                    continue
+                if isinstance(node, Branch):
+                    below += node.children
+                else:
+                    found += list(zip(node.keys, node.values, strict=False))
+            level = below
+        return found
 
     def _problem(self, text: str) -> None:
         self._report.problems.append(f"{self._name}: {text}")
 
-    def _page(self, page: int, lower: bytes | None, upper: bytes | None, depth: int) -> None:
+    def _subtree(self, page: int) -> _Subtree:
+        found = self.seen.get(page)
+        if found is None:
+            found = self.seen[page] = self._look_at(page)
+        return found
+
+    def _look_at(self, page: int) -> _Subtree:
         try:
-            node = self._database.load(page)
+            node = self._database.cache.node(page)
         except BTreeError as error:
             self._problem(error.message)
-            return
-        self._report.pages += 1
+            return _Subtree(None, None, 0, -1)
         keys = node.keys
         if any(left >= right for left, right in pairwise(keys)):
             self._problem(f"page {page}: keys out of order")
-        if keys and ((lower is not None and keys[0] < lower) or (upper is not None and keys[-1] >= upper)):
-            self._problem(f"page {page}: a key outside of its separators")
-        if isinstance(node, Leaf):
-            self._leaf(page, node, depth)
-        else:
-            self._branch(page, node, lower, upper, depth)
+        if isinstance(node, Branch):
+            return self._branch(page, node)
+        if len(node.values) != len(keys):
+            self._problem(f"page {page}: {len(keys)} keys and {len(node.values)} values")
+        return _Subtree(keys[0] if keys else None, keys[-1] if keys else None, len(keys), 0)
 
-    def _leaf(self, page: int, leaf: Leaf, depth: int) -> None:
-        if len(leaf.values) != len(leaf.keys):
-            self._problem(f"page {page}: {len(leaf.keys)} keys and {len(leaf.values)} values")
-        if depth and not leaf.keys:
-            self._problem(f"page {page}: an empty leaf")
-        self._depths.add(depth)
-        self._count += len(leaf.keys)
-        self._report.keys += len(leaf.keys)
-        self.entries += zip(leaf.keys, leaf.values, strict=False)
-
-    def _branch(self, page: int, branch: Branch, lower: bytes | None, upper: bytes | None, depth: int) -> None:
+    def _branch(self, page: int, branch: Branch) -> _Subtree:
         if len(branch.children) != len(branch.keys) + 1 or not branch.keys:
             self._problem(f"page {page}: {len(branch.keys)} separators and {len(branch.children)} children")
-        bounds = [lower, *branch.keys, upper]
-        for child, low, high in zip(branch.children, bounds, bounds[1:], strict=False):
-            self._page(child, low, high, depth + 1)
+        below = [self._subtree(child) for child in branch.children]
+        if any(child.first is None for child in below):
+            self._problem(f"page {page}: an empty page below it")
+        if len({child.height for child in below}) > 1:
+            self._problem(f"page {page}: the leaves below are not level")
+        self._bounds(page, branch.keys, below)
+        firsts = [child.first for child in below if child.first is not None]
+        lasts = [child.last for child in below if child.last is not None]
+        count = sum(child.keys for child in below)
+        return _Subtree(firsts[0] if firsts else None, lasts[-1] if lasts else None, count, below[0].height + 1)
+
+    def _bounds(self, page: int, separators: Sequence[bytes], below: list[_Subtree]) -> None:
+        for index, child in enumerate(below):
+            low = separators[index - 1] if index else None
+            high = separators[index] if index < len(separators) else None
+            if (low is not None and child.first is not None and child.first < low) or (
+                high is not None and child.last is not None and child.last >= high
+            ):
+                self._problem(f"page {page}: a key outside of its separators")

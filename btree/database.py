@@ -6,49 +6,88 @@
 
 A branch is (base version, private root, journal). Every save moves its root and writes the journal in one short
 SQLite transaction; between saves nothing is locked, and any process can go on with it by its id. A commit appends a version:
-when the head is still the base, the private root becomes the new head; when it has moved, Conflict is raised, and whoever drives
-the transaction runs it again. (Merging such commits in flight is the engine's next step; nothing in the layout changes for it.)
+when the head is still the base, the private root becomes the new head; when it has moved, the branch is merged, and only
+where both changed (or read) the same, Conflict is raised, and whoever drives the transaction runs it again.
 
-Kept so far: every page ever committed, so that any old version stays readable. Pages of branches that were rolled
-back stay in the file too, until there is a compaction.
+What old versions and ended branches do not share with anything kept is given back by `sweep` (see `space`).
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
 
+from btree.backup import back_up, compact
 from btree.cache import PageCache
 from btree.check import CheckReport, check_database
-from btree.errors import Conflict, DatabaseNotFound, TransactionEnded, TransactionNotFound, VersionNotFound
-from btree.page import Leaf, Node, decode
+from btree.errors import (
+    Conflict,
+    DatabaseNotFound,
+    StorageError,
+    TransactionEnded,
+    TransactionNotFound,
+    VersionNotFound,
+)
+from btree.history import difference, restore
+from btree.page import DirtyLeaf
 from btree.pager import Pager, SqlitePager, UnknownOutcome
+from btree.records import ExtentRow, JournalRow, PinRow, State, TxnRow, VersionRow, sealed, unsealed
+from btree.save import put_extent, put_txn, put_version, read_txn
 from btree.snapshot import Snapshot
+from btree.space import HISTORY_BYTES, RETENTION, Space, SpaceReport, SweepReport
 from btree.transaction import Transaction
-from btree.version import TransactionStatus, Version
+from btree.version import Pin, TransactionStatus, Version
+from btree.workspace import BUDGET
 
 T = TypeVar("T")
+
+LEASE = 3600.0
+"""Seconds that a transaction or a pin is kept without a sign of life, where nothing else is asked for."""
+
+_HEAD = (
+    "SELECT s.head, s.next_page, s.crc, v.seq, v.root, v.committed_at, v.txn, v.dead, v.crc"
+    " FROM state s LEFT JOIN version v ON v.seq = s.head"
+)
 
 
 class Database:
     """One database file. Objects may be shared by threads; any number of processes may have the file open."""
 
-    def __init__(self, pager: Pager, *, cache_bytes: int = 32 << 20, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        pager: Pager,
+        *,
+        cache_bytes: int = 32 << 20,
+        workspace_bytes: int = BUDGET,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.pager = pager
-        self.clock = clock
-        self._cache = PageCache(cache_bytes)
+        self._clock = clock
+        self.workspace_bytes = workspace_bytes
+        self.cache = PageCache(pager, cache_bytes)
+        self.space = Space(self)
         if not pager.read("SELECT 1 FROM version LIMIT 1"):
             self._first_version()
 
     @classmethod
     def open(
-        cls, path: Path, *, create: bool = False, cache_bytes: int = 32 << 20, clock: Callable[[], float] = time.time
+        cls,
+        path: Path,
+        *,
+        create: bool = False,
+        read_only: bool = False,
+        cache_bytes: int = 32 << 20,
+        clock: Callable[[], float] = time.time,
     ) -> "Database":
         """Open a file. Raises DatabaseNotFound if there is none and `create` is not set, WrongFormat, Corrupted."""
         if not create and not path.exists():
             raise DatabaseNotFound(f"there is no database {path.stem!r}", hint="create it first")
-        return cls(SqlitePager(str(path), create=create), cache_bytes=cache_bytes, clock=clock)
+        return cls(SqlitePager(str(path), create=create, read_only=read_only), cache_bytes=cache_bytes, clock=clock)
+
+    def clock(self) -> float:
+        """Seconds since 1970."""
+        return float(self._clock())
 
     def close(self) -> None:
         """Close the connections of all threads."""
@@ -63,106 +102,154 @@ class Database:
     # --- versions ---
 
     def head(self) -> Version:
-        """The newest committed version."""
-        return Version(*self.pager.read("SELECT seq, root, committed_at FROM version ORDER BY seq DESC LIMIT 1")[0])
+        """The newest committed version. Raises Corrupted."""
+        row = self.pager.read(_HEAD)[0]
+        state = State(*unsealed(row[:3], "state"))
+        if row[3] is None:
+            raise VersionNotFound(
+                f"the newest version {state.head} is missing", hint="restore the database from a backup"
+            )
+        return _version(VersionRow(*unsealed(row[3:], "version")))
+
+    def version(self, seq: int) -> Version:
+        """A committed version that is kept. Raises VersionNotFound."""
+        rows = self.pager.read("SELECT * FROM version WHERE seq = ?", (seq,))
+        row = VersionRow(*unsealed(rows[0], "version")) if rows else None
+        if row is None or not row.root:
+            head = self.head().seq
+            gone = f"version {seq} is not kept any more" if 1 <= seq < head else f"there is no version {seq}"
+            raise VersionNotFound(gone, hint=f"the newest is {head}; versions are kept while they are pinned or young")
+        return _version(row)
 
     def versions(self, limit: int = 50) -> list[Version]:
-        """The newest versions, newest first."""
-        rows = self.pager.read("SELECT seq, root, committed_at FROM version ORDER BY seq DESC LIMIT ?", (limit,))
-        return [Version(*row) for row in rows]
+        """The newest versions that are kept, newest first."""
+        rows = self.pager.read("SELECT * FROM version WHERE root > 0 ORDER BY seq DESC LIMIT ?", (limit,))
+        return [_version(VersionRow(*unsealed(row, "version"))) for row in rows]
+
+    def version_at(self, moment: float) -> Version:
+        """The version that was the head at a moment (seconds since 1970). Raises VersionNotFound where it is not kept."""
+        rows = self.pager.read("SELECT seq FROM version WHERE committed_at <= ? ORDER BY seq DESC LIMIT 1", (moment,))
+        if not rows:
+            raise VersionNotFound("nothing is kept from that time", hint="`versions` shows what is kept")
+        return self.version(rows[0][0])
 
     def snapshot(self, seq: int | None = None) -> Snapshot:
         """A version for reading, the head by default. Raises VersionNotFound."""
-        if seq is None:
-            head = self.head()
-            return Snapshot(self.load, head.seq, head.root)
-        rows = self.pager.read("SELECT root FROM version WHERE seq = ?", (seq,))
-        if not rows:
-            raise VersionNotFound(f"there is no version {seq}", hint=f"the newest is {self.head().seq}")
-        return Snapshot(self.load, seq, rows[0][0])
+        found = self.head() if seq is None else self.version(seq)
+        return Snapshot(self.cache, found.seq, found.root)
 
-    def load(self, page: int) -> Node:
-        """A page, decoded. Raises Corrupted."""
-        node = self._cache.get(page)
-        if node is None:
-            node = decode(page, self.pager.page(page))
-            self._cache.put(page, node)
-        return node
+    def difference(
+        self, old: int, new: int, tree: str, lower: bytes | None = None, upper: bytes | None = None
+    ) -> Iterator[tuple[bytes, bytes | None, bytes | None]]:
+        """What changed in a tree between two versions: (key, old value, new value), None where there is none, in key order."""
+        return difference(self, self.version(old), self.version(new), tree, lower, upper)
 
-    def keep(self, page: int, node: Node) -> None:
-        """Put a page that was just written into the cache."""
-        self._cache.put(page, node)
+    # --- pins ---
+
+    def pin(self, seq: int | None = None, *, pin_id: str | None = None, lease_seconds: float = LEASE) -> Pin:
+        """Keep a version (the head by default) readable until the lease ends; pinning again extends it.
+
+        Raises VersionNotFound.
+        """
+        with self.pager.write() as writer:
+            version = self.version(seq if seq is not None else writer.state().head)
+            row = PinRow(pin_id or uuid4().hex, version.seq, self.clock() + float(lease_seconds))
+            known = writer.execute("SELECT version FROM pin WHERE id = ?", (row.id,))
+            if known and seq is None:
+                row = row._replace(version=known[0][0])
+            writer.execute("INSERT OR REPLACE INTO pin VALUES (?, ?, ?, ?)", sealed(row))
+        return Pin(*row)
+
+    def unpin(self, pin_id: str) -> bool:
+        """Let a pinned version go; False if it was not pinned."""
+        with self.pager.write() as writer:
+            return bool(writer.execute("DELETE FROM pin WHERE id = ? RETURNING id", (pin_id,)))
+
+    def pins(self) -> list[Pin]:
+        """The pins that there are."""
+        return [Pin(*unsealed(row, "pin")) for row in self.pager.read("SELECT * FROM pin ORDER BY version, id")]
 
     # --- transactions ---
 
-    def begin(self, txn_id: str, *, isolation: str = "serializable", lease_seconds: float = 3600) -> Transaction:
-        """Begin a transaction, durably; an open one of this id is taken up again.
+    def begin(
+        self, txn_id: str, *, isolation: str = "serializable", lease_seconds: float = LEASE, durable: bool = True
+    ) -> Transaction:
+        """Begin a transaction; an open one of this id is taken up again.
+
+        It is durable from the start, so that another process can go on with it; with `durable=False` from its first save, which
+        is quicker for work that is done and committed at once.
 
         Raises TransactionEnded if that id was committed or rolled back before.
         """
         if isolation not in ("serializable", "snapshot"):
             raise ValueError(f"isolation is serializable or snapshot, not {isolation!r}")
-        known = self.pager.read("SELECT base, root, state, isolation FROM txn WHERE id = ?", (txn_id,))
-        if not known:
-            with self.pager.write() as writer:
-                writer.execute(
-                    "INSERT INTO txn SELECT ?1, seq, root, 'open', NULL, ?2, ?3 FROM version ORDER BY seq DESC LIMIT 1"
-                    " ON CONFLICT (id) DO NOTHING",
-                    (txn_id, isolation, self.clock() + lease_seconds),
-                )
+        seconds = float(lease_seconds)
+        head = self.head()
+        row = TxnRow(txn_id, head.seq, head.root, "open", None, isolation, 0, seconds, self.clock() + seconds, None)
+        if not durable:
+            return Transaction(self, row, head.root, stored=False)
+        if self._transaction_row(txn_id) is None:
+            self._insert(row)
         return self.resume(txn_id)
+
+    def _insert(self, row: TxnRow) -> None:
+        try:
+            with self.pager.write() as writer:
+                if read_txn(writer, row.id) is None:
+                    head = self.version(writer.state().head)
+                    put_txn(writer, row._replace(base=head.seq, root=head.root))
+        except UnknownOutcome as error:
+            if self._transaction_row(row.id) is None:
+                raise StorageError(f"nothing was written: {error}", hint="try again") from error
 
     def resume(self, txn_id: str) -> Transaction:
         """Go on with an open transaction, in whichever process. Raises TransactionNotFound, TransactionEnded."""
-        rows = self.pager.read("SELECT base, root, state, isolation FROM txn WHERE id = ?", (txn_id,))
-        if not rows:
-            raise TransactionNotFound(f"there is no transaction {txn_id!r}")
-        base, root, state, isolation = rows[0]
-        if state != "open":
-            raise TransactionEnded(f"the transaction {txn_id!r} is {state}", status=self.status(txn_id))
-        return Transaction(self, txn_id, base, root, isolation)
+        row = self.transaction_row(txn_id)
+        if row.state != "open":
+            raise TransactionEnded(f"the transaction {txn_id!r} is {row.state}", status=self.status(txn_id))
+        return Transaction(self, row, self.version(row.base).root, stored=True)
 
     def status(self, txn_id: str) -> TransactionStatus:
         """What became of a transaction."""
-        rows = self.pager.read("SELECT state, version FROM txn WHERE id = ?", (txn_id,))
-        return TransactionStatus(txn_id, *rows[0]) if rows else TransactionStatus(txn_id, "unknown")
+        row = self._transaction_row(txn_id)
+        if row is None:
+            return TransactionStatus(txn_id, "unknown")
+        return TransactionStatus(txn_id, row.state, row.version, row.lease_until if row.state == "open" else None)
 
     def recorded(self, txn_id: str, step_key: str) -> bytes | None:
         """The result that a transaction's journal has for a step, also after its end."""
-        rows = self.pager.read("SELECT result FROM journal WHERE txn = ? AND step = ?", (txn_id, step_key))
-        return bytes(rows[0][0]) if rows else None
+        rows = self.pager.read("SELECT * FROM journal WHERE txn = ? AND step = ?", (txn_id, step_key))
+        return JournalRow(*unsealed(rows[0], "journal")).result if rows else None
 
     def open_transactions(self) -> list[TransactionStatus]:
-        """The open transactions."""
-        return [
-            TransactionStatus(*row)
-            for row in self.pager.read("SELECT id, state FROM txn WHERE state = 'open' ORDER BY id")
-        ]
+        """The open transactions, by id."""
+        rows = self.pager.read("SELECT * FROM txn WHERE state = 'open' ORDER BY id")
+        found = [TxnRow(*unsealed(row, "txn")) for row in rows]
+        return [TransactionStatus(row.id, row.state, row.version, row.lease_until) for row in found]
 
-    def sweep(self) -> int:
-        """Roll back the open transactions whose lease has expired; gives their number."""
+    def roll_back(self, txn_id: str) -> None:
+        """Drop the branch of an open transaction; does nothing if it has ended."""
         with self.pager.write() as writer:
-            expired = writer.execute(
-                "UPDATE txn SET state = 'rolled_back' WHERE state = 'open' AND lease_until < ? RETURNING id",
-                (self.clock(),),
-            )
-        return len(expired)
+            row = read_txn(writer, txn_id)
+            if row is not None and row.state == "open":
+                put_txn(writer, row._replace(state="rolled_back", ended_at=self.clock()))
+        self.space.free_branch(txn_id)
 
-    def transact(self, work: Callable[[Transaction], T], *, attempts: int = 5) -> T:
+    def transact(self, work: Callable[[Transaction], T], *, attempts: int = 5, isolation: str = "serializable") -> T:
         """Run `work` in a transaction of its own and commit; a conflict runs it again. For short writes of one process.
 
         Raises Conflict after `attempts`, and whatever `work` raises (nothing is kept then).
         """
         for attempt in range(attempts):
-            transaction = self.begin(uuid4().hex)
+            transaction = self.begin(uuid4().hex, isolation=isolation, durable=False)
             try:
                 result = work(transaction)
                 transaction.commit()
-            except Conflict:
+            except (Conflict, VersionNotFound):  # its base may have been given back: it was not pinned
                 transaction.rollback()
                 if attempt == attempts - 1:
                     raise
-                time.sleep(0.005 * 2**attempt)
+                time.sleep(0.001 * 2 ** min(attempt, 6))
             except BaseException:
                 transaction.rollback()
                 raise
@@ -170,17 +257,69 @@ class Database:
                 return result
         raise ValueError("attempts has to be at least 1")
 
+    def restore(self, seq: int, tree: str) -> int:
+        """Make a tree what it was in a version, as a new version; gives the number of keys that changed.
+
+        Raises VersionNotFound, TreeNotFound, Conflict.
+        """
+        return self.transact(lambda transaction: restore(transaction, self.snapshot(seq), tree))
+
+    # --- space and files ---
+
+    def sweep(
+        self, *, retention_seconds: float = RETENTION, history_bytes: int = HISTORY_BYTES, pause: float = 0.0
+    ) -> SweepReport:
+        """Roll back transactions and drop pins whose lease has expired, and give back what nothing kept needs; see `space`."""
+        return self.space.sweep(retention_seconds, history_bytes, pause)
+
+    def info(self) -> SpaceReport:
+        """What the file holds: pages, versions, transactions, pins, bytes."""
+        return self.space.report()
+
     def check(self) -> CheckReport:
-        """Walk every page of the head and of the open branches."""
+        """Walk every page of everything that is kept, and account for every page of the file."""
         return check_database(self)
+
+    def back_up(self, path: Path) -> Version:
+        """A consistent copy in a new file, while others go on writing; gives the version that it holds."""
+        return back_up(self, path)
+
+    def compact(self) -> tuple[int, int]:
+        """Rewrite the file without free room; gives its bytes before and after. Writers wait meanwhile."""
+        return compact(self)
+
+    # --- for the other modules ---
+
+    def transaction_row(self, txn_id: str) -> TxnRow:
+        """The row of a transaction. Raises TransactionNotFound."""
+        row = self._transaction_row(txn_id)
+        if row is None:
+            raise TransactionNotFound(f"there is no transaction {txn_id!r}")
+        return row
+
+    def extents(self, txn_id: str) -> list[tuple[int, int]]:
+        """The page ids that an open branch has made."""
+        sql = "SELECT * FROM extent WHERE txn = ? AND version IS NULL ORDER BY first"
+        found = [ExtentRow(*unsealed(row, "extent")) for row in self.pager.read(sql, (txn_id,))]
+        return [(row.first, row.last) for row in found]
+
+    def _transaction_row(self, txn_id: str) -> TxnRow | None:
+        rows = self.pager.read("SELECT * FROM txn WHERE id = ?", (txn_id,))
+        return TxnRow(*unsealed(rows[0], "txn")) if rows else None
 
     def _first_version(self) -> None:
         try:
             with self.pager.write() as writer:
                 if not writer.execute("SELECT 1 FROM version LIMIT 1"):
                     page = writer.allocate(1)
-                    writer.store([(page, Leaf.of([], []).encode())])
-                    writer.execute("INSERT INTO version VALUES (1, ?, ?, '')", (page, self.clock()))
+                    writer.store([(page, DirtyLeaf([], []).encode(page))])
+                    put_extent(writer, ExtentRow(page, page, "", None, 1))
+                    put_version(writer, VersionRow(1, page, self.clock(), "", b""))
+                    writer.move_head(1)
         except UnknownOutcome:
             if not self.pager.read("SELECT 1 FROM version LIMIT 1"):
                 raise
+
+
+def _version(row: VersionRow) -> Version:
+    return Version(row.seq, row.root, row.committed_at, row.txn)

@@ -6,16 +6,22 @@ BTreeError
 +-- TreeExists          take another name
 +-- KeyNotFound         nothing to replace
 +-- KeyExists           replace it instead
-+-- InvalidKey          too long, or not bytes
-+-- InvalidValue        too long, or with a raw line break
-+-- VersionNotFound     that version is not kept
++-- InvalidKey          not bytes, or out of order in a bulk load
+|   '-- KeyTooLarge     use a shorter key
++-- InvalidValue        not bytes, or with a raw line break
+|   '-- ValueTooLarge   divide the record
++-- VersionNotFound     that version is not kept (any more): pin what you go on reading, or keep versions for longer
 +-- TransactionNotFound no such transaction was ever begun here
 +-- TransactionEnded    it was committed or rolled back; `status` tells which
++-- SavepointNotFound   no savepoint of that name is open
++-- PinNotFound         that pin was released or has expired
 +-- Conflict            RETRY the whole transaction: another one was committed first
 +-- Busy                RETRY: another process held the write lock for too long
 +-- Corrupted           stop, and restore a backup
-+-- WrongFormat         a file of another format version, or no database of ours
-+-- DiskFull            make room and retry
++-- WrongFormat         a file of a newer format version, or no database of ours
++-- ReadOnly            open it for writing, or mend the file's permissions
++-- Closed              open it again
++-- DiskFull            RETRY when there is room
 +-- StorageError        the operating system failed a read or a write
 """
 
@@ -72,12 +78,28 @@ class InvalidValue(BTreeError):
     code = "invalid_value"
 
 
+class KeyTooLarge(InvalidKey):
+    code = "key_too_large"
+
+
+class ValueTooLarge(InvalidValue):
+    code = "value_too_large"
+
+
 class VersionNotFound(BTreeError):
     code = "version_not_found"
 
 
 class TransactionNotFound(BTreeError):
     code = "transaction_not_found"
+
+
+class SavepointNotFound(BTreeError):
+    code = "savepoint_not_found"
+
+
+class PinNotFound(BTreeError):
+    code = "pin_not_found"
 
 
 class TransactionEnded(BTreeError):
@@ -106,6 +128,14 @@ class Corrupted(BTreeError):
 
 class WrongFormat(BTreeError):
     code = "wrong_format"
+
+
+class ReadOnly(BTreeError):
+    code = "read_only"
+
+
+class Closed(BTreeError):
+    code = "closed"
 
 
 class DiskFull(BTreeError):

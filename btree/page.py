@@ -9,98 +9,139 @@ A page is immutable once it is written. On disk (all numbers little-endian):
 The run of a leaf is why a scan is a copy: joined pages are a JSON array but for its brackets, and the lines of NDJSON but
 for the commas. Values are JSON texts and have no raw line break, so a run splits into its values in one call.
 
+The checksum of format 2 is seeded with the page's id, so that a page that turns up under another id is noticed too. Format 1
+(without the seed) is still read.
+
 A separator is the smallest key of the subtree to its right: child i holds the keys k with separator[i-1] <= k < separator[i].
 
-Pages have no fixed size: a page is a row of a table. `TARGET` is where one is split, and a leaf with one large value is as
-large as that value, so there are no overflow pages.
+Pages have no fixed size: a page is a row of a table. `TARGET` is where one is split (so chosen that a full page fits into one
+page of SQLite), and a leaf with one large value is as large as that value, so there are no overflow pages of our own.
+
+A stored leaf is decoded as late as possible: a scan needs its run and nothing else, a point read its keys and one value.
 """
 
 import struct
 from array import array
+from collections.abc import Sequence
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Final
 from zlib import crc32
 
 from btree.errors import Corrupted
 
-TARGET: Final = 8192
+SQLITE_PAGE: Final = 8192
+"""Bytes of a page of SQLite, in which ours are rows."""
+TARGET: Final = SQLITE_PAGE - 64
 """Bytes of a page at which it is split."""
 MINIMUM: Final = TARGET // 4
 """Bytes below which a page is merged with a neighbour, or filled up from it."""
 
 SEPARATOR: Final = b",\n"
+PAGE_FORMAT: Final = 2
 _HEADER: Final = struct.Struct("<BBHI")
 _COUNT: Final = struct.Struct("<I")
-_FORMAT: Final = 1
+_ENDS: Final = struct.Struct("<II")
 _LEAF: Final = 1
 _BRANCH: Final = 2
+_FIXED: Final = _HEADER.size + _COUNT.size
+ENTRY: Final = 8
+"""Bytes that a pair takes in a leaf beyond its key and value: two lengths and the divider."""
 
 
 class Leaf:
-    """Sorted keys and their values. `size` is about its bytes on disk."""
+    """A stored leaf: sorted keys and their values, decoded from `data` when they are asked for."""
 
-    __slots__ = ("_run", "_values", "keys", "size")
+    __slots__ = ("_data", "_keys", "_run", "_values", "count", "size")
 
-    def __init__(self, keys: list[bytes], values: list[bytes] | None, run: bytes | None, size: int) -> None:
-        self.keys = keys
-        self.size = size
-        self._values = values
-        self._run = run
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.size = len(data)
+        (self.count,) = _COUNT.unpack_from(data, _HEADER.size)
+        self._keys: Sequence[bytes] | None = None
+        self._values: list[bytes] | None = None
+        last = _FIXED + 6 * self.count
+        self._run = self.size - (int.from_bytes(data[last - 4 : last], "little") if self.count else 0)
 
-    @classmethod
-    def of(cls, keys: list[bytes], values: list[bytes]) -> "Leaf":
-        return cls(keys, values, None, leaf_size(keys, values))
+    @property
+    def keys(self) -> Sequence[bytes]:
+        if self._keys is None:
+            self._keys = _texts(self._data, _FIXED, self.count, _FIXED + 6 * self.count)
+        return self._keys
 
     @property
     def values(self) -> list[bytes]:
         if self._values is None:
-            assert self._run is not None
-            self._values = self._run.split(SEPARATOR) if self.keys else []
+            self._values = self.run.split(SEPARATOR) if self.count else []
         return self._values
 
     @property
     def run(self) -> bytes:
         """The values as one run of JSON texts divided by `,\\n`."""
-        return self._run if self._run is not None else SEPARATOR.join(self.values)
+        return self._data[self._run :]
 
-    def copy(self) -> "Leaf":
+    def value(self, index: int) -> bytes:
+        """One value, without making the others."""
+        at = _FIXED + 2 * self.count + 4 * index
+        if not index:
+            return self._data[self._run : self._run + int.from_bytes(self._data[at : at + 4], "little")]
+        before, end = _ENDS.unpack_from(self._data, at - 4)
+        return self._data[self._run + before + 2 : self._run + end]
+
+    def draft(self) -> "DirtyLeaf":
         """A private copy that may be changed."""
-        return Leaf(self.keys.copy(), self.values.copy(), None, self.size)
+        return DirtyLeaf(list(self.keys), self.run.split(SEPARATOR) if self.count else [], self.size)
 
-    def put(self, index: int, key: bytes, value: bytes) -> None:
-        """Insert at `index`."""
-        self.keys.insert(index, key)
-        self.values.insert(index, value)
-        self.size += len(key) + len(value) + 8
 
-    def replace(self, index: int, value: bytes) -> None:
-        self.size += len(value) - len(self.values[index])
-        self.values[index] = value
+class DirtyLeaf:
+    """A leaf that is not stored yet. `size` is its bytes on disk, within a few."""
 
-    def remove(self, index: int) -> None:
-        self.size -= len(self.keys[index]) + len(self.values[index]) + 8
-        del self.keys[index]
-        del self.values[index]
+    __slots__ = ("keys", "size", "values")
 
-    def encode(self) -> bytes:
-        run = self.run
-        ends = array("I", [end + 2 * index for index, end in enumerate(accumulate(map(len, self.values)))])
+    def __init__(self, keys: list[bytes], values: list[bytes], size: int | None = None) -> None:
+        self.keys = keys
+        self.values = values
+        self.size = _leaf_size(keys, values) if size is None else size
+
+    @property
+    def count(self) -> int:
+        return len(self.keys)
+
+    @property
+    def run(self) -> bytes:
+        return SEPARATOR.join(self.values)
+
+    def value(self, index: int) -> bytes:
+        return self.values[index]
+
+    def draft(self) -> "DirtyLeaf":
+        """A copy that may be changed."""
+        return DirtyLeaf(self.keys.copy(), self.values.copy(), self.size)
+
+    def encode(self, page: int) -> bytes:
+        """The page's bytes, stored under the id `page`."""
+        count = len(self.keys)
+        steps = [len(value) + 2 for value in self.values]
+        if steps:
+            steps[0] -= 2
+        ends = array("I", accumulate(steps))
         lengths = array("H", map(len, self.keys))
-        body = b"".join((_COUNT.pack(len(self.keys)), lengths.tobytes(), ends.tobytes(), *self.keys, run))
-        return _HEADER.pack(_LEAF, _FORMAT, 0, crc32(body)) + body
+        body = b"".join((_COUNT.pack(count), lengths.tobytes(), ends.tobytes(), *self.keys, self.run))
+        return _HEADER.pack(_LEAF, PAGE_FORMAT, 0, crc32(body, page & 0xFFFFFFFF)) + body
 
 
 class Branch:
-    """Separators and child page ids; one child more than separators."""
+    """Separators and child page ids; one child more than separators. A stored one is never changed: `draft` copies it."""
 
     __slots__ = ("children", "keys", "size")
 
     def __init__(self, keys: list[bytes], children: list[int]) -> None:
         self.keys = keys
         self.children = children
-        self.size = branch_size(keys)
+        self.size = _branch_size(keys)
 
-    def copy(self) -> "Branch":
+    def draft(self) -> "Branch":
+        """A private copy that may be changed."""
         return Branch(self.keys.copy(), self.children.copy())
 
     def put(self, index: int, key: bytes, child: int) -> None:
@@ -110,61 +151,67 @@ class Branch:
         self.size += len(key) + 10
 
     def remove(self, index: int) -> None:
-        """Drop the separator `index` and the child to its right."""
-        self.size -= len(self.keys[index]) + 10
-        del self.keys[index]
-        del self.children[index + 1]
+        """Drop the child `index` with the separator to its left (to its right, for the first)."""
+        at = max(index - 1, 0)
+        self.size -= len(self.keys[at]) + 10
+        del self.keys[at]
+        del self.children[index]
 
     def rename(self, index: int, key: bytes) -> None:
+        """Replace the separator `index`."""
         self.size += len(key) - len(self.keys[index])
         self.keys[index] = key
 
-    def encode(self) -> bytes:
-        lengths = array("H", map(len, self.keys))
-        body = b"".join(
-            (_COUNT.pack(len(self.keys)), lengths.tobytes(), array("Q", self.children).tobytes(), *self.keys)
-        )
-        return _HEADER.pack(_BRANCH, _FORMAT, 0, crc32(body)) + body
+    def encode(self, page: int) -> bytes:
+        """The page's bytes, stored under the id `page`."""
+        lengths, children = array("H", map(len, self.keys)), array("Q", self.children)
+        body = b"".join((_COUNT.pack(len(self.keys)), lengths.tobytes(), children.tobytes(), *self.keys))
+        return _HEADER.pack(_BRANCH, PAGE_FORMAT, 0, crc32(body, page & 0xFFFFFFFF)) + body
 
 
-Node = Leaf | Branch
+Node = Leaf | DirtyLeaf | Branch
 
 
-def leaf_size(keys: list[bytes], values: list[bytes]) -> int:
-    return 12 + sum(map(len, keys)) + sum(map(len, values)) + 8 * len(keys)
-
-
-def branch_size(keys: list[bytes]) -> int:
-    return 20 + sum(map(len, keys)) + 10 * len(keys)
-
-
-def decode(page: int, data: bytes) -> Node:
-    """Read a page. Raises Corrupted where the bytes are not what was written."""
-    if len(data) < _HEADER.size + _COUNT.size:
-        raise Corrupted(
-            f"page {page} has {len(data)} bytes: it is cut off", hint="restore the database from a backup", page=page
-        )
+def decode(page: int, data: bytes) -> Leaf | Branch:
+    """Read the page with the id `page`. Raises Corrupted where the bytes are not what was written."""
+    if len(data) < _FIXED:
+        raise _corrupted(page, f"has {len(data)} bytes: it is cut off")
     kind, version, reserved, checksum = _HEADER.unpack_from(data)
-    body = memoryview(data)[_HEADER.size :]
-    if crc32(body) != checksum or version != _FORMAT or reserved or kind not in (_LEAF, _BRANCH):
-        raise Corrupted(
-            f"page {page} does not have the checksum it was written with",
-            hint="restore the database from a backup",
-            page=page,
-        )
-    (count,) = _COUNT.unpack_from(body)
-    at = _COUNT.size + 2 * count
-    lengths = array("H", bytes(body[_COUNT.size : at]))
+    seed = page & 0xFFFFFFFF if version == PAGE_FORMAT else 0
+    if crc32(memoryview(data)[_HEADER.size :], seed) != checksum or reserved or version not in (1, PAGE_FORMAT):
+        raise _corrupted(page, "does not have the checksum it was written with")
     if kind == _LEAF:
-        start = at + 4 * count
-        keys = _keys(body, start, lengths)
-        end = start + sum(lengths)
-        return Leaf(keys, None, bytes(body[end:]), len(data))
-    start = at + 8 * (count + 1)
-    children = array("Q", bytes(body[at:start]))
-    return Branch(_keys(body, start, lengths), list(children))
+        return Leaf(data)
+    if kind != _BRANCH:
+        raise _corrupted(page, f"is of an unknown kind ({kind})")
+    (count,) = _COUNT.unpack_from(data, _HEADER.size)
+    start = _FIXED + 2 * count
+    children = array("Q", data[start : start + 8 * (count + 1)])
+    return Branch(list(_texts(data, _FIXED, count, start + 8 * (count + 1))), children.tolist())
 
 
-def _keys(body: memoryview, start: int, lengths: "array[int]") -> list[bytes]:
-    ends = list(accumulate(lengths, initial=start))
-    return [bytes(body[begin:end]) for begin, end in pairwise(ends)]
+def _corrupted(page: int, problem: str) -> Corrupted:
+    return Corrupted(f"page {page} {problem}", hint="restore the database from a backup", page=page)
+
+
+def _texts(data: bytes, lengths_at: int, count: int, start: int) -> Sequence[bytes]:
+    """`count` byte strings that stand behind each other at `start`; keys of one length (the usual case) in one call."""
+    raw = data[lengths_at : lengths_at + 2 * count]
+    if count and raw == raw[:2] * count:
+        found: tuple[bytes, ...] = _struct(int.from_bytes(raw[:2], "little"), count).unpack_from(data, start)
+        return found
+    ends = accumulate(array("H", raw), initial=start)
+    return [data[begin:end] for begin, end in pairwise(ends)]
+
+
+@lru_cache(maxsize=4096)
+def _struct(length: int, count: int) -> struct.Struct:
+    return struct.Struct(f"{length}s" * count)
+
+
+def _leaf_size(keys: Sequence[bytes], values: Sequence[bytes]) -> int:
+    return _FIXED + sum(map(len, keys)) + sum(map(len, values)) + ENTRY * len(keys)
+
+
+def _branch_size(keys: Sequence[bytes]) -> int:
+    return _FIXED + 8 + sum(map(len, keys)) + 10 * len(keys)

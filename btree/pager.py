@@ -1,45 +1,33 @@
-"""Where pages, versions and transactions are kept. The only storage idea is: pages by id, and rows about them.
+"""Where pages, and the rows about them (records.py), are kept. The only storage idea is: pages by id, and rows.
 
-A `Pager` is a small set of atomic operations. Two are here: SQLite (one file, any number of processes) and memory (tests).
-All of an engine operation's writes go through one `write` block: it is one SQLite transaction, taken with
-BEGIN IMMEDIATE, so that a reader of `head` never sees half of it.
-
-    page(id, body)                                  immutable, ids never reused
-    version(seq, root, committed_at, txn)           the committed versions; the highest seq is the head
-    txn(id, base, root, state, version, isolation, lease_until)     branches: open, committed or rolled_back
-    journal(txn, step, result)                      results of steps, in the commit that made their pages durable
-    meta(name, value)                               format, next page id
+All of an engine operation's writes go through one `write` block: it is one SQLite transaction, taken with BEGIN IMMEDIATE, so
+that nobody ever sees half of it. Readers take no lock and wait for nobody; writers wait for each other only inside of these
+short blocks, asking for the lock every fraction of a millisecond (SQLite's own waiting sleeps for up to 100 ms at a time,
+a hundred times as long as a block lasts).
 
 Durability: WAL with synchronous=FULL. A COMMIT that raises has an unknown outcome (SQLite can fail behind the point of no
 return, in the checkpoint): `UnknownOutcome` is raised, and the caller looks the fact up.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import apsw
 
-from btree.errors import BTreeError, Busy, Corrupted, DiskFull, StorageError, WrongFormat
+from btree.errors import BTreeError, Busy, Closed, Corrupted, DiskFull, ReadOnly, StorageError, WrongFormat
+from btree.page import SQLITE_PAGE
+from btree.records import APPLICATION_ID, FORMAT, PAGE_TABLE, ROW_TABLES, State, sealed, unsealed
+from btree.upgrade import upgrade
 
-FORMAT: Final = 1
-APPLICATION_ID: Final = 0x534F5054
-BUSY_MILLISECONDS: Final = 20_000
+BUSY_SECONDS: Final = 20.0
+_WAITS: Final = (0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.002)
+_AT_ONCE: Final = 64
 
 Row = tuple[Any, ...]
-
-_SCHEMA: Final = """
-CREATE TABLE page (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
-CREATE TABLE version (seq INTEGER PRIMARY KEY, root INTEGER NOT NULL, committed_at REAL NOT NULL, txn TEXT NOT NULL);
-CREATE TABLE txn (id TEXT PRIMARY KEY, base INTEGER NOT NULL, root INTEGER NOT NULL, state TEXT NOT NULL,
-    version INTEGER, isolation TEXT NOT NULL, lease_until REAL NOT NULL) WITHOUT ROWID;
-CREATE INDEX txn_open ON txn (lease_until) WHERE state = 'open';
-CREATE TABLE journal (txn TEXT NOT NULL, step TEXT NOT NULL, result BLOB, PRIMARY KEY (txn, step)) WITHOUT ROWID;
-CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-INSERT INTO meta VALUES ('next_page', 1);
-"""
 
 
 class UnknownOutcome(BTreeError):
@@ -53,11 +41,17 @@ class Writer(Protocol):
 
     def execute(self, sql: str, bindings: Sequence[Any] = ()) -> list[Row]: ...
 
+    def state(self) -> State: ...
+
+    def move_head(self, seq: int) -> None:
+        """Make a version the head."""
+        ...
+
     def allocate(self, count: int) -> int:
         """The first of `count` new page ids."""
         ...
 
-    def store(self, pages: Sequence[tuple[int, bytes]]) -> None: ...
+    def store(self, pages: Iterable[tuple[int, bytes]]) -> None: ...
 
 
 class Pager(Protocol):
@@ -67,7 +61,15 @@ class Pager(Protocol):
 
     def page(self, page: int) -> bytes: ...
 
+    def pages(self, pages: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+        """Several pages, in no particular order."""
+        ...
+
     def write(self) -> AbstractContextManager[Writer]: ...
+
+    def outside(self, sql: str, bindings: Sequence[Any] = ()) -> None:
+        """Run a statement that cannot be in a transaction (VACUUM, a checkpoint)."""
+        ...
 
     def close(self) -> None: ...
 
@@ -75,8 +77,9 @@ class Pager(Protocol):
 class SqlitePager:
     """A database file through apsw, with a connection for each thread."""
 
-    def __init__(self, path: str, *, create: bool) -> None:
+    def __init__(self, path: str, *, create: bool = False, read_only: bool = False) -> None:
         self._path = path
+        self._read_only = read_only
         self._local = threading.local()
         self._connections: list[apsw.Connection] = []
         self._lock = threading.Lock()
@@ -85,27 +88,48 @@ class SqlitePager:
             self._prepare(self._connection(create=create))
 
     def read(self, sql: str, bindings: Sequence[Any] = ()) -> list[Row]:
-        with _translated():
-            return list(self._connection().execute(sql, bindings))
+        connection = self._connection()
+        try:
+            return connection.execute(sql, bindings).fetchall()
+        except apsw.Error as error:
+            raise _translate(error) from error
 
     def page(self, page: int) -> bytes:
-        with _translated():
+        try:
             for (body,) in self._connection().execute("SELECT body FROM page WHERE id = ?", (page,)):
-                return bytes(body)
+                return body  # type: ignore[no-any-return]
+        except apsw.Error as error:
+            raise _translate(error) from error
         raise Corrupted(f"page {page} is missing", hint="restore the database from a backup", page=page)
+
+    def pages(self, pages: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+        for start in range(0, len(pages), _AT_ONCE):
+            part = pages[start : start + _AT_ONCE]
+            if part[-1] - part[0] == len(part) - 1:
+                sql, bindings = "SELECT id, body FROM page WHERE id BETWEEN ? AND ?", [part[0], part[-1]]
+            else:
+                sql = f"SELECT id, body FROM page WHERE id IN ({','.join('?' * len(part))})"
+                bindings = list(part)
+            found = self.read(sql, bindings)
+            if len(found) < len(set(part)):
+                missing = min(set(part) - {page for page, _ in found})
+                raise Corrupted(f"page {missing} is missing", hint="restore the database from a backup", page=missing)
+            yield from found
 
     @contextmanager
     def write(self) -> Iterator[Writer]:
         """One durable SQLite transaction; rolled back when the block raises.
 
-        Raises Busy, DiskFull, StorageError, and UnknownOutcome when the COMMIT itself raised.
+        Raises Busy, DiskFull, ReadOnly, StorageError, and UnknownOutcome when the COMMIT itself raised.
         """
         connection = self._connection()
         with _translated():
             connection.execute("BEGIN IMMEDIATE")
         try:
             with _translated():
-                yield _SqliteWriter(connection)
+                writer = _SqliteWriter(connection)
+                yield writer
+                writer.finish()
         except BaseException:
             self._abandon(connection)
             raise
@@ -118,6 +142,10 @@ class SqlitePager:
     def commit(self, connection: apsw.Connection) -> None:
         """The one COMMIT; tests make it fail."""
         connection.execute("COMMIT")
+
+    def outside(self, sql: str, bindings: Sequence[Any] = ()) -> None:
+        with _translated():
+            self._connection().execute(sql, bindings).fetchall()
 
     def close(self) -> None:
         with self._lock:
@@ -136,36 +164,53 @@ class SqlitePager:
     def _connection(self, *, create: bool = False) -> apsw.Connection:
         connection: apsw.Connection | None = getattr(self._local, "connection", None)
         if connection is None or self._closed:
-            connection = self._connect(create)
+            if self._closed:
+                raise Closed("the database is closed", hint="open it again")
+            connection = self.connect(create)
         return connection
 
-    def _connect(self, create: bool) -> apsw.Connection:
-        if self._closed:
-            raise StorageError("the database is closed", hint="open it again")
+    def connect(self, create: bool) -> apsw.Connection:
+        """A new connection for this thread; tests open it through a file system that fails."""
         flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
-        connection = apsw.Connection(self._path, flags=flags)
-        connection.set_busy_timeout(BUSY_MILLISECONDS)
+        if self._read_only:
+            flags = apsw.SQLITE_OPEN_READONLY
+        connection = apsw.Connection(self._path, flags=flags, statementcachesize=200)
+        self.set_up(connection)
+        return connection
+
+    def set_up(self, connection: apsw.Connection) -> None:
+        """Make a new connection this thread's."""
+        connection.set_busy_handler(_wait)
         connection.execute("PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; PRAGMA cache_size = -8192")
         with self._lock:
             self._connections.append(connection)
         self._local.connection = connection
-        return connection
 
     def _prepare(self, connection: apsw.Connection) -> None:
-        """Lay out a new file, or check that this one is ours."""
-        if not connection.pragma("schema_version"):
-            connection.execute("PRAGMA page_size = 8192; PRAGMA journal_mode = WAL")
+        """Lay out a new file, bring an old one to this format, or check that this one is ours."""
+        if not connection.pragma("schema_version") and not self._read_only:
+            connection.execute(f"PRAGMA page_size = {SQLITE_PAGE}; PRAGMA journal_mode = WAL")
             connection.execute("BEGIN IMMEDIATE")
             if not connection.pragma("schema_version"):
-                connection.execute(_SCHEMA)
+                connection.execute(PAGE_TABLE + ROW_TABLES)
+                connection.execute("INSERT INTO state VALUES (1, ?, ?, ?)", (*sealed(State(0, 1)),))
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}")
             connection.execute("COMMIT")
-        found = connection.pragma("application_id"), connection.pragma("user_version")
-        if found != (APPLICATION_ID, FORMAT):
+        if not self._read_only:
+            connection.execute("PRAGMA journal_mode = WAL")
+        application, version = connection.pragma("application_id"), connection.pragma("user_version")
+        if application != APPLICATION_ID or not 1 <= version <= FORMAT:
+            found = f"format {version}" if application == APPLICATION_ID else "not a database of ours"
             raise WrongFormat(
-                f"{Path(self._path).name} is no database of format {FORMAT} (found {found})",
+                f"{Path(self._path).name} cannot be opened: {found}, and this release reads formats 1 to {FORMAT}",
                 hint="open it with the release that wrote it",
             )
+        if version < FORMAT:
+            if self._read_only:
+                raise ReadOnly(
+                    "a file of an older format has to be opened for writing once", hint="open it for writing"
+                )
+            upgrade(connection)
 
 
 class MemoryPager(SqlitePager):
@@ -177,12 +222,10 @@ class MemoryPager(SqlitePager):
         )
         super().__init__(f"file:/{name}?vfs=memdb", create=True)
 
-    def _connect(self, create: bool) -> apsw.Connection:
+    def connect(self, create: bool) -> apsw.Connection:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
         connection = apsw.Connection(self._path, flags=flags)
-        connection.set_busy_timeout(BUSY_MILLISECONDS)
-        self._connections.append(connection)
-        self._local.connection = connection
+        self.set_up(connection)
         return connection
 
     def close(self) -> None:
@@ -193,18 +236,40 @@ class MemoryPager(SqlitePager):
 class _SqliteWriter:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
+        self._before = self._state = State(
+            *unsealed(connection.execute("SELECT head, next_page, crc FROM state").fetchall()[0], "state")
+        )
 
     def execute(self, sql: str, bindings: Sequence[Any] = ()) -> list[Row]:
-        return list(self._connection.execute(sql, bindings))
+        return self._connection.execute(sql, bindings).fetchall()
+
+    def state(self) -> State:
+        return self._state
+
+    def move_head(self, seq: int) -> None:
+        self._state = self._state._replace(head=seq)
 
     def allocate(self, count: int) -> int:
-        ((first,),) = self.execute(
-            "UPDATE meta SET value = value + ? WHERE name = 'next_page' RETURNING value - ?", (count, count)
-        )
-        return int(first)
+        first = self._state.next_page
+        self._state = self._state._replace(next_page=first + count)
+        return first
 
-    def store(self, pages: Sequence[tuple[int, bytes]]) -> None:
+    def store(self, pages: Iterable[tuple[int, bytes]]) -> None:
         self._connection.executemany("INSERT INTO page VALUES (?, ?)", pages)
+
+    def finish(self) -> None:
+        """Write the state, if it was changed."""
+        if self._state != self._before:
+            self._connection.execute("UPDATE state SET head = ?, next_page = ?, crc = ?", sealed(self._state))
+
+
+def _wait(attempt: int) -> bool:
+    """SQLite's busy handler: ask again soon, for `BUSY_SECONDS` in all."""
+    if attempt < len(_WAITS):
+        time.sleep(_WAITS[attempt])
+        return True
+    time.sleep(_WAITS[-1])
+    return attempt * _WAITS[-1] < BUSY_SECONDS
 
 
 @contextmanager
@@ -212,11 +277,19 @@ def _translated() -> Iterator[None]:
     """SQLite's errors as ours."""
     try:
         yield
-    except apsw.BusyError as error:
-        raise Busy("another process holds the database's write lock", hint="try again") from error
-    except apsw.FullError as error:
-        raise DiskFull("the disk is full", hint="make room, then try again") from error
-    except (apsw.CorruptError, apsw.NotADBError) as error:
-        raise Corrupted(f"SQLite cannot read the file: {error}", hint="restore the database from a backup") from error
     except apsw.Error as error:
-        raise StorageError(f"SQLite reports: {error}", hint="look at the disk and the file's permissions") from error
+        raise _translate(error) from error
+
+
+def _translate(error: apsw.Error) -> BTreeError:
+    if isinstance(error, apsw.BusyError | apsw.LockedError):
+        return Busy("another process holds the database's write lock", hint="try again")
+    if isinstance(error, apsw.FullError):
+        return DiskFull("the disk is full", hint="make room, then try again")
+    if isinstance(error, apsw.ReadOnlyError):
+        return ReadOnly("the database cannot be written here", hint="open it for writing, and look at its permissions")
+    if isinstance(error, apsw.ConnectionClosedError):
+        return Closed("the database is closed", hint="open it again")
+    if isinstance(error, apsw.CorruptError | apsw.NotADBError | apsw.SQLError | apsw.ConstraintError):
+        return Corrupted(f"SQLite cannot read the file: {error}", hint="restore the database from a backup")
+    return StorageError(f"SQLite reports: {error}", hint="look at the disk and the file's permissions")

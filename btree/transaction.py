@@ -1,45 +1,56 @@
 """A transaction: a private, durable branch of a database.
 
-Reads see the base version plus what was written here. Changes are made in memory (see `tree.Workspace`) until `save`, which
-writes the new pages, moves the branch's root and records the step's result, all in one SQLite transaction. So a step
-is either in the branch together with its recorded result, or not at all; a repeated step finds the result and does nothing.
+Reads see the base version plus what was written here. Changes are made in memory (see `workspace`) until `save`, which writes
+the new pages, moves the branch's root and records the step's result, all in one SQLite transaction. So a step is
+either in the branch together with its recorded result, or not at all; a repeated step finds the result and does nothing.
 
-`commit` makes the branch the new head. It is idempotent, and if SQLite reports an error from COMMIT, the outcome is looked up:
-a commit that happened is never reported as failed, and one that did not is never reported as done.
+`commit` makes the branch the new head, merging it if the head has moved. It is idempotent, and if SQLite reports an error from COMMIT, the
+outcome is looked up: a commit that happened is never reported as failed, and one that did not is never reported as done.
+
+`savepoint` marks a place to go back to; savepoints nest, and are as durable as the branch.
+
+What is read and touched is noted as it happens (see `access`), and saved with the branch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import orjson
-
-from btree.errors import Conflict, StorageError, TransactionEnded, TreeExists, TreeNotFound
-from btree.page import Branch, Node
+from btree.access import CATALOG, Access, TreeAccess
+from btree.catalog import Entry, entry_of
+from btree.commit import Commit, HeadMoved, all_access
+from btree.edit import Tree
+from btree.errors import Conflict, SavepointNotFound, StorageError, TransactionEnded, TreeExists, TreeNotFound
+from btree.page import Branch, DirtyLeaf
 from btree.pager import UnknownOutcome, Writer
-from btree.tree import Tree, Workspace
+from btree.records import AccessRow, ExtentRow, JournalRow, SavepointRow, TxnRow, sealed, unsealed
+from btree.save import Pages, extents_of, put_extent, put_txn, read_txn
 from btree.version import Version
+from btree.workspace import Workspace
 
 if TYPE_CHECKING:
     from btree.database import Database
+
+Work = Callable[[Writer], tuple[TxnRow, Pages | None]]
 
 
 class Transaction:
     """An open branch. `base` is the version it began from."""
 
-    def __init__(self, database: "Database", txn_id: str, base: int, root: int, isolation: str) -> None:
-        self.id = txn_id
-        self.base = base
-        self.isolation = isolation
-        self._database = database
-        self._root = root
-        self._base_root: int = database.pager.read("SELECT root FROM version WHERE seq = ?", (base,))[0][0]
-        self._open_workspace()
-
-    def _open_workspace(self) -> None:
-        self._workspace = Workspace(self._database.load)
-        self._catalog = Tree(self._workspace, self._root, 0)
+    def __init__(self, database: "Database", row: TxnRow, base_root: int, *, stored: bool) -> None:
+        self.id = row.id
+        self.base = row.base
+        self.isolation = row.isolation
+        self.database = database
+        self.base_root = base_root
+        self.own: list[tuple[int, int]] = database.extents(row.id) if stored else []
+        self._row = row
+        self._stored = stored
+        self._writer: Writer | None = None
+        self._spilled: list[ExtentRow] = []
+        self._access = Access()
+        self.workspace = Workspace(database.cache, self._spill, self.own, database.workspace_bytes)
+        self.catalog = Tree(self.workspace, row.root, 0)
         self._trees: dict[str, Tree] = {}
-        self._written: list[tuple[int, Node]] = []
 
     # --- trees ---
 
@@ -51,162 +62,299 @@ class Transaction:
     @property
     def has_writes(self) -> bool:
         """Whether anything was changed, saved or not."""
-        return self._root != self._base_root or self.has_unsaved
+        return self._row.root != self.base_root or self.has_unsaved
 
     @property
     def has_unsaved(self) -> bool:
         """Whether anything was changed since the last save."""
-        return self._catalog.changed or any(tree.changed for tree in self._trees.values())
+        return self.catalog.changed or any(tree.changed for tree in self._trees.values())
+
+    @property
+    def has_unsaved_reads(self) -> bool:
+        """Whether anything was read since the last save that a commit has to look at."""
+        return self.isolation == "serializable" and bool(self._access)
 
     def tree(self, name: str) -> Tree:
         """A tree by name, for reading and writing. Raises TreeNotFound."""
-        if name not in self._trees:
-            entry = self._catalog.get(name.encode())
+        found = self._trees.get(name)
+        if found is None:
+            self._access.tree(CATALOG).points.add(name.encode())
+            entry = entry_of(self.catalog, name)
             if entry is None:
                 raise TreeNotFound(f"there is no tree {name!r}")
-            fields = orjson.loads(entry)
-            self._trees[name] = Tree(self._workspace, fields["root"], fields["count"])
-        return self._trees[name]
+            found = self._trees[name] = Tree(self.workspace, entry.root, entry.length, self._noting(name))
+        return found
+
+    def has_tree(self, name: str) -> bool:
+        """Whether there is a tree of that name."""
+        self._access.tree(CATALOG).points.add(name.encode())
+        return name in self._trees or self.catalog.get(name.encode()) is not None
 
     def trees(self) -> list[str]:
         """The names of all trees, in order."""
-        return [key.decode() for key, _ in self._catalog.scan()]
+        self._access.tree(CATALOG).read(None, None)
+        return [key.decode() for key, _ in self.catalog.scan()]
 
     def create_tree(self, name: str) -> Tree:
         """A new, empty tree. Raises TreeExists."""
-        if self._catalog.get(name.encode()) is not None:
+        if self.catalog.get(name.encode()) is not None:
             raise TreeExists(f"the tree {name!r} is there already")
-        tree = Tree.empty(self._workspace)
-        self._catalog.put(name.encode(), b"{}")
+        tree = Tree(self.workspace, self.workspace.create(DirtyLeaf([], [])), 0, self._noting(name))
+        tree.changed = True
+        self.catalog.put(name.encode(), Entry(tree.root, 0).encode())
+        self._access.tree(CATALOG).touched.add(name.encode())
         self._trees[name] = tree
         return tree
 
     def drop_tree(self, name: str) -> None:
         """Remove a tree. Raises TreeNotFound."""
-        if not self._catalog.delete(name.encode()):
-            raise TreeNotFound(f"there is no tree {name!r}")
-        self._trees.pop(name, None)
+        self.tree(name).clear()
+        self.workspace.drop(self._trees.pop(name).root)
+        self.catalog.delete(name.encode())
+        self._access.tree(CATALOG).touched.add(name.encode())
+
+    def _noting(self, name: str) -> Callable[[], TreeAccess]:
+        return lambda: self._access.tree(name)
 
     # --- durability ---
 
     def recorded(self, step_key: str) -> bytes | None:
         """The result that the journal has for a step."""
-        return self._database.recorded(self.id, step_key)
+        return self.database.recorded(self.id, step_key)
 
     def save(self, step_key: str | None = None, result: bytes | None = None) -> None:
-        """Make what was done durable, with the step's result, atomically.
+        """Make what was done durable, with the step's result, atomically; extends the lease.
 
-        Raises TransactionEnded if it was committed or rolled back meanwhile, Busy, DiskFull.
+        Raises TransactionEnded if it was committed or rolled back meanwhile, Conflict if it was continued elsewhere, Busy, DiskFull.
         """
-        self._durably(lambda writer: self._save_in(writer, step_key, result), step_key, "open")
+        self._settle()
+        self._durably(lambda writer: self._save_in(writer, step_key, result))
 
     def discard(self) -> None:
-        """Forget what was changed since the last save: for a step that failed."""
-        self._open_workspace()
+        """Forget what was changed since the last save: for a step that failed. What it read stays noted.
+
+        A tree that was created since is gone, and what is written to its object goes nowhere.
+        """
+        self._spilled = []
+        self._return_to(self._row)
 
     def commit(self, step_key: str | None = None, result: bytes | None = None) -> Version:
         """Save what is unsaved, and make the branch the new head; with a last journal entry, if wanted.
 
         Without any writes the transaction just ends. Committing again gives the version that it became.
-        Raises Conflict if another transaction was committed since the base; TransactionEnded if it was rolled back.
+        Raises Conflict if another transaction changed what this one wrote or read; TransactionEnded if it was rolled back.
         """
-        state = self._database.status(self.id)
-        if state.state != "committed":
-            self._durably(lambda writer: self._commit_in(writer, step_key, result), step_key, "committed")
-            state = self._database.status(self.id)
-        row = self._database.pager.read("SELECT seq, root, committed_at FROM version WHERE seq = ?", (state.version,))[
-            0
-        ]
-        return Version(*row)
+        if self._stored and self._row.state == "open":
+            stored = self.database.transaction_row(self.id)
+            self._row = stored if stored.state == "committed" else self._row
+        if self._row.state != "committed":
+            self._settle()
+            commit = Commit(self)
+            while self._row.state != "committed":
+                try:
+                    commit.prepare()
+                    self._durably(lambda writer: commit.run(writer, step_key, result))
+                except HeadMoved:
+                    continue
+        assert self._row.version is not None
+        return self.database.version(self._row.version)
 
     def rollback(self) -> None:
         """End it, and drop what was written. Rolling back again, or after a commit, does nothing."""
-        with self._database.pager.write() as writer:
-            writer.execute("UPDATE txn SET state = 'rolled_back' WHERE id = ? AND state = 'open'", (self.id,))
-        self.discard()
+        if self._row.state == "open":
+            if self._stored:
+                self.database.roll_back(self.id)
+            self._row = self._row._replace(state="rolled_back")
+            self.workspace.reset()
 
-    def _durably(self, work: Callable[[Writer], int], step_key: str | None, state: str) -> None:
-        root = self._root
-        try:
-            with self._database.pager.write() as writer:
-                root = work(writer)
-        except UnknownOutcome as error:
-            if not self._happened(root, step_key, state):
-                raise StorageError(f"nothing was written: {error}", hint="try again") from error
-        for page, node in self._written:
-            self._database.keep(page, node)
-        self._root = root
-        self._open_workspace()
+    def renew(self, lease_seconds: float | None = None) -> None:
+        """Extend the lease by what it was begun with, or to `lease_seconds` from now on. Raises TransactionEnded."""
+        with self.database.pager.write() as writer:
+            row = self.open_row(writer)
+            seconds = float(lease_seconds) if lease_seconds is not None else row.lease_seconds
+            row = row._replace(lease_seconds=seconds, lease_until=self.database.clock() + seconds)
+            put_txn(writer, row)
+        self._row, self._stored = row, True
 
-    def _happened(self, root: int, step_key: str | None, state: str) -> bool:
-        """After a COMMIT that raised: whether exactly this write is there. Page ids are given out once, so a root tells."""
-        ((found, now),) = self._database.pager.read("SELECT root, state FROM txn WHERE id = ?", (self.id,))
-        journaled = step_key is None or self._database.recorded(self.id, step_key) is not None
-        return bool(found == root and now == state and journaled)
+    # --- savepoints ---
 
-    def _save_in(self, writer: Writer, step_key: str | None, result: bytes | None) -> int:
-        rows = writer.execute("SELECT root, state FROM txn WHERE id = ?", (self.id,))
-        if rows[0][1] != "open":
+    def savepoint(self, name: str) -> None:
+        """Save, and mark the place under a name; the same name may be given again, further in."""
+        self._settle()
+
+        def work(writer: Writer) -> tuple[TxnRow, Pages | None]:
+            row, pages = self._save_in(writer, None, None)
+            level = len(writer.execute("SELECT 1 FROM savepoint WHERE txn = ?", (self.id,)))
+            place = SavepointRow(self.id, level, name, row.root, row.saves)
+            writer.execute("INSERT INTO savepoint VALUES (?, ?, ?, ?, ?, ?)", sealed(place))
+            return row, pages
+
+        self._durably(work)
+
+    def rollback_to(self, name: str) -> None:
+        """Go back to a savepoint, which stays; what was written since, and the steps recorded since, are forgotten.
+
+        What was read since counts as read. Raises SavepointNotFound.
+        """
+
+        def work(writer: Writer) -> tuple[TxnRow, Pages | None]:
+            row, place = self.open_row(writer), self._savepoint(writer, name)
+            writer.execute("DELETE FROM savepoint WHERE txn = ? AND level > ?", (self.id, place.level))
+            writer.execute("DELETE FROM journal WHERE txn = ? AND save > ?", (self.id, place.saves))
+            later = "SELECT * FROM extent WHERE txn = ? AND version IS NULL AND save > ?"
+            for extent in extents_of(writer.execute(later, (self.id, place.saves))):
+                put_extent(writer, extent._replace(save=None))
+            return self._saved(writer, row._replace(root=place.root)), None
+
+        self._durably(work)
+
+    def release(self, name: str) -> None:
+        """Forget a savepoint, and those further in; what was written stays. Raises SavepointNotFound."""
+        with self.database.pager.write() as writer:
+            self.open_row(writer)
+            place = self._savepoint(writer, name)
+            writer.execute("DELETE FROM savepoint WHERE txn = ? AND level >= ?", (self.id, place.level))
+
+    def savepoints(self) -> list[str]:
+        """The names of the open savepoints, from the outermost."""
+        rows = self.database.pager.read("SELECT name FROM savepoint WHERE txn = ? ORDER BY level", (self.id,))
+        return [name for (name,) in rows]
+
+    def _savepoint(self, writer: Writer, name: str) -> SavepointRow:
+        rows = writer.execute(
+            "SELECT * FROM savepoint WHERE txn = ? AND name = ? ORDER BY level DESC LIMIT 1", (self.id, name)
+        )
+        if not rows:
+            raise SavepointNotFound(f"the transaction {self.id!r} has no savepoint {name!r}")
+        return SavepointRow(*unsealed(rows[0], "savepoint"))
+
+    # --- for commits (see commit.py) ---
+
+    def pages(self) -> int:
+        """How many pages the branch has made."""
+        return len(self.workspace.dirty) + sum(last - first + 1 for first, last in self.own)
+
+    def changed_trees(self) -> dict[str, Tree]:
+        """The trees with changes that are not saved."""
+        return {name: tree for name, tree in self._trees.items() if tree.changed}
+
+    def stage(self) -> None:
+        """Let the catalog name the roots of changed trees as they are in the workspace."""
+        for name, tree in self.changed_trees().items():
+            self.catalog.put(name.encode(), Entry(tree.root, tree.length).encode())
+        self.catalog.settle()
+
+    def all_access(self) -> Access:
+        """What was read and touched, in all saves and since."""
+        rows = self.database.pager.read("SELECT * FROM access WHERE txn = ?", (self.id,)) if self._stored else []
+        return all_access([AccessRow(*unsealed(row, "access")).reads for row in rows], self._access)
+
+    def open_row(self, writer: Writer) -> TxnRow:
+        """The transaction's row. Raises TransactionEnded; Conflict if another process went on with it."""
+        row = read_txn(writer, self.id) if self._stored else self._row
+        if row is None or row.state != "open":
             raise TransactionEnded(
-                f"the transaction {self.id!r} is {rows[0][1]}", status=self._database.status(self.id)
+                f"the transaction {self.id!r} is {row.state if row else 'gone'}", status=self.database.status(self.id)
             )
-        if rows[0][0] != self._root:
+        if (row.root, row.saves) != (self._row.root, self._row.saves):
             raise Conflict(f"the transaction {self.id!r} was continued elsewhere", hint="resume it and try again")
-        root = self._write_pages(writer) if self.has_unsaved else self._root
-        writer.execute("UPDATE txn SET root = ? WHERE id = ?", (root, self.id))
+        return row
+
+    def note_step(self, writer: Writer, row: TxnRow, step_key: str | None, result: bytes | None) -> None:
+        """The journal entry of a step."""
         if step_key is not None:
+            entry = JournalRow(self.id, step_key, row.saves, result if result is not None else b"null")
+            writer.execute("INSERT INTO journal VALUES (?, ?, ?, ?, ?)", sealed(entry))
+
+    # --- writing ---
+
+    def _settle(self) -> None:
+        if self._row.state != "open":
+            raise TransactionEnded(
+                f"the transaction {self.id!r} is {self._row.state}", status=self.database.status(self.id)
+            )
+        if self.workspace.broken:
+            raise StorageError("a change could not be made", hint="discard it, or roll the transaction back")
+        for tree in self._trees.values():
+            tree.settle()
+
+    def _save_in(self, writer: Writer, step_key: str | None, result: bytes | None) -> tuple[TxnRow, Pages | None]:
+        row = self.open_row(writer)
+        pages = None
+        if self.has_unsaved:
+            pages = Pages(writer, self.workspace)
+            root, extent = pages.write(self.catalog, self.changed_trees())
+            row = row._replace(root=root)
+            for made in [*self._spilled, *([extent] if extent else [])]:
+                put_extent(writer, made._replace(txn=self.id, save=row.saves + 1))
+        row = self._saved(writer, row)
+        self.note_step(writer, row, step_key, result)
+        return row, pages
+
+    def _saved(self, writer: Writer, row: TxnRow) -> TxnRow:
+        """The row after one more save, with what was read since the last one."""
+        row = row._replace(saves=row.saves + 1, lease_until=self.database.clock() + row.lease_seconds)
+        if self._access:
             writer.execute(
-                "INSERT INTO journal VALUES (?, ?, ?)", (self.id, step_key, result if result is not None else b"null")
+                "INSERT INTO access VALUES (?, ?, ?, ?)", sealed(AccessRow(self.id, row.saves, self._access.encode()))
             )
-        return root
+        put_txn(writer, row)
+        return row
 
-    def _commit_in(self, writer: Writer, step_key: str | None, result: bytes | None) -> int:
-        root = self._save_in(writer, step_key, result)
-        if root == self._base_root:
-            writer.execute("UPDATE txn SET state = 'committed', version = base WHERE id = ?", (self.id,))
-            return root
-        ((head,),) = writer.execute("SELECT max(seq) FROM version")
-        if head != self.base:
-            raise Conflict(
-                f"version {head} was committed since this transaction began at version {self.base}",
-                hint="run the transaction again from its beginning",
-            )
-        writer.execute("INSERT INTO version VALUES (?, ?, ?, ?)", (head + 1, root, self._database.clock(), self.id))
-        writer.execute("UPDATE txn SET state = 'committed', version = ? WHERE id = ?", (head + 1, self.id))
-        return root
+    def _spill(self, nodes: Sequence[DirtyLeaf | Branch]) -> list[int]:
+        """Store pages early: in an extent that no save claims yet."""
+        try:
+            with self.database.pager.write() as writer:
+                put_txn(writer, self.open_row(writer))
+                first = writer.allocate(len(nodes))
+                ids = list(range(first, first + len(nodes)))
+                writer.store((page, node.encode(page)) for page, node in zip(ids, nodes, strict=True))
+                extent = ExtentRow(first, ids[-1], self.id, None, None)
+                put_extent(writer, extent)
+        except UnknownOutcome as error:
+            raise StorageError(f"pages could not be stored: {error}", hint="roll back, and try again") from error
+        self._stored = True
+        self._spilled.append(extent)
+        self.own.append((first, ids[-1]))
+        return ids
 
-    def _write_pages(self, writer: Writer) -> int:
-        """Write the changed trees and the catalog; gives the catalog's new root."""
-        pages = _Pages(writer, self._workspace)
-        for name, tree in self._trees.items():
-            if tree.changed:
-                fields = {"root": pages.write(tree.root), "count": tree.count()}
-                self._catalog.put(name.encode(), orjson.dumps(fields))
-        root = pages.write(self._catalog.root)
-        writer.store([(page, node.encode()) for page, node in pages.written])
-        self._written = pages.written
-        return root
+    def _durably(self, work: Work) -> None:
+        """Run `work` in one write block; afterwards the branch stands on the row that it gives."""
+        row, pages = self._row, None
+        self.workspace.paused = True
+        try:
+            with self.database.pager.write() as writer:
+                row, pages = work(writer)
+        except UnknownOutcome as error:
+            if not self._happened(row):
+                raise StorageError(f"nothing was written: {error}", hint="try again") from error
+        finally:
+            self.workspace.paused = False
+        self._stored = True
+        if pages is not None:
+            for page, node in pages.decoded:
+                self.database.cache.keep(page, node)
+            if pages.extent is not None:
+                self.own.append((pages.extent.first, pages.extent.last))
+        self._access = Access()
+        self._spilled = []
+        self._return_to(row)
 
+    def _happened(self, row: TxnRow) -> bool:
+        """After a COMMIT that raised: whether exactly this write is there. Every save has its number."""
+        found = self.database.pager.read("SELECT state, root, saves FROM txn WHERE id = ?", (self.id,))
+        return found == [(row.state, row.root, row.saves)]
 
-class _Pages:
-    """Gives the dirty pages below a root their ids, children first. The workspace stays as it is: a write may fail."""
-
-    def __init__(self, writer: Writer, workspace: Workspace) -> None:
-        self._dirty = workspace.dirty
-        self._next = writer.allocate(len(self._dirty) + 8)
-        self._spare = self._next + len(self._dirty) + 8
-        self._writer = writer
-        self.written: list[tuple[int, Node]] = []
-
-    def write(self, page: int) -> int:
-        if page >= 0:
-            return page
-        node = self._dirty[page]
-        if isinstance(node, Branch):
-            node = Branch(node.keys, [self.write(child) for child in node.children])
-        if self._next == self._spare:
-            self._next = self._writer.allocate(64)
-            self._spare = self._next + 64
-        number, self._next = self._next, self._next + 1
-        self.written.append((number, node))
-        return number
+    def _return_to(self, row: TxnRow) -> None:
+        """Stand on what is stored: nothing of it is changed."""
+        self._row = row
+        self.workspace.reset()
+        self.catalog.forget(row.root, 0)
+        if row.state != "open":
+            return
+        for name, tree in list(self._trees.items()):
+            entry = entry_of(self.catalog, name)
+            if entry is None:
+                del self._trees[name]
+            else:
+                tree.forget(entry.root, entry.length)

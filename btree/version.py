@@ -1,21 +1,32 @@
-"""The facts about versions and transactions."""
+"""The facts about versions, transactions and pins."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Version:
-    """A committed state: its number, the root page of its catalog, and when it was committed (seconds since 1970)."""
+    """A committed state: its number, the root page of its catalog, when it was committed (seconds since 1970), and by which transaction."""
 
     seq: int
     root: int
     committed_at: float
+    transaction: str = ""
 
 
 @dataclass(frozen=True)
 class TransactionStatus:
-    """What became of a transaction: open, committed (as `version`), rolled_back, or unknown here."""
+    """What became of a transaction: open, committed (as `version`), rolled_back, or unknown here. An open one has a lease."""
 
     id: str
     state: str
     version: int | None = None
+    lease_until: float | None = None
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A version that is kept for somebody until `lease_until` (seconds since 1970)."""
+
+    id: str
+    version: int
+    lease_until: float

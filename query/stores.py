@@ -15,8 +15,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from btree import Snapshot, Transaction
-from btree.tree import ReadTree, Tree
+from btree import ReadTree, Snapshot, Transaction, Tree
 from query import keycode
 from query.errors import (
     InvalidKeyValue,
@@ -57,7 +56,7 @@ def create_store(view: Transaction, name: str, *, primary_key: Sequence[str], de
         or not all(isinstance(field, str) and field for field in primary_key)
     ):
         raise InvalidName("a store needs a primary key: a list of different field names", pointer="/primary_key")
-    catalog = view.tree(CATALOG) if CATALOG in view.trees() else view.create_tree(CATALOG)
+    catalog = view.tree(CATALOG) if view.has_tree(CATALOG) else view.create_tree(CATALOG)
     if catalog.get(name.encode()) is not None:
         raise StoreExists(f"the store {name!r} is there already")
     info = StoreInfo(name, list(primary_key), description)
@@ -74,14 +73,14 @@ def drop_store(view: Transaction, name: str) -> None:
 
 def list_stores(view: View) -> list[StoreInfo]:
     """All stores, by name."""
-    if CATALOG not in view.trees():
+    if not view.has_tree(CATALOG):
         return []
     return [StoreInfo(**orjson.loads(value)) for _, value in view.tree(CATALOG).scan()]
 
 
 def open_store(view: View, name: str) -> "Store":
     """A store by name. Raises StoreNotFound with the nearest name."""
-    entry = view.tree(CATALOG).get(name.encode()) if CATALOG in view.trees() else None
+    entry = view.tree(CATALOG).get(name.encode()) if view.has_tree(CATALOG) else None
     if entry is None:
         names = [info.name for info in list_stores(view)]
         near = get_close_matches(name, names, n=1)
@@ -151,7 +150,9 @@ class Store:
     def upsert(self, record: Mapping[str, Any]) -> str:
         """Insert or replace; `added` or `updated`. Raises InvalidRecord."""
         key, value = self.encode(record)
-        return "added" if self._writable().put(key, value) else "updated"
+        known = self.tree.get(key) is not None
+        self._writable().put(key, value)
+        return "updated" if known else "added"
 
     def update(self, key: Any, values: Mapping[str, Any]) -> Record:
         """Change fields of a record; changing the key moves it. Gives the new record.

@@ -177,7 +177,7 @@ def test_every_flipped_byte_of_a_page_is_noticed(tmp_path: Path) -> None:
             broken[place] ^= 1 << rng.randrange(8)
             connection.execute("UPDATE page SET body = ? WHERE id = ?", (bytes(broken), page))
             with Database.open(path) as database, pytest.raises(Corrupted):
-                database.load(page)
+                database.cache.node(page)
         connection.execute("UPDATE page SET body = ? WHERE id = ?", (good[page], page))
     connection.close()
     with Database.open(path) as database:

@@ -88,7 +88,8 @@ class Shell:
         return " ".join(self.views[name].trees()) or "none"
 
     def do_put(self, name: str, tree: str, key: str, value: str) -> str:
-        return "new" if self._txn(name).tree(tree).put(key.encode(), value.encode()) else "replaced"
+        self._txn(name).tree(tree).put(key.encode(), value.encode())
+        return "put"
 
     def do_get(self, name: str, tree: str, key: str) -> str:
         found = self.views[name].tree(tree).get(key.encode())
@@ -113,7 +114,11 @@ class Shell:
 
     def do_sweep(self, seconds: str) -> str:
         self.now += float(seconds)
-        return f"{self.database.sweep()} rolled back"
+        report = self.database.sweep(retention_seconds=30)
+        return (
+            f"{report.rolled_back} rolled back, {report.unpinned} unpinned, {report.versions} versions"
+            f" and {report.pages} pages given back, {report.journals} ended transactions forgotten"
+        )
 
     def _txn(self, name: str) -> Transaction:
         found = self.views[name]

@@ -1,122 +1,236 @@
 """Random work against a plain dictionary: trees of many shapes, several transactions open at once, snapshots that stay."""
 
 import tempfile
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from btree import Conflict, Database, MemoryPager, Snapshot, Transaction, TransactionEnded
+from btree import (
+    Conflict,
+    Database,
+    MemoryPager,
+    Pin,
+    SavepointNotFound,
+    Snapshot,
+    SqlitePager,
+    Transaction,
+    TransactionEnded,
+)
 
 keys = st.integers(0, 60).map(lambda n: b"%03d" % n) | st.binary(max_size=4)
 values = st.sampled_from([b"1", b'"two"', b'{"a":1}', b'"' + b"x" * 900 + b'"', b'"' + b"y" * 9000 + b'"', b""])
 
 
-class Transactions(RuleBasedStateMachine):
-    """Up to three open transactions, interleaved, resumed through new Database objects, against copies of a dictionary."""
+Pairs = dict[bytes, bytes]
 
-    @initialize()
-    def open(self) -> None:
+
+@dataclass
+class Branch:
+    """An open transaction and what is known of it: contents at its base, now, and at the last save; keys written and read."""
+
+    transaction: Transaction
+    base: Pairs
+    now: Pairs
+    saved: Pairs
+    written: set[bytes] = field(default_factory=set)
+    saved_written: set[bytes] = field(default_factory=set)
+    read: set[bytes] = field(default_factory=set)
+    ranges: list[tuple[bytes, bytes]] = field(default_factory=list)
+    places: list[tuple[str, Pairs]] = field(default_factory=list)
+
+
+class Transactions(RuleBasedStateMachine):
+    """Up to three open transactions, interleaved, resumed through new Database objects, merged, against dictionaries."""
+
+    @initialize(workspace=st.sampled_from([1 << 14, 1 << 25]))
+    def open(self, workspace: int) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name) / "model.db"
-        self.database = Database.open(self.path, create=True, cache_bytes=1 << 16)
-        self.head: dict[bytes, bytes] = {}
-        self.seq = 1
+        self.workspace = workspace
+        self.database = self.opened(create=True)
+        self.head: Pairs = {}
         self.number = 0
-        self.open_ones: dict[str, tuple[Transaction, dict[bytes, bytes], dict[bytes, bytes], int]] = {}
-        self.snapshots: list[tuple[Snapshot, dict[bytes, bytes]]] = []
+        self.branches: dict[str, Branch] = {}
+        self.snapshots: list[tuple[Pin, Snapshot, Pairs]] = []
         self.database.transact(lambda transaction: transaction.create_tree("t"))
-        self.seq = self.database.head().seq
 
-    @precondition(lambda self: len(self.open_ones) < 3)
-    @rule()
-    def begin(self) -> None:
+    def opened(self, *, create: bool = False) -> Database:
+        pager = SqlitePager(str(self.path), create=create)
+        return Database(pager, cache_bytes=1 << 16, workspace_bytes=self.workspace)
+
+    def one(self, data: Any) -> tuple[str, Branch]:
+        name = data.draw(st.sampled_from(sorted(self.branches)))
+        return name, self.branches[name]
+
+    @precondition(lambda self: len(self.branches) < 3)
+    @rule(isolation=st.sampled_from(["serializable", "snapshot"]), durable=st.booleans())
+    def begin(self, isolation: str, durable: bool) -> None:
         self.number += 1
         name = f"t{self.number}"
-        self.open_ones[name] = (self.database.begin(name), dict(self.head), dict(self.head), self.seq)
+        transaction = self.database.begin(name, isolation=isolation, durable=durable)
+        if not durable:
+            transaction.save()
+        self.branches[name] = Branch(transaction, dict(self.head), dict(self.head), dict(self.head))
 
-    @precondition(lambda self: self.open_ones)
+    @precondition(lambda self: self.branches)
     @rule(data=st.data(), work=st.lists(st.tuples(st.booleans(), keys, values), max_size=25))
     def write(self, data: Any, work: list[tuple[bool, bytes, bytes]]) -> None:
-        transaction, now, _, _ = self.open_ones[data.draw(st.sampled_from(sorted(self.open_ones)))]
-        tree = transaction.tree("t")
+        _, branch = self.one(data)
+        tree = branch.transaction.tree("t")
         for put, key, value in work:
             if put:
-                assert tree.put(key, value) == (key not in now)
-                now[key] = value
+                tree.put(key, value)
+                branch.now[key] = value
+                branch.written.add(key)
+            elif key in branch.now:
+                assert tree.delete(key)
+                del branch.now[key]
+                branch.written.add(key)
             else:
-                assert tree.delete(key) == (now.pop(key, None) is not None)
-        assert list(tree.scan()) == sorted(now.items())
-        assert tree.count() == len(now)
+                assert not tree.delete(key)
+                branch.read.add(key)
 
-    @precondition(lambda self: self.open_ones)
+    @precondition(lambda self: self.branches)
+    @rule(data=st.data(), low=keys, high=keys)
+    def delete_range(self, data: Any, low: bytes, high: bytes) -> None:
+        _, branch = self.one(data)
+        gone = [key for key in branch.now if low <= key < high]
+        assert branch.transaction.tree("t").delete_range(low, high) == len(gone)
+        for key in gone:
+            del branch.now[key]
+        branch.ranges.append((low, high))
+
+    @precondition(lambda self: self.branches)
+    @rule(data=st.data(), key=keys)
+    def get(self, data: Any, key: bytes) -> None:
+        _, branch = self.one(data)
+        assert branch.transaction.tree("t").get(key) == branch.now.get(key)
+        branch.read.add(key)
+
+    @precondition(lambda self: self.branches)
+    @rule(data=st.data(), low=keys, high=keys, reverse=st.booleans())
+    def scan(self, data: Any, low: bytes, high: bytes, reverse: bool) -> None:
+        _, branch = self.one(data)
+        expected = sorted((key, value) for key, value in branch.now.items() if low <= key < high)
+        found = list(branch.transaction.tree("t").scan(low, high, reverse=reverse))
+        assert found == (expected[::-1] if reverse else expected)
+        branch.ranges.append((low, high) if not reverse else (b"", b"\xff" * 9))
+
+    @precondition(lambda self: self.branches)
     @rule(data=st.data())
     def save(self, data: Any) -> None:
-        name = data.draw(st.sampled_from(sorted(self.open_ones)))
-        transaction, now, _, base = self.open_ones[name]
-        transaction.save()
-        self.open_ones[name] = (transaction, now, dict(now), base)
+        _, branch = self.one(data)
+        branch.transaction.save()
+        branch.saved, branch.saved_written = dict(branch.now), set(branch.written)
 
-    @precondition(lambda self: self.open_ones)
+    @precondition(lambda self: self.branches)
     @rule(data=st.data())
     def discard(self, data: Any) -> None:
-        name = data.draw(st.sampled_from(sorted(self.open_ones)))
-        transaction, _, saved, base = self.open_ones[name]
-        transaction.discard()
-        self.open_ones[name] = (transaction, dict(saved), saved, base)
+        _, branch = self.one(data)
+        branch.transaction.discard()
+        branch.now = dict(branch.saved)
+
+    @precondition(lambda self: self.branches)
+    @rule(data=st.data(), name=st.sampled_from("ab"))
+    def savepoint(self, data: Any, name: str) -> None:
+        _, branch = self.one(data)
+        branch.transaction.savepoint(name)
+        branch.saved, branch.saved_written = dict(branch.now), set(branch.written)
+        branch.places.append((name, dict(branch.now)))
+
+    @precondition(lambda self: self.branches)
+    @rule(data=st.data(), name=st.sampled_from("ab"))
+    def rollback_to(self, data: Any, name: str) -> None:
+        _, branch = self.one(data)
+        if name not in [place for place, _ in branch.places]:
+            with pytest.raises(SavepointNotFound):
+                branch.transaction.rollback_to(name)
+            return
+        branch.transaction.rollback_to(name)
+        while branch.places[-1][0] != name:
+            branch.places.pop()
+        branch.now = dict(branch.places[-1][1])
+        branch.saved = dict(branch.now)
+        assert branch.transaction.savepoints() == [place for place, _ in branch.places]
+        assert dict(branch.transaction.tree("t").scan()) == branch.now
+        branch.ranges.append((b"", b"\xff" * 9))
 
     @rule()
     def reopen(self) -> None:
         """Another process goes on: only what was saved is there."""
         self.database.close()
-        self.database = Database.open(self.path, cache_bytes=1 << 16)
-        for name, (_, _, saved, base) in self.open_ones.items():
-            self.open_ones[name] = (self.database.resume(name), dict(saved), saved, base)
-        self.snapshots = [(self.database.snapshot(view.seq), seen) for view, seen in self.snapshots]
+        self.database = self.opened()
+        for name, branch in self.branches.items():
+            branch.transaction, branch.now = self.database.resume(name), dict(branch.saved)
+        self.snapshots = [(pin, self.database.snapshot(pin.version), seen) for pin, _, seen in self.snapshots]
 
-    @precondition(lambda self: self.open_ones)
+    @precondition(lambda self: self.branches)
     @rule(data=st.data())
     def commit(self, data: Any) -> None:
-        name = data.draw(st.sampled_from(sorted(self.open_ones)))
-        transaction, now, _, base = self.open_ones.pop(name)
-        wrote = transaction.has_writes
-        if wrote and base != self.seq:
-            try:
-                transaction.commit()
-            except Conflict:
-                transaction.rollback()
-                return
-            raise AssertionError("a commit behind a moved head has to be a conflict")
-        version = transaction.commit()
-        assert transaction.commit() == version
-        if wrote:
-            self.seq += 1
-            self.head = now
-        assert version.seq == (self.seq if wrote else base)
+        name, branch = self.one(data)
+        del self.branches[name]
+        others = {key for key in {*self.head, *branch.base} if self.head.get(key) != branch.base.get(key)}
+        net = {key for key in {*branch.now, *branch.base} if branch.now.get(key) != branch.base.get(key)}
+        covered = {key for key in others if any(low <= key < high for low, high in branch.ranges)}
+        must = bool(others & net) or (
+            branch.transaction.isolation == "serializable" and net and bool(others & branch.read or covered)
+        )
+        may = must or bool(others & (branch.written | branch.read) or covered)
+        before = self.database.head()
+        try:
+            version = branch.transaction.commit()
+        except Conflict:
+            assert may, (others, net)
+            branch.transaction.rollback()
+            return
+        assert not must, (others, net, branch.read)
+        assert branch.transaction.commit() == version
+        for key in net:
+            if key in branch.now:
+                self.head[key] = branch.now[key]
+            else:
+                self.head.pop(key, None)
+        assert version.seq in (before.seq, before.seq + 1) or not net
+        assert dict(self.database.snapshot().tree("t").scan()) == self.head
+        assert self.database.snapshot().tree("t").count() == len(self.head)
 
-    @precondition(lambda self: self.open_ones)
+    @precondition(lambda self: self.branches)
     @rule(data=st.data())
     def rollback(self, data: Any) -> None:
-        name = data.draw(st.sampled_from(sorted(self.open_ones)))
-        self.open_ones.pop(name)[0].rollback()
-        try:
+        name, _ = self.one(data)
+        self.branches.pop(name).transaction.rollback()
+        with pytest.raises(TransactionEnded):
             self.database.resume(name)
-        except TransactionEnded:
-            return
-        raise AssertionError("a transaction that was rolled back is ended")
 
     @precondition(lambda self: len(self.snapshots) < 4)
     @rule()
     def snapshot(self) -> None:
-        self.snapshots.append((self.database.snapshot(), dict(self.head)))
+        pin = self.database.pin()
+        self.snapshots.append((pin, self.database.snapshot(pin.version), dict(self.head)))
+
+    @precondition(lambda self: self.snapshots)
+    @rule(data=st.data())
+    def unpin(self, data: Any) -> None:
+        pin, view, seen = self.snapshots.pop(data.draw(st.integers(0, len(self.snapshots) - 1)))
+        changed = {key: new for key, _, new in self.database.difference(view.seq, self.database.head().seq, "t")}
+        assert {**seen, **changed} == {**dict.fromkeys(changed), **seen, **changed}
+        assert {key: value for key, value in {**seen, **changed}.items() if value is not None} == self.head
+        assert self.database.unpin(pin.id)
+
+    @rule()
+    def sweep(self) -> None:
+        self.database.sweep(retention_seconds=-1.0)
 
     def teardown(self) -> None:
         if not hasattr(self, "database"):
             return
-        for view, seen in self.snapshots:
+        for _, view, seen in self.snapshots:
             assert list(view.tree("t").scan()) == sorted(seen.items())
         assert dict(self.database.snapshot().tree("t").scan()) == self.head
         report = self.database.check()

@@ -1,0 +1,141 @@
+"""Making a branch the new head.
+
+While the write lock is held: look at the head; if it is still the base, write the unsaved pages and move the head. If it has
+moved, the branch is merged (see `merge`) first: a small one right there, a large one before the lock is taken, and again if the
+head moved meanwhile; after a few rounds it is done under the lock, so that every commit gets through.
+
+The new version's row lists the pages that are *dead* by it: those that the head had and it has not, and those that the branch made
+on the way and does not use. For a transaction that was never saved before, that is what its workspace replaced; otherwise
+it is found by comparing the trees.
+"""
+
+from array import array
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from btree.access import Access
+from btree.catalog import Entry
+from btree.diff import changes, page_changes
+from btree.edit import Tree
+from btree.errors import Conflict
+from btree.merge import Merge
+from btree.pager import Writer
+from btree.records import ExtentRow, TxnRow, VersionRow
+from btree.save import Pages, extents_of, put_extent, put_txn, put_version
+from btree.version import Version
+
+if TYPE_CHECKING:
+    from btree.transaction import Transaction
+
+LARGE = 64
+"""So many pages make a branch that is merged without holding the lock."""
+_ROUNDS = 4
+
+
+class HeadMoved(Conflict):
+    """The head has moved since a large branch was merged: merge it again. Never leaves the engine."""
+
+
+@dataclass
+class _Merged:
+    """A branch on top of a head: its catalog, and the trees whose final roots it does not name yet."""
+
+    head: Version
+    catalog: Tree
+    trees: dict[str, Tree]
+    merged: bool
+
+
+class Commit:
+    """One commit of one transaction."""
+
+    def __init__(self, transaction: "Transaction") -> None:
+        self._transaction = transaction
+        self._prepared: _Merged | None = None
+        self._round = 0
+
+    def prepare(self) -> None:
+        """Without the lock: merge a large branch."""
+        self._round += 1
+        branch = self._transaction
+        head = branch.database.head()
+        if branch.has_writes and head.seq != branch.base and branch.pages() > LARGE:
+            self._prepared = self._merge(head)
+
+    def run(self, writer: Writer, step_key: str | None, result: bytes | None) -> tuple[TxnRow, Pages | None]:
+        """Under the lock. Raises Conflict, HeadMoved, TransactionEnded."""
+        branch = self._transaction
+        row = branch.open_row(writer)
+        if not branch.has_writes:
+            return self._end(writer, row, branch.base, step_key, result), None
+        head = branch.database.version(writer.state().head)
+        merged = self._on(head)
+        extents = extents_of(
+            writer.execute("SELECT * FROM extent WHERE txn = ? AND version IS NULL", (branch.id,))
+            if row.saves or branch.own
+            else []
+        )
+        dead = self._dead(merged, extents) if merged.merged or extents else None
+        pages = Pages(writer, branch.workspace)
+        root, extent = pages.write(merged.catalog, merged.trees)
+        seq = head.seq + 1
+        for made in [*extents, *([extent] if extent else [])]:
+            put_extent(writer, made._replace(txn=branch.id, version=seq))
+        ids = array("Q", branch.workspace.replaced if dead is None else dead)
+        now = branch.database.clock()
+        put_version(writer, VersionRow(seq, root, max(now, head.committed_at), branch.id, ids.tobytes()))
+        writer.move_head(seq)
+        return self._end(writer, row._replace(root=root), seq, step_key, result), pages
+
+    def _end(self, writer: Writer, row: TxnRow, version: int, step_key: str | None, result: bytes | None) -> TxnRow:
+        branch = self._transaction
+        branch.note_step(writer, row, step_key, result)
+        if row.saves:
+            writer.execute("DELETE FROM access WHERE txn = ?", (branch.id,))
+            writer.execute("DELETE FROM savepoint WHERE txn = ?", (branch.id,))
+        row = row._replace(state="committed", version=version, ended_at=branch.database.clock())
+        put_txn(writer, row)
+        return row
+
+    def _on(self, head: Version) -> _Merged:
+        branch = self._transaction
+        if head.seq == branch.base:
+            return _Merged(head, branch.catalog, branch.changed_trees(), merged=False)
+        if self._prepared is not None and self._prepared.head == head:
+            return self._prepared
+        if branch.pages() > LARGE and self._round < _ROUNDS:
+            raise HeadMoved("the head has moved")
+        return self._merge(head)
+
+    def _merge(self, head: Version) -> _Merged:
+        branch = self._transaction
+        branch.stage()
+        merge = Merge(
+            branch.database.cache, branch.workspace, base=branch.base_root, mine=branch.catalog.root, head=head.root
+        )
+        merge.run(branch.all_access(), branch.changed_trees(), serializable=branch.isolation == "serializable")
+        return _Merged(head, merge.catalog, merge.trees, merged=True)
+
+    def _dead(self, merged: _Merged, extents: list[ExtentRow]) -> list[int]:
+        """The pages that the head has and the new version does not, and what of the branch's own it does not use."""
+        if not merged.merged:
+            self._transaction.stage()
+        nodes, head, root = self._transaction.workspace, merged.head.root, merged.catalog.root
+        dead, used = page_changes(nodes, head, root)
+        for _, old, new in changes(nodes, head, root):
+            before = Entry.decode(old).root if old is not None else None
+            behind = Entry.decode(new).root if new is not None else None
+            gone, made = page_changes(nodes, before, behind)
+            dead += gone
+            used += made
+        kept = set(used)
+        own = (page for extent in extents for page in range(extent.first, extent.last + 1))
+        return dead + [page for page in own if page not in kept]
+
+
+def all_access(saved: list[bytes], now: Access) -> Access:
+    """What was noted for all saves, and since."""
+    together = Access()
+    for encoded in [*saved, now.encode()]:
+        together.add(encoded)
+    return together

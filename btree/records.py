@@ -1,0 +1,128 @@
+"""The rows about pages: their tables, and the checksum that each of them carries.
+
+    page(id, body)                                       immutable, ids never given out twice
+    state(head, next_page)                               one row: the newest version, the next page id
+    version(seq, root, committed_at, txn, dead)          committed versions; root 0: not kept any more, but `dead` is still of use
+    extent(first, last, txn, save, version)              the page ids of one write: every page of the file is in one extent
+    txn(id, base, root, state, version, isolation, saves, lease_seconds, lease_until, ended_at)     branches
+    journal(txn, step, save, result)                     results of steps, in the commit that made their pages durable
+    access(txn, save, reads)                             what a branch has read and touched (see access.py)
+    savepoint(txn, level, name, root, saves)             places in a branch to go back to
+    pin(id, version, lease_until)                        versions that somebody goes on reading
+
+`version.dead` are the ids of pages that this version does not need, and the one before it or its own branch did (u64, little-endian).
+`extent.save` numbers the saves of a branch; NULL is a write that no save claims (yet), so that its pages go at the end.
+
+Pages have checksums of their own. A row here ends in the crc32 of the values before it: SQLite does not notice a flipped bit, and a
+head that points to another root would be a database with other contents.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+from zlib import crc32
+
+from btree.errors import Corrupted
+
+FORMAT: Final = 2
+APPLICATION_ID: Final = 0x534F5054
+
+PAGE_TABLE: Final = "CREATE TABLE page (id INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;"
+ROW_TABLES: Final = """
+CREATE TABLE state (id INTEGER PRIMARY KEY, head INTEGER NOT NULL, next_page INTEGER NOT NULL, crc INTEGER NOT NULL) STRICT;
+CREATE TABLE version (seq INTEGER PRIMARY KEY, root INTEGER NOT NULL, committed_at REAL NOT NULL, txn TEXT NOT NULL,
+    dead BLOB NOT NULL, crc INTEGER NOT NULL) STRICT;
+CREATE TABLE extent (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, txn TEXT NOT NULL, save INTEGER, version INTEGER,
+    crc INTEGER NOT NULL) STRICT;
+CREATE INDEX extent_of_branch ON extent (txn) WHERE version IS NULL;
+CREATE TABLE txn (id TEXT PRIMARY KEY, base INTEGER NOT NULL, root INTEGER NOT NULL, state TEXT NOT NULL, version INTEGER,
+    isolation TEXT NOT NULL, saves INTEGER NOT NULL, lease_seconds REAL NOT NULL, lease_until REAL NOT NULL,
+    ended_at REAL, crc INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX txn_open ON txn (lease_until) WHERE state = 'open';
+CREATE TABLE journal (txn TEXT NOT NULL, step TEXT NOT NULL, save INTEGER NOT NULL, result BLOB NOT NULL,
+    crc INTEGER NOT NULL, PRIMARY KEY (txn, step)) STRICT, WITHOUT ROWID;
+CREATE TABLE access (txn TEXT NOT NULL, save INTEGER NOT NULL, reads BLOB NOT NULL, crc INTEGER NOT NULL,
+    PRIMARY KEY (txn, save)) STRICT, WITHOUT ROWID;
+CREATE TABLE savepoint (txn TEXT NOT NULL, level INTEGER NOT NULL, name TEXT NOT NULL, root INTEGER NOT NULL,
+    saves INTEGER NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (txn, level)) STRICT, WITHOUT ROWID;
+CREATE TABLE pin (id TEXT PRIMARY KEY, version INTEGER NOT NULL, lease_until REAL NOT NULL, crc INTEGER NOT NULL)
+    STRICT, WITHOUT ROWID;
+"""
+
+
+class State(NamedTuple):
+    head: int
+    next_page: int
+
+
+class VersionRow(NamedTuple):
+    seq: int
+    root: int
+    committed_at: float
+    txn: str
+    dead: bytes
+
+
+class ExtentRow(NamedTuple):
+    first: int
+    last: int
+    txn: str
+    save: int | None
+    version: int | None
+
+
+class TxnRow(NamedTuple):
+    id: str
+    base: int
+    root: int
+    state: str
+    version: int | None
+    isolation: str
+    saves: int
+    lease_seconds: float
+    lease_until: float
+    ended_at: float | None
+
+
+class JournalRow(NamedTuple):
+    txn: str
+    step: str
+    save: int
+    result: bytes
+
+
+class AccessRow(NamedTuple):
+    txn: str
+    save: int
+    reads: bytes
+
+
+class SavepointRow(NamedTuple):
+    txn: str
+    level: int
+    name: str
+    root: int
+    saves: int
+
+
+class PinRow(NamedTuple):
+    id: str
+    version: int
+    lease_until: float
+
+
+def sealed(row: Sequence[Any]) -> tuple[Any, ...]:
+    """A row with its checksum behind it, as it is stored."""
+    values = tuple(row)
+    return (*values, crc32(repr(values).encode()))
+
+
+def unsealed(row: Sequence[Any], table: str) -> tuple[Any, ...]:
+    """A stored row without its checksum. Raises Corrupted where it is not what was written."""
+    values = tuple(row[:-1])
+    if crc32(repr(values).encode()) != row[-1]:
+        raise Corrupted(
+            f"a row of {table} ({values[0]!r}) does not have the checksum it was written with",
+            hint="restore the database from a backup",
+            table=table,
+        )
+    return values

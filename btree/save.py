@@ -1,0 +1,84 @@
+"""Writing a branch down: giving pages their ids, and the rows about them. All of it happens inside of one write block."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from btree.catalog import Entry
+from btree.edit import Tree
+from btree.page import Branch, DirtyLeaf, Leaf
+from btree.pager import Writer
+from btree.records import ExtentRow, TxnRow, VersionRow, sealed, unsealed
+from btree.shape import PageTree
+from btree.workspace import Workspace
+
+CACHED = 256
+"""So many pages of one write go into the cache; more would push everything else out."""
+
+
+class Pages:
+    """Stores what is dirty below some roots. The workspace stays as it is: the write may fail."""
+
+    def __init__(self, writer: Writer, workspace: Workspace) -> None:
+        self._writer = writer
+        self._dirty = workspace.dirty
+        self._nodes: list[tuple[int, DirtyLeaf | Branch]] = []
+        self.extent: ExtentRow | None = None
+        self.decoded: list[tuple[int, Leaf | Branch]] = []
+
+    def write(self, catalog: Tree, trees: Mapping[str, PageTree]) -> tuple[int, ExtentRow | None]:
+        """Store trees and the catalog that names them; gives the catalog's root, and the extent of the new pages."""
+        for name, tree in trees.items():
+            catalog.put(name.encode(), Entry(self._number(tree.root), tree.length).encode())
+        catalog.settle()
+        root = self._number(catalog.root)
+        if not self._nodes:
+            return root, None
+        self._store()
+        self.extent = ExtentRow(self._nodes[0][0], self._nodes[-1][0], "", None, None)
+        return root, self.extent
+
+    def _store(self) -> None:
+        few = len(self._nodes) <= CACHED
+        if not few:
+            self._writer.store((page, node.encode(page)) for page, node in self._nodes)
+            return
+        bodies = [(page, node.encode(page)) for page, node in self._nodes]
+        self._writer.store(bodies)
+        for (page, node), (_, body) in zip(self._nodes, bodies, strict=True):
+            self.decoded.append((page, node if isinstance(node, Branch) else Leaf(body)))
+
+    def _number(self, page: int) -> int:
+        """The final id of a page; its children get theirs first."""
+        if page >= 0:
+            return page
+        node = self._dirty[page]
+        if isinstance(node, Branch):
+            node = Branch(node.keys.copy(), [child if child >= 0 else self._number(child) for child in node.children])
+        number = self._writer.allocate(1)
+        self._nodes.append((number, node))
+        return number
+
+
+def read_txn(writer: Writer, txn_id: str) -> TxnRow | None:
+    """The row of a transaction."""
+    rows = writer.execute("SELECT * FROM txn WHERE id = ?", (txn_id,))
+    return TxnRow(*unsealed(rows[0], "txn")) if rows else None
+
+
+def put_txn(writer: Writer, row: TxnRow) -> None:
+    """Insert or replace the row of a transaction."""
+    writer.execute("INSERT OR REPLACE INTO txn VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", sealed(row))
+
+
+def put_extent(writer: Writer, row: ExtentRow) -> None:
+    """Insert or replace the row of an extent."""
+    writer.execute("INSERT OR REPLACE INTO extent VALUES (?, ?, ?, ?, ?, ?)", sealed(row))
+
+
+def put_version(writer: Writer, row: VersionRow) -> None:
+    """Insert or replace the row of a version."""
+    writer.execute("INSERT OR REPLACE INTO version VALUES (?, ?, ?, ?, ?, ?)", sealed(row))
+
+
+def extents_of(rows: list[tuple[Any, ...]]) -> list[ExtentRow]:
+    return [ExtentRow(*unsealed(row, "extent")) for row in rows]

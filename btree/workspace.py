@@ -1,0 +1,135 @@
+"""The pages that a transaction has changed and not saved yet.
+
+They have negative ids until they are stored. A page that is changed for the first time is copied here, and its id is
+noted as *replaced*: whoever commits tells the space keeping which pages the new version does not need.
+
+When the pages here take more than `budget` bytes, the leaves are stored early (*spilled*) and the branches above are pointed to
+their final ids. So a transaction of any size takes the same memory; what it spilled belongs to no save yet, and is
+given back if none ever claims it.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from btree.cache import DECODED, Nodes
+from btree.page import Branch, DirtyLeaf, Leaf, Node
+
+if TYPE_CHECKING:
+    from btree.shape import PageTree
+
+BUDGET: Final = 32 << 20
+
+Store = Callable[[Sequence[DirtyLeaf | Branch]], list[int]]
+"""Stores nodes, and gives their page ids."""
+
+
+class Workspace:
+    """Nodes by negative id, over the stored ones."""
+
+    def __init__(self, stored: Nodes, store: Store, own: list[tuple[int, int]], budget: int = BUDGET) -> None:
+        self._stored = stored
+        self._store = store
+        self._own = own
+        self._budget = budget
+        self._bytes = 0
+        self._next = -1
+        self.dirty: dict[int, DirtyLeaf | Branch] = {}
+        """Nodes by id; newer ones have smaller ids."""
+        self.replaced: list[int] = []
+        self.trees: list[PageTree] = []
+        self.paused = False
+        self.broken = False
+        """Whether a change was made by half: then nothing here may be saved."""
+        self._held = 0
+
+    def reset(self) -> None:
+        """Forget all of it."""
+        self.dirty.clear()
+        self.replaced.clear()
+        self._bytes = self._held = 0
+        self.broken = False
+
+    def node(self, page: int) -> Node:
+        return self.dirty[page] if page < 0 else self._stored.node(page)
+
+    def nodes(self, pages: Sequence[int], *, keep: bool) -> Iterator[Node]:
+        if min(pages) >= 0:
+            yield from self._stored.nodes(pages, keep=keep)
+            return
+        for page in pages:
+            yield self.node(page)
+
+    def owns(self, page: int) -> bool:
+        """Whether the page was made by this transaction."""
+        at = bisect_right(self._own, (page, 1 << 62)) - 1
+        return page < 0 or (at >= 0 and self._own[at][0] <= page <= self._own[at][1])
+
+    def create(self, node: DirtyLeaf | Branch) -> int:
+        """Take in a new node."""
+        page, self._next = self._next, self._next - 1
+        self.dirty[page] = node
+        self._bytes += DECODED * node.size
+        return page
+
+    def replace(self, page: int, leaf: DirtyLeaf) -> int:
+        """Put a leaf in the place of another; gives its id."""
+        if page >= 0:
+            self.replaced.append(page)
+            return self.create(leaf)
+        self._bytes += DECODED * (leaf.size - self.dirty[page].size)
+        self.dirty[page] = leaf
+        return page
+
+    def branch(self, page: int) -> tuple[int, Branch]:
+        """A branch to be changed in place: itself if it is here already, otherwise a copy."""
+        if page < 0:
+            node = self.dirty[page]
+        else:
+            found = self._stored.node(page)
+            assert not isinstance(found, Leaf)
+            node = found.draft()
+            self.replaced.append(page)
+            page = self.create(node)
+        assert isinstance(node, Branch)
+        return page, node
+
+    def drop(self, page: int) -> None:
+        """A node is not needed any more."""
+        if page >= 0:
+            self.replaced.append(page)
+        else:
+            self._bytes -= DECODED * self.dirty.pop(page).size
+
+    def drop_all(self, page: int) -> None:
+        """A whole subtree is not needed any more."""
+        level = [page]
+        while level:
+            first = self.node(level[0])
+            below = []
+            if isinstance(first, Branch):
+                for branch in map(self.node, level):
+                    assert isinstance(branch, Branch)
+                    below += branch.children
+            for dropped in level:
+                self.drop(dropped)
+            level = below
+
+    def hold(self) -> None:
+        """Keep the ids of the leaves that are here now, somebody remembers them: only newer ones are stored early."""
+        self._held = self._next
+
+    def relieve(self, *, now: bool = False) -> None:
+        """Store the leaves if there are too many, or `now`."""
+        if self.paused or (self._bytes <= self._budget and not now):
+            return
+        leaves = [page for page, node in self.dirty.items() if isinstance(node, DirtyLeaf) and page <= self._held]
+        ids = dict(zip(leaves, self._store([self.dirty[page] for page in leaves]), strict=True))
+        for page in leaves:
+            del self.dirty[page]
+        for node in self.dirty.values():
+            if isinstance(node, Branch):
+                node.children[:] = [ids.get(child, child) for child in node.children]
+        for tree in self.trees:
+            tree.root = ids.get(tree.root, tree.root)
+        self._bytes = sum(DECODED * node.size for node in self.dirty.values())

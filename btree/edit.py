@@ -8,8 +8,9 @@ A scan or cursor may be held while the tree is changed: it goes on from the key 
 ahead of it or not.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 from btree.access import Reading, TreeAccess, after
@@ -17,13 +18,16 @@ from btree.cursor import TreeCursor
 from btree.errors import KeyExists, KeyNotFound
 from btree.limits import MAX_KEY, MAX_VALUE, bad_key, bad_value
 from btree.load import Loader
-from btree.page import ENTRY, TARGET, DirtyLeaf
+from btree.page import ENTRY, MINIMUM, TARGET, Branch, DirtyLeaf, Leaf, Node
 from btree.shape import PageTree, divide
 from btree.tree import LeafSlice
 from btree.workspace import Workspace
 
-COLLECT: Final = 16 << 20
+COLLECT: Final = 28 << 20
 """Bytes of changes that are collected before they are applied."""
+_CHUNK: Final = 2048
+_FEW: Final = 8
+"""Up to so many changes nothing is read ahead."""
 
 Change = tuple[bytes, bytes | None]
 
@@ -50,7 +54,11 @@ class Tree(PageTree):
             raise bad_key(key)
         if not isinstance(value, bytes) or len(value) > MAX_VALUE or b"\n" in value:
             raise bad_value(value)
-        self._collect(key, value)
+        self._collected[key] = value
+        self.changed = True
+        self._bytes += len(key) + len(value) + 100
+        if self._bytes > COLLECT:
+            self.settle()
 
     def insert(self, key: bytes, value: bytes) -> None:
         """Insert a new key. Raises KeyExists."""
@@ -68,7 +76,11 @@ class Tree(PageTree):
         """Remove a key; False if it was not there."""
         if self.get(key) is None:
             return False
-        self._collect(key, None)
+        self._collected[key] = None
+        self.changed = True
+        self._bytes += len(key) + 100
+        if self._bytes > COLLECT:
+            self.settle()
         return True
 
     def delete_range(self, lower: bytes | None = None, upper: bytes | None = None) -> int:
@@ -117,13 +129,6 @@ class Tree(PageTree):
         self.changed = True
         self.epoch += 1
         self._access().touched_ranges.append([None, None])
-
-    def _collect(self, key: bytes, value: bytes | None) -> None:
-        self._collected[key] = value
-        self.changed = True
-        self._bytes += len(key) + (len(value) if value is not None else 0) + 100
-        if self._bytes > COLLECT:
-            self.settle()
 
     # --- reading ---
 
@@ -207,46 +212,105 @@ class Tree(PageTree):
     def apply(self, changes: Iterable[Change]) -> None:
         """Make changes that come in key order: (key, value), or (key, None) to remove it."""
         stream = iter(changes)
-        change = next(stream, None)
-        access = self._access()
         self.epoch += 1
         self._workspace.broken = True
-        while change is not None:
-            change = self._apply_to_leaf(change, stream, access)
-            self._workspace.relieve()
+        while chunk := list(islice(stream, _CHUNK)):
+            keys = [key for key, _ in chunk]
+            ahead = self._read_ahead(keys) if len(keys) > _FEW else {}
+            at = 0
+            while at < len(keys):
+                at = self._apply_to_leaf(chunk, keys, at, ahead)
+                self._workspace.relieve()
         self._workspace.broken = False
 
-    def _apply_to_leaf(self, change: Change | None, stream: Iterator[Change], access: TreeAccess) -> Change | None:
-        """Make the changes that belong into one leaf; gives the first that does not."""
-        assert change is not None
-        path, page, bound = self._descend(change[0])
-        before, own = self._leaf(page), self._workspace.owns(page)
-        draft = before.draft()
-        keys, values, size, at, altered = draft.keys, draft.values, draft.size, 0, False
-        while change is not None and (bound is None or change[0] < bound) and size <= 4 * TARGET:
-            key, value = change
+    def _apply_to_leaf(self, chunk: list[Change], keys: list[bytes], at: int, ahead: dict[int, Node]) -> int:
+        """Make the changes from `at` on that belong into one leaf; gives the place of the first that does not."""
+        path, page, bound = self._descend(keys[at], ahead)
+        leaf = self._leaf(page, ahead)
+        stop = bisect_left(keys, bound, at) if bound is not None else len(keys)
+        if self._workspace.owns(page):
+            self._access().touched.update(keys[at:stop])
+        patched = self._patched(leaf, chunk[at:stop]) if isinstance(leaf, Leaf) else None
+        if patched is None:
+            return self._rewrite(leaf, chunk, at, stop, (path, page, bound))
+        if patched is not leaf:
+            self.changed = True
+            self._place(path, page, [patched])
+        return stop
+
+    def _patched(self, leaf: Leaf, changes: list[Change]) -> Leaf | None:
+        """The leaf where values are only replaced, and it stays as large as a page may be; None otherwise."""
+        keys, index = leaf.keys, 0
+        indexes: list[int] = []
+        values: list[bytes] = []
+        for key, value in changes:
+            index = bisect_left(keys, key, index)
+            if value is None or index == leaf.count or keys[index] != key:
+                return None
+            if leaf.value(index) == value:
+                self._access().touched.add(key)
+            else:
+                indexes.append(index)
+                values.append(value)
+        if not indexes:
+            return leaf
+        patched = leaf.patched(indexes, values)
+        return patched if patched is not None and MINIMUM <= patched.size <= TARGET else None
+
+    def _rewrite(
+        self,
+        leaf: Leaf | DirtyLeaf,
+        chunk: list[Change],
+        start: int,
+        stop: int,
+        place: tuple[list[int], int, bytes | None],
+    ) -> int:
+        """Make changes in a leaf that is taken apart; gives the place of the first that would make it too large at once."""
+        draft = leaf.draft()
+        keys, values, at, index = draft.keys, draft.values, 0, start
+        altered = False
+        for index in range(start, stop):
+            key, value = chunk[index]
             at = bisect_left(keys, key, at)
             old = values[at] if at < len(keys) and keys[at] == key else None
-            if own or old == value:
-                access.touched.add(key)
             if old == value:
-                pass
-            elif value is None:
-                size -= len(key) + len(values[at]) + ENTRY
+                self._access().touched.add(key)
+                continue
+            altered = True
+            if value is None:
+                draft.size -= len(key) + len(values[at]) + ENTRY
                 del keys[at], values[at]
             elif old is None:
-                size += len(key) + len(value) + ENTRY
+                draft.size += len(key) + len(value) + ENTRY
                 keys.insert(at, key)
                 values.insert(at, value)
             else:
-                size += len(value) - len(old)
+                draft.size += len(value) - len(old)
                 values[at] = value
-            altered = altered or old != value
-            change = next(stream, None)
+            if draft.size > 4 * TARGET:
+                break
         if altered:
+            path, page, bound = place
             self.changed = True
-            draft.size = size
-            appended = bound is None and keys != [] and (before.count == 0 or keys[-1] > before.keys[-1])
-            self._count += len(keys) - before.count
+            self._count += len(keys) - leaf.count
+            appended = bound is None and keys != [] and (leaf.count == 0 or keys[-1] > leaf.keys[-1])
             self._place(path, page, divide(draft, full=appended))
-        return change
+        return index + 1
+
+    def _read_ahead(self, keys: list[bytes]) -> dict[int, Node]:
+        """The leaves that some keys belong to, as far as they are not at hand, read together."""
+        level = [(self.root, 0, len(keys))]
+        while isinstance(self._workspace.node(level[0][0]), Branch):
+            below = []
+            for page, start, stop in level:
+                branch = self._workspace.node(page)
+                assert isinstance(branch, Branch)
+                while start < stop:
+                    index = bisect_right(branch.keys, keys[start])
+                    last = bisect_left(keys, branch.keys[index], start, stop) if index < len(branch.keys) else stop
+                    below.append((branch.children[index], start, last))
+                    start = last
+            level = below
+        cached = self._workspace.cached
+        pages = [page for page, _, _ in level if page >= 0 and page not in cached]
+        return dict(zip(pages, self._workspace.nodes(pages, keep=False), strict=True))

@@ -5,14 +5,14 @@ so that checking and measuring them are calls into C.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, islice
 from operator import add, lt
 from typing import TYPE_CHECKING, Final
 
-from btree.errors import InvalidKey
+from btree.errors import InvalidKey, InvalidValue
 from btree.limits import MAX_KEY, MAX_VALUE, bad_key, bad_value
-from btree.page import ENTRY, TARGET, Branch, DirtyLeaf
+from btree.page import ENTRY, SEPARATOR, TARGET, Branch, Leaf
 
 if TYPE_CHECKING:
     from btree.shape import PageTree
@@ -40,9 +40,9 @@ class Loader:
     def load(self, pairs: Iterable[tuple[bytes, bytes]]) -> int:
         """Fill the empty tree; gives the number of pairs. Raises InvalidKey, InvalidValue."""
         count = 0
-        for leaf in _leaves(iter(pairs)):
+        for first, leaf in _leaves(iter(pairs)):
             count += leaf.count
-            self._attach(0, leaf.keys[0], self._workspace.create(leaf))
+            self._attach(0, first, self._workspace.create(leaf))
             self._workspace.relieve()
         if count:
             self._workspace.drop(self._tree.root)
@@ -94,46 +94,80 @@ class Loader:
         opened.first = key
 
 
-def _leaves(pairs: Iterator[tuple[bytes, bytes]]) -> Iterator[DirtyLeaf]:
-    """Full leaves."""
-    keys: list[bytes] = []
-    values: list[bytes] = []
+class _Pending:
+    """Pairs that wait for their leaf, measured: lengths of keys, and of values with their dividers."""
+
+    def __init__(self) -> None:
+        self.keys: list[bytes] = []
+        self.values: list[bytes] = []
+        self.key_lengths: list[int] = []
+        self.steps: list[int] = []
+
+    def add(self, pairs: list[tuple[bytes, bytes]]) -> None:
+        """Take in more pairs. Raises InvalidKey, InvalidValue."""
+        keys, values = zip(*pairs, strict=True)
+        if {*map(type, keys)} != {bytes} or {*map(type, values)} != {bytes}:
+            raise _wrong(pairs)
+        key_lengths, steps = list(map(len, keys)), list(map((2).__add__, map(len, values)))
+        if max(key_lengths) > MAX_KEY or max(steps) > MAX_VALUE + 2:
+            raise _wrong(pairs)
+        _check_order(self.keys[-1:], keys)
+        self.keys += keys
+        self.values += values
+        self.key_lengths += key_lengths
+        self.steps += steps
+
+    def full(self) -> Iterator[tuple[bytes, Leaf]]:
+        """Leaves, with their first keys, from the front, while there is more than fits into one; the rest stays."""
+        ends = list(accumulate(map((ENTRY - 2).__add__, map(add, self.key_lengths, self.steps))))
+        start, before = 0, 0
+        while ends and ends[-1] - before > TARGET - _HEAD:
+            stop = max(bisect_right(ends, before + TARGET - _HEAD, start), start + 1)
+            if stop == len(ends):
+                break
+            yield self._leaf(start, stop)
+            start, before = stop, ends[stop - 1]
+        for column in (self.keys, self.values, self.key_lengths, self.steps):
+            del column[:start]
+
+    def rest(self) -> Iterator[tuple[bytes, Leaf]]:
+        """The last leaf."""
+        if self.keys:
+            yield self._leaf(0, len(self.keys))
+
+    def _leaf(self, start: int, stop: int) -> tuple[bytes, Leaf]:
+        steps = self.steps[start:stop]
+        steps[0] -= 2
+        run = SEPARATOR.join(self.values[start:stop])
+        if run.count(b"\n") != stop - start - 1:
+            raise next(bad_value(value) for value in self.values[start:stop] if b"\n" in value)
+        return self.keys[start], Leaf.build(self.keys[start:stop], self.key_lengths[start:stop], run, steps)
+
+
+def _leaves(pairs: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, Leaf]]:
+    """Full leaves, with their first keys."""
+    pending = _Pending()
     while chunk := list(islice(pairs, _CHUNK)):
-        more_keys, more_values = map(list, zip(*chunk, strict=True))
-        _check(more_keys, more_values, keys[-1] if keys else None)
-        keys += more_keys
-        values += more_values
-        yield from _full(keys, values)
-    if keys:
-        yield DirtyLeaf(keys, values)
+        pending.add(chunk)
+        yield from pending.full()
+    yield from pending.rest()
 
 
-def _full(keys: list[bytes], values: list[bytes]) -> Iterator[DirtyLeaf]:
-    """Leaves from the front of the lists while there is more than fits into one; the rest stays."""
-    ends = list(accumulate(size + ENTRY for size in map(add, map(len, keys), map(len, values))))
-    start, before = 0, 0
-    while ends[-1] - before > TARGET - _HEAD:
-        stop = max(bisect_right(ends, before + TARGET - _HEAD, start), start + 1)
-        if stop == len(ends):
-            break
-        yield DirtyLeaf(keys[start:stop], values[start:stop], ends[stop - 1] - before + _HEAD)
-        start, before = stop, ends[stop - 1]
-    del keys[:start], values[:start]
-
-
-def _check(keys: list[bytes], values: list[bytes], last: bytes | None) -> None:
-    if {*map(type, keys)} != {bytes} or max(map(len, keys)) > MAX_KEY:
-        raise next(bad_key(key) for key in keys if not isinstance(key, bytes) or len(key) > MAX_KEY)
-    if {*map(type, values)} != {bytes} or max(map(len, values)) > MAX_VALUE or b"\n" in b"".join(values):
-        raise next(
-            bad_value(value)
-            for value in values
-            if not isinstance(value, bytes) or len(value) > MAX_VALUE or b"\n" in value
-        )
-    ordered = keys if last is None else [last, *keys]
+def _check_order(last: list[bytes], keys: Sequence[bytes]) -> None:
+    ordered = [*last, *keys]
     if not all(map(lt, ordered, islice(ordered, 1, None))):
         wrong = next(at for at in range(1, len(ordered)) if ordered[at - 1] >= ordered[at])
         raise InvalidKey(
             f"a bulk load needs ascending keys: {ordered[wrong]!r} comes behind {ordered[wrong - 1]!r}",
             hint="sort the input, and leave out keys that come twice; or use put",
         )
+
+
+def _wrong(pairs: list[tuple[bytes, bytes]]) -> InvalidKey | InvalidValue:
+    """What is wrong with the first pair that cannot be loaded."""
+    for key, value in pairs:
+        if not isinstance(key, bytes) or len(key) > MAX_KEY:
+            return bad_key(key)
+        if not isinstance(value, bytes) or len(value) > MAX_VALUE:
+            return bad_value(value)
+    raise AssertionError("nothing is wrong")

@@ -2,22 +2,23 @@
 
 A page is immutable once it is written. On disk (all numbers little-endian):
 
-    header   kind u8 (1 leaf, 2 branch) | format u8 | reserved u16 | crc32 u32 of everything behind the header
-    leaf     count u32 | key lengths u16[count] | value ends u32[count] | keys | values as ONE run, divided by ",\\n"
-    branch   count u32 | key lengths u16[count] | children u64[count + 1] | separators
+    header   kind u8 (1 leaf, 2 branch) | format u8 | reserved u16 | crc32 u32 of everything behind it | count u32
+    leaf     run at u32 | key lengths u16[count] | value ends u32[count] | keys | values as ONE run, divided by ",\\n"
+    branch   key lengths u16[count] | children u64[count + 1] | separators
 
 The run of a leaf is why a scan is a copy: joined pages are a JSON array but for its brackets, and the lines of NDJSON but
 for the commas. Values are JSON texts and have no raw line break, so a run splits into its values in one call.
 
-The checksum of format 2 is seeded with the page's id, so that a page that turns up under another id is noticed too. Format 1
-(without the seed) is still read.
+The checksum is seeded with the page's id, so that a page that turns up under another id is noticed too. Format 1 had no seed, and
+no `run at` (where the run begins, in bytes from the page's start); it is still read.
 
 A separator is the smallest key of the subtree to its right: child i holds the keys k with separator[i-1] <= k < separator[i].
 
 Pages have no fixed size: a page is a row of a table. `TARGET` is where one is split (so chosen that a full page fits into one
 page of SQLite), and a leaf with one large value is as large as that value, so there are no overflow pages of our own.
 
-A stored leaf is decoded as late as possible: a scan needs its run and nothing else, a point read its keys and one value.
+A leaf is decoded as late as possible: a scan needs its run and nothing else, a point read its keys and one value. And where values are
+only replaced, the new page is made of stretches of the old one, without decoding it (`Leaf.patched`).
 """
 
 import struct
@@ -39,34 +40,53 @@ MINIMUM: Final = TARGET // 4
 
 SEPARATOR: Final = b",\n"
 PAGE_FORMAT: Final = 2
-_HEADER: Final = struct.Struct("<BBHI")
+_HEADER: Final = struct.Struct("<BBHII")
+_CHECKED: Final = 8
+"""What is behind this many bytes is in the checksum."""
 _COUNT: Final = struct.Struct("<I")
-_ENDS: Final = struct.Struct("<II")
+_TWO: Final = struct.Struct("<II")
 _LEAF: Final = 1
 _BRANCH: Final = 2
-_FIXED: Final = _HEADER.size + _COUNT.size
+_HEAD: Final = 16
+"""Bytes of a leaf before its key lengths; a branch has 4 less."""
 ENTRY: Final = 8
 """Bytes that a pair takes in a leaf beyond its key and value: two lengths and the divider."""
 
 
 class Leaf:
-    """A stored leaf: sorted keys and their values, decoded from `data` when they are asked for."""
+    """A leaf as bytes: sorted keys and their values, decoded from `data` when they are asked for. Never changed."""
 
-    __slots__ = ("_data", "_keys", "_run", "_values", "count", "size")
+    __slots__ = ("_data", "_keys", "_lengths", "_run", "_values", "count", "size")
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, count: int, lengths: int, run: int) -> None:
         self._data = data
         self.size = len(data)
-        (self.count,) = _COUNT.unpack_from(data, _HEADER.size)
+        self.count = count
+        self._lengths = lengths
+        self._run = run
         self._keys: Sequence[bytes] | None = None
         self._values: list[bytes] | None = None
-        last = _FIXED + 6 * self.count
-        self._run = self.size - (int.from_bytes(data[last - 4 : last], "little") if self.count else 0)
+
+    @classmethod
+    def build(cls, keys: Sequence[bytes], key_lengths: Sequence[int], run: bytes, steps: list[int]) -> "Leaf":
+        """From parts; `steps` are the lengths of the values and their dividers, but for the first value's, which has none before it."""
+        count = len(keys)
+        texts = b"".join(keys)
+        at = _HEAD + 6 * count + len(texts)
+        parts = (
+            _HEADER.pack(_LEAF, PAGE_FORMAT, 0, 0, count),
+            _COUNT.pack(at),
+            array("H", key_lengths).tobytes(),
+            array("I", accumulate(steps)).tobytes(),
+            texts,
+            run,
+        )
+        return cls(b"".join(parts), count, _HEAD, at)
 
     @property
     def keys(self) -> Sequence[bytes]:
         if self._keys is None:
-            self._keys = _texts(self._data, _FIXED, self.count, _FIXED + 6 * self.count)
+            self._keys = _texts(self._data, self._lengths, self.count, self._lengths + 6 * self.count)
         return self._keys
 
     @property
@@ -82,15 +102,52 @@ class Leaf:
 
     def value(self, index: int) -> bytes:
         """One value, without making the others."""
-        at = _FIXED + 2 * self.count + 4 * index
-        if not index:
-            return self._data[self._run : self._run + int.from_bytes(self._data[at : at + 4], "little")]
-        before, end = _ENDS.unpack_from(self._data, at - 4)
-        return self._data[self._run + before + 2 : self._run + end]
+        start, end = self._span(index)
+        return self._data[start:end]
+
+    def _span(self, index: int) -> tuple[int, int]:
+        at = self._lengths + 2 * self.count + 4 * index
+        if index:
+            before, end = _TWO.unpack_from(self._data, at - 4)
+            return self._run + before + 2, self._run + end
+        return self._run, self._run + _COUNT.unpack_from(self._data, at)[0]
 
     def draft(self) -> "DirtyLeaf":
         """A private copy that may be changed."""
         return DirtyLeaf(list(self.keys), self.run.split(SEPARATOR) if self.count else [], self.size)
+
+    def patched(self, indexes: Sequence[int], values: Sequence[bytes]) -> "Leaf | None":
+        """The leaf with other values at some places (in order); None where it is no page of the present format."""
+        if self._lengths != _HEAD:
+            return None
+        data = memoryview(self._data)
+        parts: list[bytes | memoryview] = [data[: self._run]]
+        done, grown = self._run, []
+        for index, value in zip(indexes, values, strict=True):
+            start, end = self._span(index)
+            parts += (data[done:start], value)
+            done = end
+            if len(value) != end - start:
+                grown.append((index, len(value) - end + start))
+        parts.append(data[done:])
+        if grown:
+            parts[0] = self._with_ends(grown)
+        return Leaf(b"".join(parts), self.count, _HEAD, self._run)
+
+    def _with_ends(self, grown: list[tuple[int, int]]) -> bytes:
+        """The part before the run, where values at some places are longer by so many bytes."""
+        first = _HEAD + 2 * self.count
+        ends = array("I", self._data[first : first + 4 * self.count])
+        more, found = 0, ends[: grown[0][0]]
+        for (index, by), (until, _) in pairwise([*grown, (self.count, 0)]):
+            more += by
+            found.extend([end + more for end in ends[index:until]])
+        return b"".join((self._data[:first], found.tobytes(), self._data[first + 4 * self.count : self._run]))
+
+    def encode(self, page: int) -> bytes:
+        """The page's bytes, stored under the id `page`."""
+        body = memoryview(self._data)[_CHECKED:]
+        return b"".join((_TWO.pack(_LEAF | PAGE_FORMAT << 8, crc32(body, page & 0xFFFFFFFF)), body))
 
 
 class DirtyLeaf:
@@ -120,14 +177,14 @@ class DirtyLeaf:
 
     def encode(self, page: int) -> bytes:
         """The page's bytes, stored under the id `page`."""
-        count = len(self.keys)
+        return self.built().encode(page)
+
+    def built(self) -> Leaf:
+        """The leaf as bytes."""
         steps = [len(value) + 2 for value in self.values]
         if steps:
             steps[0] -= 2
-        ends = array("I", accumulate(steps))
-        lengths = array("H", map(len, self.keys))
-        body = b"".join((_COUNT.pack(count), lengths.tobytes(), ends.tobytes(), *self.keys, self.run))
-        return _HEADER.pack(_LEAF, PAGE_FORMAT, 0, crc32(body, page & 0xFFFFFFFF)) + body
+        return Leaf.build(self.keys, list(map(len, self.keys)), self.run, steps)
 
 
 class Branch:
@@ -166,7 +223,7 @@ class Branch:
         """The page's bytes, stored under the id `page`."""
         lengths, children = array("H", map(len, self.keys)), array("Q", self.children)
         body = b"".join((_COUNT.pack(len(self.keys)), lengths.tobytes(), children.tobytes(), *self.keys))
-        return _HEADER.pack(_BRANCH, PAGE_FORMAT, 0, crc32(body, page & 0xFFFFFFFF)) + body
+        return _TWO.pack(_BRANCH | PAGE_FORMAT << 8, crc32(body, page & 0xFFFFFFFF)) + body
 
 
 Node = Leaf | DirtyLeaf | Branch
@@ -174,20 +231,28 @@ Node = Leaf | DirtyLeaf | Branch
 
 def decode(page: int, data: bytes) -> Leaf | Branch:
     """Read the page with the id `page`. Raises Corrupted where the bytes are not what was written."""
-    if len(data) < _FIXED:
+    if len(data) < _HEADER.size:
         raise _corrupted(page, f"has {len(data)} bytes: it is cut off")
-    kind, version, reserved, checksum = _HEADER.unpack_from(data)
+    kind, version, reserved, checksum, count = _HEADER.unpack_from(data)
     seed = page & 0xFFFFFFFF if version == PAGE_FORMAT else 0
-    if crc32(memoryview(data)[_HEADER.size :], seed) != checksum or reserved or version not in (1, PAGE_FORMAT):
+    if crc32(memoryview(data)[_CHECKED:], seed) != checksum or reserved or version not in (1, PAGE_FORMAT):
         raise _corrupted(page, "does not have the checksum it was written with")
     if kind == _LEAF:
-        return Leaf(data)
+        return Leaf(data, count, *_leaf_places(data, count, version))
     if kind != _BRANCH:
         raise _corrupted(page, f"is of an unknown kind ({kind})")
-    (count,) = _COUNT.unpack_from(data, _HEADER.size)
-    start = _FIXED + 2 * count
+    lengths = _HEADER.size
+    start = lengths + 2 * count
     children = array("Q", data[start : start + 8 * (count + 1)])
-    return Branch(list(_texts(data, _FIXED, count, start + 8 * (count + 1))), children.tolist())
+    return Branch(list(_texts(data, lengths, count, start + 8 * (count + 1))), children.tolist())
+
+
+def _leaf_places(data: bytes, count: int, version: int) -> tuple[int, int]:
+    """Where a leaf's key lengths and its run begin."""
+    if version == PAGE_FORMAT:
+        return _HEAD, _COUNT.unpack_from(data, _HEADER.size)[0]
+    last = _HEADER.size + 6 * count
+    return _HEADER.size, len(data) - (_COUNT.unpack_from(data, last - 4)[0] if count else 0)
 
 
 def _corrupted(page: int, problem: str) -> Corrupted:
@@ -210,8 +275,8 @@ def _struct(length: int, count: int) -> struct.Struct:
 
 
 def _leaf_size(keys: Sequence[bytes], values: Sequence[bytes]) -> int:
-    return _FIXED + sum(map(len, keys)) + sum(map(len, values)) + ENTRY * len(keys)
+    return _HEAD + sum(map(len, keys)) + sum(map(len, values)) + ENTRY * len(keys)
 
 
 def _branch_size(keys: Sequence[bytes]) -> int:
-    return _FIXED + 8 + sum(map(len, keys)) + 10 * len(keys)
+    return _HEAD + 4 + sum(map(len, keys)) + 10 * len(keys)

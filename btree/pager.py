@@ -104,12 +104,12 @@ class SqlitePager:
 
     def pages(self, pages: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         for start in range(0, len(pages), _AT_ONCE):
-            part = pages[start : start + _AT_ONCE]
-            if part[-1] - part[0] == len(part) - 1:
+            part = list(pages[start : start + _AT_ONCE])
+            if part == list(range(part[0], part[0] + len(part))):
                 sql, bindings = "SELECT id, body FROM page WHERE id BETWEEN ? AND ?", [part[0], part[-1]]
             else:
                 sql = f"SELECT id, body FROM page WHERE id IN ({','.join('?' * len(part))})"
-                bindings = list(part)
+                bindings = part
             found = self.read(sql, bindings)
             if len(found) < len(set(part)):
                 missing = min(set(part) - {page for page, _ in found})

@@ -9,7 +9,7 @@ from btree.page import Branch, DirtyLeaf, Leaf
 from btree.pager import Writer
 from btree.records import ExtentRow, TxnRow, VersionRow, sealed, unsealed
 from btree.shape import PageTree
-from btree.workspace import Workspace
+from btree.workspace import Draft, Workspace
 
 CACHED = 256
 """So many pages of one write go into the cache; more would push everything else out."""
@@ -21,7 +21,7 @@ class Pages:
     def __init__(self, writer: Writer, workspace: Workspace) -> None:
         self._writer = writer
         self._dirty = workspace.dirty
-        self._nodes: list[tuple[int, DirtyLeaf | Branch]] = []
+        self._nodes: list[tuple[int, Draft]] = []
         self.extent: ExtentRow | None = None
         self.decoded: list[tuple[int, Leaf | Branch]] = []
 
@@ -38,14 +38,9 @@ class Pages:
         return root, self.extent
 
     def _store(self) -> None:
-        few = len(self._nodes) <= CACHED
-        if not few:
-            self._writer.store((page, node.encode(page)) for page, node in self._nodes)
-            return
-        bodies = [(page, node.encode(page)) for page, node in self._nodes]
-        self._writer.store(bodies)
-        for (page, node), (_, body) in zip(self._nodes, bodies, strict=True):
-            self.decoded.append((page, node if isinstance(node, Branch) else Leaf(body)))
+        if len(self._nodes) <= CACHED:
+            self.decoded = [(page, node.built() if isinstance(node, DirtyLeaf) else node) for page, node in self._nodes]
+        self._writer.store((page, node.encode(page)) for page, node in self.decoded or self._nodes)
 
     def _number(self, page: int) -> int:
         """The final id of a page; its children get theirs first."""

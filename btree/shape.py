@@ -6,10 +6,12 @@ are appended at the end of the tree), and one below `MINIMUM` is merged with a n
 """
 
 from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from math import ceil
+from types import MappingProxyType
 
-from btree.page import ENTRY, MINIMUM, TARGET, Branch, DirtyLeaf, Leaf
+from btree.page import ENTRY, MINIMUM, TARGET, Branch, DirtyLeaf, Leaf, Node
 from btree.tree import ReadTree
 from btree.workspace import Workspace
 
@@ -34,12 +36,14 @@ class PageTree(ReadTree):
         self.root, self._count, self.changed = root, count, False
         self.epoch += 1
 
-    def _leaf(self, page: int) -> Leaf | DirtyLeaf:
-        node = self._workspace.node(page)
+    def _leaf(self, page: int, ahead: Mapping[int, Node] = MappingProxyType({})) -> Leaf | DirtyLeaf:
+        node = ahead.get(page) or self._workspace.node(page)
         assert not isinstance(node, Branch)
         return node
 
-    def _descend(self, key: bytes) -> tuple[list[int], int, bytes | None]:
+    def _descend(
+        self, key: bytes, ahead: Mapping[int, Node] = MappingProxyType({})
+    ) -> tuple[list[int], int, bytes | None]:
         """The way to the key's leaf: indexes of the children taken, the leaf's id, and the key from which on the next leaf is in charge."""
         path: list[int] = []
         bound: bytes | None = None
@@ -51,10 +55,10 @@ class PageTree(ReadTree):
                 bound = node.keys[index]
             path.append(index)
             page = node.children[index]
-            node = self._workspace.node(page)
+            node = ahead.get(page) or self._workspace.node(page)
         return path, page, bound
 
-    def _place(self, path: list[int], page: int, pieces: list[DirtyLeaf]) -> None:
+    def _place(self, path: list[int], page: int, pieces: Sequence[Leaf | DirtyLeaf]) -> None:
         """Put pieces in the place of the leaf at `path`, and balance upwards."""
         workspace = self._workspace
         if not path:

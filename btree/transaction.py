@@ -20,12 +20,12 @@ from btree.catalog import Entry, entry_of
 from btree.commit import Commit, HeadMoved, all_access
 from btree.edit import Tree
 from btree.errors import Conflict, SavepointNotFound, StorageError, TransactionEnded, TreeExists, TreeNotFound
-from btree.page import Branch, DirtyLeaf
+from btree.page import DirtyLeaf
 from btree.pager import UnknownOutcome, Writer
 from btree.records import AccessRow, ExtentRow, JournalRow, SavepointRow, TxnRow, sealed, unsealed
 from btree.save import Pages, extents_of, put_extent, put_txn, read_txn
 from btree.version import Version
-from btree.workspace import Workspace
+from btree.workspace import Draft, Workspace
 
 if TYPE_CHECKING:
     from btree.database import Database
@@ -301,7 +301,7 @@ class Transaction:
         put_txn(writer, row)
         return row
 
-    def _spill(self, nodes: Sequence[DirtyLeaf | Branch]) -> list[int]:
+    def _spill(self, nodes: Sequence[Draft]) -> list[int]:
         """Store pages early: in an extent that no save claims yet."""
         try:
             with self.database.pager.write() as writer:

@@ -14,6 +14,8 @@ from btree.page import SEPARATOR, Branch, DirtyLeaf, Leaf, Node
 
 _AHEAD = (2, 8, 64)
 """How many leaves are read at once: few at first, for whoever wants only the first rows."""
+_KEEP = 512
+"""So many leaves of a scan go into the cache."""
 
 
 class LeafSlice:
@@ -58,10 +60,12 @@ class ReadTree:
 
     def get(self, key: bytes) -> bytes | None:
         """The value of a key."""
-        load = self._nodes.node
-        node = load(self.root)
+        nodes = self._nodes
+        cached, page = nodes.cached, self.root
+        node = cached.get(page) or nodes.node(page)
         while type(node) is Branch:
-            node = load(node.children[bisect_right(node.keys, key)])
+            page = node.children[bisect_right(node.keys, key)]
+            node = cached.get(page) or nodes.node(page)
         keys = node.keys
         index = bisect_left(keys, key)
         return node.value(index) if index < len(keys) and keys[index] == key else None  # type: ignore[union-attr]
@@ -94,28 +98,33 @@ class ReadTree:
         """The same pairs a page at a time."""
         if lower is not None and upper is not None and lower >= upper:
             return
-        for leaf in self._walk(lower, upper):
-            keys = leaf.keys if lower is not None or upper is not None else ()
-            start = bisect_left(keys, lower) if lower is not None else 0
-            stop = bisect_left(keys, upper, start) if upper is not None else leaf.count
-            if stop > start:
-                yield LeafSlice(leaf, start, stop)
-            lower = None
+        for leaves in self._walk([self._nodes.node(self.root)], lower, upper, [0]):
+            for leaf in leaves:
+                start = bisect_left(leaf.keys, lower) if lower is not None else 0
+                stop = bisect_left(leaf.keys, upper, start) if upper is not None else leaf.count
+                if stop > start:
+                    yield LeafSlice(leaf, start, stop)
+                lower = None
 
-    def _walk(self, lower: bytes | None, upper: bytes | None) -> Iterator[Leaf | DirtyLeaf]:
-        """The leaves that may hold keys of a range, in order."""
-        reader = _Reader(self._nodes)
-        stack: list[Iterator[Node]] = [iter((self._nodes.node(self.root),))]
-        while stack:
-            node = next(stack[-1], None)
-            if node is None:
-                stack.pop()
-            elif isinstance(node, Branch):
-                first = bisect_right(node.keys, lower) if lower is not None else 0
-                last = bisect_left(node.keys, upper) if upper is not None else len(node.keys)
-                stack.append(reader.read(node.children[first : last + 1]))
-            else:
-                yield node
+    def _walk(
+        self, nodes: list[Node], lower: bytes | None, upper: bytes | None, read: list[int]
+    ) -> Iterator[list[Leaf | DirtyLeaf]]:
+        """The leaves below some nodes of a level that may hold keys of a range, in order, many at a time. `read` counts them."""
+        if type(nodes[0]) is not Branch:
+            yield nodes  # type: ignore[misc]
+            return
+        for branch in nodes:
+            assert isinstance(branch, Branch)
+            first = bisect_right(branch.keys, lower) if lower is not None else 0
+            last = bisect_left(branch.keys, upper) if upper is not None else len(branch.keys)
+            at, children = first, branch.children
+            while at <= last:
+                many = min(_AHEAD[min(read[0] // 2, 2)], last + 1 - at)
+                read[0] += many
+                yield from self._walk(
+                    self._nodes.nodes(children[at : at + many], keep=read[0] < _KEEP), lower, upper, read
+                )
+                at += many
 
     def separators(self, parts: int) -> list[bytes]:
         """At most `parts - 1` keys that divide the key range into about equal numbers of pages."""
@@ -136,20 +145,3 @@ class ReadTree:
         while isinstance(node, Branch):
             node = self._nodes.node(node.children[0])
         return node.keys[0]
-
-
-class _Reader:
-    """Reads the children of branches ahead; the first of a scan go into the cache."""
-
-    def __init__(self, nodes: Nodes) -> None:
-        self._nodes = nodes
-        self._read = 0
-
-    def read(self, pages: list[int]) -> Iterator[Node]:
-        at = 0
-        while at < len(pages):
-            many = _AHEAD[min(self._read // 2, 2)]
-            for node in self._nodes.nodes(pages[at : at + many], keep=self._read < 512):
-                self._read += 1
-                yield node
-            at += many

@@ -9,7 +9,7 @@ given back if none ever claims it.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from btree.cache import DECODED, Nodes
@@ -18,9 +18,11 @@ from btree.page import Branch, DirtyLeaf, Leaf, Node
 if TYPE_CHECKING:
     from btree.shape import PageTree
 
-BUDGET: Final = 32 << 20
+BUDGET: Final = 16 << 20
 
-Store = Callable[[Sequence[DirtyLeaf | Branch]], list[int]]
+Draft = Leaf | DirtyLeaf | Branch
+"""A node that is not stored yet."""
+Store = Callable[[Sequence[Draft]], list[int]]
 """Stores nodes, and gives their page ids."""
 
 
@@ -34,7 +36,7 @@ class Workspace:
         self._budget = budget
         self._bytes = 0
         self._next = -1
-        self.dirty: dict[int, DirtyLeaf | Branch] = {}
+        self.dirty: dict[int, Draft] = {}
         """Nodes by id; newer ones have smaller ids."""
         self.replaced: list[int] = []
         self.trees: list[PageTree] = []
@@ -50,34 +52,36 @@ class Workspace:
         self._bytes = self._held = 0
         self.broken = False
 
+    @property
+    def cached(self) -> Mapping[int, Node]:
+        return self._stored.cached
+
     def node(self, page: int) -> Node:
         return self.dirty[page] if page < 0 else self._stored.node(page)
 
-    def nodes(self, pages: Sequence[int], *, keep: bool) -> Iterator[Node]:
-        if min(pages) >= 0:
-            yield from self._stored.nodes(pages, keep=keep)
-            return
-        for page in pages:
-            yield self.node(page)
+    def nodes(self, pages: Sequence[int], *, keep: bool) -> list[Node]:
+        if not pages or min(pages) >= 0:
+            return self._stored.nodes(pages, keep=keep)
+        return [self.node(page) for page in pages]
 
     def owns(self, page: int) -> bool:
         """Whether the page was made by this transaction."""
         at = bisect_right(self._own, (page, 1 << 62)) - 1
         return page < 0 or (at >= 0 and self._own[at][0] <= page <= self._own[at][1])
 
-    def create(self, node: DirtyLeaf | Branch) -> int:
+    def create(self, node: Draft) -> int:
         """Take in a new node."""
         page, self._next = self._next, self._next - 1
         self.dirty[page] = node
-        self._bytes += DECODED * node.size
+        self._bytes += _bytes_of(node)
         return page
 
-    def replace(self, page: int, leaf: DirtyLeaf) -> int:
+    def replace(self, page: int, leaf: Leaf | DirtyLeaf) -> int:
         """Put a leaf in the place of another; gives its id."""
         if page >= 0:
             self.replaced.append(page)
             return self.create(leaf)
-        self._bytes += DECODED * (leaf.size - self.dirty[page].size)
+        self._bytes += _bytes_of(leaf) - _bytes_of(self.dirty[page])
         self.dirty[page] = leaf
         return page
 
@@ -99,7 +103,7 @@ class Workspace:
         if page >= 0:
             self.replaced.append(page)
         else:
-            self._bytes -= DECODED * self.dirty.pop(page).size
+            self._bytes -= _bytes_of(self.dirty.pop(page))
 
     def drop_all(self, page: int) -> None:
         """A whole subtree is not needed any more."""
@@ -119,11 +123,11 @@ class Workspace:
         """Keep the ids of the leaves that are here now, somebody remembers them: only newer ones are stored early."""
         self._held = self._next
 
-    def relieve(self, *, now: bool = False) -> None:
-        """Store the leaves if there are too many, or `now`."""
-        if self.paused or (self._bytes <= self._budget and not now):
+    def relieve(self) -> None:
+        """Store the leaves if there are too many."""
+        if self.paused or self._bytes <= self._budget:
             return
-        leaves = [page for page, node in self.dirty.items() if isinstance(node, DirtyLeaf) and page <= self._held]
+        leaves = [page for page, node in self.dirty.items() if not isinstance(node, Branch) and page <= self._held]
         ids = dict(zip(leaves, self._store([self.dirty[page] for page in leaves]), strict=True))
         for page in leaves:
             del self.dirty[page]
@@ -132,4 +136,9 @@ class Workspace:
                 node.children[:] = [ids.get(child, child) for child in node.children]
         for tree in self.trees:
             tree.root = ids.get(tree.root, tree.root)
-        self._bytes = sum(DECODED * node.size for node in self.dirty.values())
+        self._bytes = sum(map(_bytes_of, self.dirty.values()))
+
+
+def _bytes_of(node: Draft) -> int:
+    """Memory, estimated."""
+    return node.size if isinstance(node, Leaf) else DECODED * node.size

@@ -183,12 +183,12 @@ class Database:
         """
         if isolation not in ("serializable", "snapshot"):
             raise ValueError(f"isolation is serializable or snapshot, not {isolation!r}")
-        seconds = float(lease_seconds)
-        head = self.head()
-        row = TxnRow(txn_id, head.seq, head.root, "open", None, isolation, 0, seconds, self.clock() + seconds, None)
-        if not durable:
-            return Transaction(self, row, head.root, stored=False)
         if self._transaction_row(txn_id) is None:
+            seconds = float(lease_seconds)
+            head = self.head()
+            row = TxnRow(txn_id, head.seq, head.root, "open", None, isolation, 0, seconds, self.clock() + seconds, None)
+            if not durable:
+                return Transaction(self, row, head.root, stored=False)
             self._insert(row)
         return self.resume(txn_id)
 

@@ -251,7 +251,9 @@ class Transaction:
 
     def open_row(self, writer: Writer) -> TxnRow:
         """The transaction's row. Raises TransactionEnded; Conflict if another process went on with it."""
-        row = read_txn(writer, self.id) if self._stored else self._row
+        row = read_txn(writer, self.id)
+        if row is None and not self._stored:
+            return self._row
         if row is None or row.state != "open":
             raise TransactionEnded(
                 f"the transaction {self.id!r} is {row.state if row else 'gone'}", status=self.database.status(self.id)

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
-from btree import Database
+from btree import BTreeError, Database, SweepReport
 from query.errors import InvalidName, UnknownDatabase
 
 SYSTEM: Final = "system"
@@ -64,6 +64,21 @@ class Databases:
         return sorted(
             path.stem for path in self._root.glob("*.db") if path.stem != SYSTEM and _NAME.fullmatch(path.stem)
         )
+
+    def sweep(self, *, retention_seconds: float, history_bytes: int) -> dict[str, SweepReport | BTreeError]:
+        """End abandoned transactions and give space back, in every database, the system's too; what was done, by name.
+
+        A database that cannot be swept does not keep the others from it: its error is in the answer.
+        """
+        done: dict[str, SweepReport | BTreeError] = {}
+        for name in [*self.names(), *([SYSTEM] if self._path(SYSTEM).is_file() else [])]:
+            try:
+                done[name] = self.ensure(name).sweep(
+                    retention_seconds=retention_seconds, history_bytes=history_bytes, pause=0.002
+                )
+            except BTreeError as error:
+                done[name] = error
+        return done
 
     def close(self) -> None:
         """Close all of them."""

@@ -26,7 +26,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from tests.btree.isolation.graph import ANTI, PREDICATE, RW, TIME, WR, WW, Edge, Graph, Node, build, components, cycle_through
+from tests.btree.isolation.graph import (
+    ANTI,
+    PREDICATE,
+    RW,
+    TIME,
+    WR,
+    WW,
+    Edge,
+    Graph,
+    Node,
+    build,
+    components,
+    cycle_through,
+)
 from tests.btree.isolation.history import History
 from tests.btree.isolation.versions import COUNT, Version, Versions
 
@@ -145,7 +158,7 @@ def _real_time(versions: Versions) -> Iterator[Edge]:
 
 def _lost_updates(versions: Versions) -> Iterator[Anomaly]:
     """Two that read one version of a key and both wrote the key."""
-    updates: dict[tuple[str, object], list[int]] = defaultdict(list)
+    updates: dict[tuple[str, Version], list[int]] = defaultdict(list)
     for reader, key, version, _ in versions.seen:
         if key != COUNT and (reader, key) in versions.last:
             updates[key, version].append(reader)

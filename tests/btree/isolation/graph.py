@@ -26,8 +26,8 @@ class Edge(NamedTuple):
     target: int
     kind: str
     key: str = ""
-    before: object = None
-    after: object = None
+    before: int | str = ""
+    after: int | str = ""
 
 
 Node = tuple[int, bool]

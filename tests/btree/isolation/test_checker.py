@@ -270,7 +270,12 @@ def test_the_names_do_not_depend_on_commit_numbers_alone() -> None:
 
 def _bare(transaction: Transaction) -> Transaction:
     return Transaction(
-        transaction.id, transaction.process, transaction.start, transaction.end, transaction.status, transaction.operations
+        transaction.id,
+        transaction.process,
+        transaction.start,
+        transaction.end,
+        transaction.status,
+        transaction.operations,
     )
 
 

@@ -17,6 +17,7 @@ all that a predicate read is. A count is a key of its own, whose versions are ma
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from tests.btree.isolation.history import Append, Count, History, Read, Scan, Transaction, Value, Write
@@ -75,9 +76,9 @@ class Versions:
                     if self.writer.setdefault((operation.key, version), number) != number:
                         raise ValueError(f"{version} was written twice to {operation.key}: values have to be unique")
                     self.last[number, operation.key] = version
-                if isinstance(operation, Append):
-                    self._lists.add(operation.key)
-                elif isinstance(operation, Read) and isinstance(operation.value, tuple):
+                if isinstance(operation, Append) or (
+                    isinstance(operation, Read) and isinstance(operation.value, tuple)
+                ):
                     self._lists.add(operation.key)
 
     def _scanned(self) -> set[str]:
@@ -119,7 +120,7 @@ class Versions:
                     known[key] = value
                     registers_written = True
                 case Read(key, value) if key in self._lists:
-                    yield from self._list_read(number, key, tuple(value or ()) if not isinstance(value, int) else (value,), known, own[key])  # fmt: skip
+                    yield from self._list_read(number, key, value if isinstance(value, tuple) else (), known, own[key])
                 case Read(key, value):
                     yield from self._register_read(number, key, value, known, False)
                 case Scan(lower, upper, pairs):
@@ -169,15 +170,22 @@ class Versions:
                     reads[key].append((number, value))
         unseen = self._appends()
         for key in self._lists:
-            longest = max((value for _, value in reads[key]), key=len, default=())
+            reader, longest = max(reads[key], key=lambda read: len(read[1]), default=(-1, ()))
+            self._list_faults(reader, key, longest)
             for number, value in reads[key]:
-                self._list_faults(number, key, value, longest)
+                if value != longest[: len(value)]:
+                    text = (
+                        f"{self.history[number].id} read {key} as {list(value)}, which is no prefix of {list(longest)}"
+                    )
+                    self.faults.append(Fault("incompatible order", (number,), text))
+                    self._list_faults(number, key, value)
+            members = set(longest)
             chain: list[Version] = [INITIAL, *longest]
-            for before, after in zip(chain, chain[1:], strict=False):
+            for before, after in pairwise(chain):
                 self.next[key][before].append(after)
             for values in unseen[key].values():
-                rest: list[Version] = [chain[-1], *(value for value in values if value not in longest)]
-                for before, after in zip(rest, rest[1:], strict=False):
+                rest: list[Version] = [chain[-1], *(value for value in values if value not in members)]
+                for before, after in pairwise(rest):
                     self.next[key][before].append(after)
 
     def _appends(self) -> dict[str, dict[int, list[int]]]:
@@ -189,13 +197,10 @@ class Versions:
                     found[operation.key][number].append(operation.value)
         return found
 
-    def _list_faults(self, number: int, key: str, value: tuple[int, ...], longest: tuple[int, ...]) -> None:
-        reader = self.history[number].id
-        if value != longest[: len(value)]:
-            text = f"{reader} read {key} as {list(value)}, which is no prefix of {list(longest)}"
-            self.faults.append(Fault("incompatible order", (number,), text))
+    def _list_faults(self, number: int, key: str, value: tuple[int, ...]) -> None:
         if len(set(value)) < len(value):
-            self.faults.append(Fault("duplicate element", (number,), f"{reader} read {key} as {list(value)}"))
+            text = f"{self.history[number].id} read {key} as {list(value)}"
+            self.faults.append(Fault("duplicate element", (number,), text))
         for part in value:
             self._dirty(number, key, part)
 
@@ -217,7 +222,7 @@ class Versions:
             if len({seq for seq, _ in seqs} - {0}) == len(numbers):
                 chain = [(0, INITIAL), *sorted(seqs)]
                 self._absent[key] = [(s, v) for s, v in chain if isinstance(v, str)]
-                for (_, before), (_, after) in zip(chain, chain[1:], strict=False):
+                for (_, before), (_, after) in pairwise(chain):
                     self.next[key][before].append(after)
             else:
                 self._order_by_updates(key, numbers)
@@ -285,9 +290,7 @@ class Versions:
         """The version that was read, if it is one that may be read."""
         writer = self.writer.get((key, version))
         if writer in self.effective and self.last[writer, key] != version:
-            text = (
-                f"{self.history[number].id} read {key} = {version}, and {self.history[writer].id} wrote {key} again later"
-            )
+            text = f"{self.history[number].id} read {key} = {version}, and {self.history[writer].id} wrote {key} again later"
             self.faults.append(Fault("G1b", (writer, number), text))
         return version if writer in self.effective else None
 

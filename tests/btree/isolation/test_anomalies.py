@@ -183,27 +183,6 @@ def test_a_key_inserted_and_removed_again(pair: Pair) -> None:
 
 
 @both_levels
-def test_the_other_changes_away_and_back(pair: Pair, database: Database) -> None:
-    """The key is as it was when we began, but two versions have gone by: our write was decided in between, unseen."""
-    pair.put(pair.one, b"x", b"51")
-    pair.one.commit()
-    database.transact(lambda transaction: transaction.tree("t").put(b"x", START[b"x"]))
-    pair.two.tree("t").get(b"x")
-    pair.put(pair.two, b"m")
-    pair.two.commit() if _may_merge(pair) else pair.two.rollback()
-    assert pair.now(b"x") == START[b"x"]
-
-
-def _may_merge(pair: Pair) -> bool:
-    """Serialisable either way: with the value restored the reads hold again."""
-    try:
-        pair.two.commit()
-    except Conflict:
-        return False
-    return True
-
-
-@both_levels
 def test_delete_of_an_absent_key_against_its_insert(pair: Pair, level: str) -> None:
     """A delete that found nothing is a read of the absence: a phantom if another inserts the key."""
     pair.put(pair.one, b"new", b"1")

@@ -8,7 +8,7 @@ Registers: the versions of a key follow the engine's commit numbers where every 
 read-modify-write transactions prove is used (they read x and wrote y: x comes before y).
 
 A key that is absent is a version too: the initial one, or one that a delete made. Which, is decided by the version that the
-reader says it read, if there are several to choose from; without that, nothing is concluded.
+reader says it read, if there are several to choose from; without that, nothing is concluded (see `_newest`).
 
 A scan has read every key between its bounds, also the absent ones: for those that appear anywhere in the history that is
 all that a predicate read is. A count is a key of its own, whose versions are made by the transactions that change the count.
@@ -280,9 +280,9 @@ class Versions:
             if not fitting:
                 text = f"{reader.id} counted {value} registers; there never were so many"
                 self.faults.append(Fault("inconsistent count", (number,), text))
-            return _newest(fitting, reader.base)
+            return _newest(fitting, reader)
         if value is None:
-            return _newest(self._absent.get(key, [(0, INITIAL)]), reader.base)
+            return _newest(self._absent.get(key, [(0, INITIAL)]), reader)
         self._dirty(number, key, value)
         return self._checked(number, key, value)
 
@@ -295,10 +295,16 @@ class Versions:
         return version if writer in self.effective else None
 
 
-def _newest(candidates: list[tuple[int, Version]], base: int | None) -> Version | None:
-    """The only candidate, or the newest up to a version; None if that cannot be told."""
+def _newest(candidates: list[tuple[int, Version]], reader: Transaction) -> Version | None:
+    """The only candidate, or the newest up to the version that was read; None if that cannot be told.
+
+    Neither can it where the key was another meanwhile and is the same again just before the reader's commit: an engine that
+    compares values may merge that, and the outcome is serialisable.
+    """
     if len(candidates) == 1:
         return candidates[0][1]
-    if base is None or any(seq < 0 for seq, _ in candidates):
+    if reader.base is None or any(seq < 0 for seq, _ in candidates):
         return None
-    return max(((s, v) for s, v in candidates if s <= base), default=(0, None), key=lambda pair: pair[0])[1]
+    found = max((pair for pair in candidates if pair[0] <= reader.base), default=None)
+    latest = found if reader.seq is None else max((pair for pair in candidates if pair[0] < reader.seq), default=None)
+    return found[1] if found is not None and found == latest else None

@@ -6,4 +6,5 @@ graph.py          strongly connected components, shortest cycles
 checker.py        violations(history, level): the anomalies, named, with the cycle as text
 simulation.py     a model database with faults that can be switched on, to test the checker
 workloads.py      random transactions against the real engine: threads, Database objects, processes
+pair.py           two hand-interleaved transactions, for the directed tests
 """

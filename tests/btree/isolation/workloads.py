@@ -249,13 +249,13 @@ class Worker:
         )
 
     def _maybe_move(self, session: Session, number: int) -> None:
-        """Save, and go on in another Database object; or wait a little, so that transactions overlap."""
+        """Save, and go on in another Database object; and wait a little, so that transactions overlap."""
         if self._rng.random() < self._plan.moves:
             session.transaction.save(f"step {number}", b"null")
             self._databases = self._databases[::-1]
             session.transaction = self._databases[0].resume(session.transaction.id)
-        elif self._rng.random() < 0.5:
-            time.sleep(self._rng.random() * 0.002)
+        if self._rng.random() < 0.5:
+            time.sleep(self._rng.random() * 0.003)
 
 
 # --- the ways to run it ---

@@ -114,6 +114,8 @@ def _writes(versions: Versions) -> Iterator[Edge]:
             source = versions.writer.get((key, before))
             for after in after_all:
                 target = versions.writer.get((key, after))
+                if (key, after) in versions.restored:
+                    continue
                 if source != target and source in versions.effective and target in versions.effective:
                     yield Edge(source, target, WW, key, before, after)
 

@@ -7,7 +7,7 @@ Fekete, O'Neil & O'Neil, SIGMOD Record 2004 (the read-only anomaly); Adya 1999 (
 import pytest
 
 from btree import Conflict, Database, Transaction, TreeExists, TreeNotFound
-from tests.btree.isolation.pair import START, Pair, both_levels, merges
+from tests.btree.isolation.pair import START, Pair, both_levels, merges, state
 
 pytestmark = pytest.mark.usefixtures("trees")
 
@@ -117,6 +117,23 @@ def test_a_key_inserted_and_removed_again(pair: Pair) -> None:
     assert pair.two.tree("t").delete(b"new")
     pair.put(pair.two, b"m")
     pair.second_conflicts()
+
+
+@both_levels
+def test_the_other_changes_away_and_back(pair: Pair, database: Database) -> None:
+    """Two commits have gone by, and the key is as it was: a conflict or not, but no third thing."""
+    tree = pair.two.tree("t")
+    tree.put(b"x", b"%d" % (int(tree.get(b"x") or b"0") + 10))
+    pair.put(pair.one, b"x", b"51")
+    pair.one.commit()
+    database.transact(lambda transaction: transaction.tree("t").put(b"x", START[b"x"]))
+    try:
+        pair.two.commit()
+    except Conflict:
+        pair.two.rollback()
+        assert state(database)["t"] == START
+    else:
+        assert state(database)["t"] == {**START, b"x": b"60"}
 
 
 @both_levels

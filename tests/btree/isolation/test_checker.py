@@ -177,6 +177,12 @@ CLEAN: dict[str, History] = {
         txn("D", (5, 6), Scan(None, None, ()), Write("x", 2), base=2, seq=3),
         txn("E", (10, 11), Scan("x", None, (("x", 2),)), Count(1), base=3),
     ],
+    "absent at the begin and at the commit, and not between": [
+        txn("A", (0, 90), Read("y", None), Write("x", 1), base=0, seq=3),
+        txn("B", (1, 2), Write("x", 2), base=0, seq=1),
+        txn("C", (3, 4), Read("x", 2), Write("x", None), Count(0), base=1, seq=2),
+        txn("D", (100, 110), Read("x", 1), Count(1), base=3),
+    ],
     "a range beside the change": [
         txn("A", TOGETHER, Scan("a", "m", ()), Write("n", 1), base=0, seq=1),
         txn("B", TOGETHER, Scan("o", "z", ()), Write("m", 1), base=0, seq=2),

@@ -54,6 +54,7 @@ class Versions:
         self.next: dict[str, dict[Version, list[Version]]] = defaultdict(lambda: defaultdict(list))
         self.seen: list[Seen] = []
         self.faults: list[Fault] = []
+        self.restored: set[tuple[str, Version]] = set()
         self._lists: set[str] = set()
         self._absent: dict[str, list[tuple[int, Version]]] = {}
         self._counts: list[tuple[int, int, Version]] | None = None
@@ -220,12 +221,26 @@ class Versions:
         for key, numbers in writers.items():
             seqs = [(self.history[number].seq or 0, self.last[number, key]) for number in numbers]
             if len({seq for seq, _ in seqs} - {0}) == len(numbers):
-                chain = [(0, INITIAL), *sorted(seqs)]
+                chain: list[tuple[int, Version]] = [(0, INITIAL), *sorted(seqs)]
                 self._absent[key] = [(s, v) for s, v in chain if isinstance(v, str)]
-                for (_, before), (_, after) in pairwise(chain):
-                    self.next[key][before].append(after)
+                for before, after in pairwise(chain):
+                    self.next[key][before[1]].append(after[1])
+                    if self._is_restored(key, chain, before, after[1]):
+                        self.restored.add((key, after[1]))
             else:
                 self._order_by_updates(key, numbers)
+
+    def _is_restored(
+        self, key: str, chain: list[tuple[int, Version]], before: tuple[int, Version], after: Version
+    ) -> bool:
+        """Whether the writer of a version began when the key was absent, and it is so again, but was not all the time.
+
+        By the letter of first-committer-wins that is a conflict; for an engine that compares values it is none, and nobody sees it.
+        """
+        base = self.history[self.writer[key, after]].base
+        if not isinstance(before[1], str) or base is None or base >= before[0]:
+            return False
+        return isinstance(max(pair for pair in chain if pair[0] <= base)[1], str)
 
     def _order_by_updates(self, key: str, numbers: list[int]) -> None:
         """Without commit numbers: x comes before y where a transaction read x and wrote y."""

@@ -247,13 +247,13 @@ def simulate(seed: int, fault: Fault, transactions: int = 400) -> History:
 @pytest.mark.parametrize("fault", SHOWS_AS)
 def test_each_fault_of_the_model_is_found(fault: Fault) -> None:
     level, names = SHOWS_AS[fault]
-    for seed in range(SEED, SEED + (100 if LONG else 10)):
+    for seed in range(SEED, SEED + (100 if LONG else 5)):
         found = {anomaly.name for anomaly in violations(simulate(seed, fault, 1000), level)}
         assert found & names, f"seed {seed}: the fault {fault} was not found as one of {names}, only as {found}"
 
 
 def test_the_faultless_model_is_clean() -> None:
-    for seed in range(SEED, SEED + (1000 if LONG else 60)):
+    for seed in range(SEED, SEED + (1000 if LONG else 50)):
         found = anomalies(simulate(seed, Fault.NONE))
         assert not found, f"seed {seed}: {found[0]}"
 

@@ -23,7 +23,7 @@ LEVELS: list[Level] = ["serializable", "snapshot"]
 HOT, MANY = 6, 400
 
 both_levels = pytest.mark.parametrize("level", LEVELS)
-every_work = pytest.mark.parametrize("work", ["lists", "registers", "predicates", "skew"])
+every_work = pytest.mark.parametrize("work", ["lists", "registers", "predicates", "skew", "phantoms"])
 pytestmark = pytest.mark.timeout(1800 if LONG else 120)
 
 
@@ -64,14 +64,14 @@ def test_a_database_object_for_each_thread(tmp_path: Path, work: str, level: Lev
 
 
 @both_levels
-@pytest.mark.parametrize("work", ["lists", "predicates"])
+@pytest.mark.parametrize("work", ["lists", "predicates", "phantoms"])
 def test_processes_on_one_file(tmp_path: Path, work: str, level: Level) -> None:
     history, text = run(tmp_path / "t.db", Plan(work, level, 30, COMMITS, SEED), "processes")
     judge(history, text, level)
 
 
 @both_levels
-@pytest.mark.parametrize("work", ["lists", "predicates"])
+@pytest.mark.parametrize("work", ["lists", "predicates", "phantoms"])
 def test_transactions_that_move_at_every_step(tmp_path: Path, work: str, level: Level) -> None:
     """Saved and resumed through another Database object: what was read before has to count behind it."""
     history, text = run(tmp_path / "t.db", Plan(work, level, 12, COMMITS, SEED, moves=0.9), "databases")
@@ -79,7 +79,7 @@ def test_transactions_that_move_at_every_step(tmp_path: Path, work: str, level: 
 
 
 @pytest.mark.xfail(strict=False, reason="commits do not merge yet")
-@pytest.mark.parametrize("work", ["skew", "predicates"])
+@pytest.mark.parametrize("work", ["skew", "phantoms"])
 def test_snapshot_isolation_shows_write_skew(tmp_path: Path, work: str) -> None:
     """The proof that the checker would see it: what is allowed at this level does occur, and is found."""
     plan = Plan(work, "snapshot", HOT, COMMITS * 2, SEED)

@@ -8,6 +8,7 @@ with `-m`, writes its history as JSON lines). Half-way through, a transaction ma
     registers    read, write, update, insert and delete single keys
     predicates   scans both ways, cursors that stop early, absent keys, counts, beside inserts and deletes
     skew         read two keys and write one of them: what provokes write skew
+    phantoms     look for one key of a pair in some way, and insert or delete the other: write skew by predicates
     disjoint     read and write only keys of one's own
 
 Registers live in one tree, so that its count is theirs, lists in another. Values are padded so that the trees have several pages.
@@ -37,6 +38,7 @@ WORK = {
     "registers": ["get", "get", "write", "update", "update", "delete"],
     "predicates": ["write", "delete"],
     "skew": ["skew"],
+    "phantoms": ["phantom"],
     "disjoint": ["get", "write", "update", "delete"],
 }
 LOOKS = ["get", "scan", "reverse scan", "forward", "backward", "count"]
@@ -90,6 +92,7 @@ class Session:
             "backward": lambda: self.backward(key),
             "count": self.count,
             "skew": self.skew,
+            "phantom": self.phantom,
         }
         steps[name]()
 
@@ -137,22 +140,22 @@ class Session:
     def count(self) -> None:
         self.operations.append(h.Count(self._tree.count()))
 
-    def scan(self, lower: str, *, reverse: bool) -> None:
-        upper = f"{int(lower) + self._rng.randint(1, 12):05d}" if self._rng.random() < 0.9 else None
+    def scan(self, lower: str, *, reverse: bool, most: int = 12) -> None:
+        upper = f"{int(lower) + self._rng.randint(1, most):05d}" if self._rng.random() < 0.9 else None
         pairs = list(self._tree.scan(lower.encode(), upper.encode() if upper else None, reverse=reverse))
         self._note(lower, upper, pairs[::-1] if reverse else pairs)
 
-    def forward(self, key: str) -> None:
+    def forward(self, key: str, *, most: int = 4) -> None:
         """Seek, go on a few keys, and stop: what lies behind was not read."""
         cursor = self._tree.cursor()
-        pairs, valid, left = [], cursor.seek(key.encode()), self._rng.randint(1, 4)
+        pairs, valid, left = [], cursor.seek(key.encode()), self._rng.randint(1, most)
         while valid and left:
             pairs.append((cursor.key, cursor.value))
             left -= 1
             valid = cursor.next() if left else valid
         self._note(key, pairs[-1][0].decode() + "\0" if valid else None, pairs)
 
-    def backward(self, key: str) -> None:
+    def backward(self, key: str, *, most: int = 4) -> None:
         """Seek, go back a few keys, and stop."""
         cursor = self._tree.cursor()
         upper: str | None = None
@@ -160,7 +163,7 @@ class Session:
             upper, valid = cursor.key.decode() + "\0", True
         else:
             valid = cursor.last()
-        pairs, left = [], self._rng.randint(1, 4)
+        pairs, left = [], self._rng.randint(1, most)
         while valid and left:
             pairs.append((cursor.key, cursor.value))
             left -= 1
@@ -178,6 +181,24 @@ class Session:
         self.get(f"{pair:05d}")
         self.get(f"{pair + 1:05d}")
         self.write(f"{pair + self._rng.randrange(2):05d}")
+
+    def phantom(self) -> None:
+        """Look for one key of a pair, and put the other in or out."""
+        pair, side = self._rng.randrange(self._plan.keys // 2) * 2, self._rng.randrange(2)
+        seen, changed = f"{pair + side:05d}", f"{pair + 1 - side:05d}"
+        looks = {
+            "get": lambda: self.get(seen),
+            "scan": lambda: self.scan(seen, reverse=False, most=1),
+            "reverse scan": lambda: self.scan(seen, reverse=True, most=1),
+            "forward": lambda: self.forward(seen, most=1),
+            "backward": lambda: self.backward(seen, most=2),
+            "count": self.count,
+        }
+        looks[self._rng.choice(LOOKS)]()
+        if self._tree.get(changed.encode()) is None:
+            self.write(changed)
+        else:
+            self.delete(changed)
 
 
 def _lowest(sought: str, cursor: Cursor, valid: bool) -> str | None:
@@ -252,6 +273,8 @@ class Worker:
     def _steps(self) -> list[str]:
         """What to do. For predicates there is one way of looking in a transaction: another would cover up for it."""
         work = WORK[self._plan.work]
+        if self._plan.work == "phantoms":
+            return work
         if self._plan.work == "predicates":
             work = [*[self._rng.choice(LOOKS)] * 2, *work]
         return self._rng.choices(work, k=self._rng.randint(1, self._plan.steps))

@@ -21,6 +21,8 @@ def txn(name: str, times: tuple[int, int], *operations: Operation, status: str =
     return Transaction(name, name, *times, found, operations, engine.get("base"), engine.get("seq"))  # type: ignore[arg-type]
 
 
+pytestmark = pytest.mark.timeout(900 if LONG else 120)
+
 TOGETHER = (0, 100)
 AFTER = (200, 300)
 
@@ -247,20 +249,20 @@ def simulate(seed: int, fault: Fault, transactions: int = 400) -> History:
 @pytest.mark.parametrize("fault", SHOWS_AS)
 def test_each_fault_of_the_model_is_found(fault: Fault) -> None:
     level, names = SHOWS_AS[fault]
-    for seed in range(SEED, SEED + (100 if LONG else 5)):
+    for seed in range(SEED, SEED + (40 if LONG else 5)):
         found = {anomaly.name for anomaly in violations(simulate(seed, fault, 1000), level)}
         assert found & names, f"seed {seed}: the fault {fault} was not found as one of {names}, only as {found}"
 
 
 def test_the_faultless_model_is_clean() -> None:
-    for seed in range(SEED, SEED + (1000 if LONG else 50)):
+    for seed in range(SEED, SEED + (500 if LONG else 50)):
         found = anomalies(simulate(seed, Fault.NONE))
         assert not found, f"seed {seed}: {found[0]}"
 
 
 @pytest.mark.parametrize("fault", [Fault.WRITE_SKEW, Fault.PHANTOM])
 def test_the_model_with_snapshot_isolation_is_clean_at_that_level(fault: Fault) -> None:
-    for seed in range(SEED, SEED + (500 if LONG else 30)):
+    for seed in range(SEED, SEED + (200 if LONG else 30)):
         found = violations(simulate(seed, fault), "snapshot")
         assert not found, f"seed {seed}: {found[0]}"
 

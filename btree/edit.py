@@ -166,6 +166,19 @@ class Tree(PageTree):
             raise
         reading.end(upper)
 
+    def _scan_back(self, lower: bytes | None, upper: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        epoch, top = -1, upper
+        while epoch != self.epoch:
+            self.settle()
+            epoch = self.epoch
+            for key, value in super()._scan_back(lower, top):
+                self._access().read(key, top)
+                top = key
+                yield key, value
+                if epoch != self.epoch:
+                    break
+        self._access().read(lower, top)
+
     def leaves(self, lower: bytes | None = None, upper: bytes | None = None) -> Iterator[LeafSlice]:
         """The same pairs a page at a time."""
         reading = Reading(self._access, lower)

@@ -85,7 +85,7 @@ class ReadTree:
             yield from zip(part.keys, part.values(), strict=True)
 
     def _scan_back(self, lower: bytes | None, upper: bytes | None) -> Iterator[tuple[bytes, bytes]]:
-        cursor = self.cursor()
+        cursor = Cursor(self._nodes.node, self.root)
         if upper is None:
             valid = cursor.last()
         else:

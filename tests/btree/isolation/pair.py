@@ -9,7 +9,6 @@ from btree import Conflict, Database, Transaction
 
 LEVELS = ["serializable", "snapshot"]
 both_levels = pytest.mark.parametrize("level", LEVELS)
-merges = pytest.mark.xfail(strict=False, reason="commits do not merge yet")
 
 START = {b"a": b"1", b"b": b"1", b"c": b"1", b"m": b"1", b"x": b"50", b"y": b"50"}
 

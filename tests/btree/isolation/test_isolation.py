@@ -78,7 +78,6 @@ def test_transactions_that_move_at_every_step(tmp_path: Path, work: str, level: 
     judge(history, text, level)
 
 
-@pytest.mark.xfail(strict=False, reason="commits do not merge yet")
 @pytest.mark.parametrize("work", ["skew", "phantoms"])
 def test_snapshot_isolation_shows_write_skew(tmp_path: Path, work: str) -> None:
     """The proof that the checker would see it: what is allowed at this level does occur, and is found."""
@@ -89,7 +88,6 @@ def test_snapshot_isolation_shows_write_skew(tmp_path: Path, work: str) -> None:
     assert names & {"G2-item", "G2"}, f"{text}: only {names}"
 
 
-@pytest.mark.xfail(strict=False, reason="commits do not merge yet")
 @both_levels
 @pytest.mark.parametrize("how", ["threads", "processes"])
 def test_disjoint_keys_do_not_conflict(tmp_path: Path, level: Level, how: str) -> None:

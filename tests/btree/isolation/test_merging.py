@@ -1,9 +1,8 @@
 """Commits that share nothing: both have to be there in the end, and the tree has to be in order."""
 
-from tests.btree.isolation.pair import START, Pair, both_levels, merges
+from tests.btree.isolation.pair import START, Pair, both_levels
 
 
-@merges
 @both_levels
 def test_disjoint_keys_are_merged(pair: Pair) -> None:
     pair.put(pair.one, b"a")
@@ -19,7 +18,6 @@ def test_disjoint_keys_are_merged(pair: Pair) -> None:
     assert pair.database.snapshot().tree("t").count() == len(expected)
 
 
-@merges
 @both_levels
 def test_disjoint_pages_are_merged(pair: Pair) -> None:
     """Many pages: each side splits some and empties others, and the counts add up."""
@@ -33,7 +31,6 @@ def test_disjoint_pages_are_merged(pair: Pair) -> None:
     assert wide.count() == before + 500 - 450 == sum(1 for _ in wide.scan())
 
 
-@merges
 @both_levels
 def test_disjoint_trees_are_merged(pair: Pair) -> None:
     pair.put(pair.one, b"x", b"1", tree="t")
@@ -42,7 +39,6 @@ def test_disjoint_trees_are_merged(pair: Pair) -> None:
     assert (pair.now(b"x", "t"), pair.now(b"x", "u")) == (b"1", b"2")
 
 
-@merges
 @both_levels
 def test_two_new_trees_are_merged(pair: Pair) -> None:
     pair.one.create_tree("p").put(b"k", b"1")
@@ -51,7 +47,6 @@ def test_two_new_trees_are_merged(pair: Pair) -> None:
     assert (pair.now(b"k", "p"), pair.now(b"k", "q")) == (b"1", b"2")
 
 
-@merges
 @both_levels
 def test_reading_ones_own_writes_reads_nothing_of_others(pair: Pair) -> None:
     pair.put(pair.two, b"d", b"1")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from btree import Database, Transaction
-from tests.btree.isolation.pair import START, Pair, merges
+from tests.btree.isolation.pair import START, Pair
 
 Look = Callable[[Transaction], object]
 
@@ -117,7 +117,6 @@ def test_what_was_read_has_changed(pair: Pair, database: Database, look: Look, k
     pair.second_conflicts()
 
 
-@merges
 @pytest.mark.parametrize("level", ["snapshot"])
 @pytest.mark.parametrize(("look", "key"), [case[1:] for case in SEEN if "put" not in case[0]], ids=[case[0] for case in SEEN if "put" not in case[0]])  # fmt: skip
 def test_snapshot_isolation_does_not_validate_reads(pair: Pair, look: Look, key: bytes) -> None:
@@ -145,7 +144,6 @@ UNSEEN: list[tuple[str, Look, bytes]] = [
 ]
 
 
-@merges
 @pytest.mark.parametrize("level", ["serializable"])
 @pytest.mark.parametrize(("look", "key"), [case[1:] for case in UNSEEN], ids=[case[0] for case in UNSEEN])
 def test_a_change_beside_what_was_read_is_merged(pair: Pair, look: Look, key: bytes) -> None:

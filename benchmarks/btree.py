@@ -15,8 +15,10 @@ import importlib
 import json
 import os
 import random
+import resource
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -500,7 +502,7 @@ def original(bench: Bench) -> None:
             def work() -> None:
                 for _ in range(SMALL):
                     number = bench.random.randrange(min(100_000, bench.records))
-                    ours_database.transact(lambda t: t.tree("t").put(key(number), record(number + 2)))
+                    ours_database.transact(lambda t, number=number: t.tree("t").put(key(number), record(number + 2)))  # type: ignore[misc]
 
             return timed(work) / SMALL * 1e3
 

@@ -198,5 +198,5 @@ def _failure(operation: Operation, error: Literal["io", "full"]) -> apsw.Error:
     if operation == "open":
         return apsw.CantOpenError("injected: cannot open")
     failure = apsw.IOError(f"injected: {operation} failed")
-    failure.extendedresult = EXTENDED[operation]
+    failure.extendedresult = EXTENDED[operation]  # type: ignore[attr-defined]
     return failure

@@ -8,15 +8,19 @@ After an error the driver may go on as a workflow would: it asks `status` and `r
 the answer against the content, and takes the task up again by its id.
 """
 
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import apsw
 
+import btree
 from btree import BTreeError, Conflict, Database, Transaction, TreeNotFound
 from tests.btree.faults.workload import TREES, Action, Finish, Model, Reopen, Run, Step, Sweep, Task
 
 LEASE = 3600.0
+ENGINE = Path(btree.__file__).parent
 
 
 @dataclass
@@ -46,12 +50,12 @@ class Ledger:
     def clock(self) -> float:
         return self.now
 
-    def note(self, error: Exception, doing: str) -> None:
+    def note(self, error: Exception) -> None:
         """Count an error; one of a kind that should never come out is kept as a leak."""
         self.errors += 1
         leak = leak_of(error)
         if leak is not None:
-            self.leaks.append(f"{doing}: {leak}")
+            self.leaks.append(leak)
 
 
 class Driver:
@@ -71,11 +75,13 @@ class Driver:
     def _persist(self, action: Action | None) -> None:
         for attempt in range(1, self._attempts + 1):
             try:
-                return self._do(action)
+                self._do(action)
             except (BTreeError, apsw.Error) as error:
-                self.ledger.note(error, type(action).__name__)
+                self.ledger.note(error)
                 if attempt == self._attempts:
                     raise
+            else:
+                return
 
     def _open(self) -> None:
         if self.database is None:
@@ -213,6 +219,10 @@ def trees_of(tree: Callable[[str], object]) -> Model:
 
 
 def leak_of(error: Exception) -> str | None:
-    """What is wrong with the kind of an error: only those of btree.errors may come out."""
+    """What is wrong with the kind of an error: only those of btree.errors may come out. Tells the call it came out of."""
     kind = type(error)
-    return None if kind.__module__ == "btree.errors" else f"{kind.__module__}.{kind.__qualname__}: {error}"
+    if kind.__module__ == "btree.errors":
+        return None
+    frames = traceback.extract_tb(error.__traceback__)
+    calls = [frame.name for frame in frames if Path(frame.filename).parent == ENGINE]
+    return f"{calls[0] if calls else 'outside'}: {kind.__module__}.{kind.__qualname__}: {error}"

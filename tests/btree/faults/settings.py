@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,4 +45,4 @@ def sampled(points: Sequence[T], count: int, rng: random.Random) -> list[T]:
     if long_form() or len(points) <= count:
         return list(points)
     edges = [len(points) * part // count for part in range(count + 1)]
-    return [points[rng.randrange(start, stop)] for start, stop in zip(edges, edges[1:], strict=False)]
+    return [points[rng.randrange(start, stop)] for start, stop in pairwise(edges)]

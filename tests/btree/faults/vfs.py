@@ -3,6 +3,7 @@
 A VFS lives for one trial. It has no shared memory, so WAL needs `locking_mode=EXCLUSIVE`, and one connection at a time.
 Closing never fails: what is under test are the operations that move data.
 """
+# ruff: noqa: N802  (SQLite names the methods)
 
 import itertools
 import sys
@@ -43,7 +44,7 @@ class FaultyFile(apsw.VFSFile):
     """One open file. A temporary file without a name can fail, and is of no interest after a power loss."""
 
     def __init__(self, disk: Disk, name: str | apsw.URIFilename | None, flags: list[int]) -> None:
-        super().__init__("", name, flags)  # type: ignore[arg-type]
+        super().__init__("", name, flags)
         self._disk = disk
         path = name.filename() if isinstance(name, apsw.URIFilename) else name
         self._inode = disk.opened(path) if path is not None else None

@@ -15,7 +15,7 @@ import pytest
 
 from btree import Database
 from tests.btree.faults.settings import fast_folder, long_form, test_seed
-from tests.btree.faults.writers import WRITERS, Nursery, Told, branch_keys
+from tests.btree.faults.writers import STEPS_AT_MOST, WRITERS, Nursery, Told, branch_keys
 
 KILLS = 2000 if long_form() else 200
 ROUNDS_PER_FILE = 10
@@ -66,7 +66,7 @@ def branch_problems(
     if state == "open":
         found = {key for key, _ in database.resume(txn_id).tree("t").scan()}
         problems += [
-            f"{txn_id}: step {step} is lost" for step in saved if not found.issuperset(branch_keys(txn_id, step))
+            problem for step in range(STEPS_AT_MOST) for problem in step_problems(database, txn_id, step, found)
         ]
     visible = {key for key in head if key.startswith(txn_id.encode() + b"/")}
     expected = {key for step in saved for key in branch_keys(txn_id, step)} if state == "committed" else set()
@@ -75,6 +75,15 @@ def branch_problems(
         if visible == expected
         else [*problems, f"{txn_id} is {state}, and {len(visible)} of its keys are visible"]
     )
+
+
+def step_problems(database: Database, txn_id: str, step: int, found: set[bytes]) -> list[str]:
+    """A step of an open branch is recorded and all there, or neither."""
+    there = found.intersection(branch_keys(txn_id, step))
+    recorded = database.recorded(txn_id, f"step-{step}") is not None
+    if len(there) == (len(branch_keys(txn_id, step)) if recorded else 0):
+        return []
+    return [f"{txn_id}: step {step} is {'' if recorded else 'not '}recorded, and {len(there)} of its keys are there"]
 
 
 @pytest.mark.timeout(1800)

@@ -13,6 +13,8 @@ from typing import Literal
 
 Model = dict[str, dict[bytes, bytes]]
 
+LONG = b"-" * 900
+"""Behind the keys of `bulk` and `index`: a branch page has room for few of them, so that few records make a deep tree."""
 TREES = ("accounts", "index", "bulk", "shared")
 
 
@@ -94,17 +96,17 @@ def workload(seed: int, *, rounds: int = 2) -> list[Action]:
         actions += [
             Run(maker.task("small", [maker.puts("accounts", 1)])),
             Run(left),
-            Run(maker.task("steps", [maker.puts("accounts", 8), maker.puts("index", 6), maker.deletes("index", 3)])),
+            Run(maker.task("steps", [maker.puts("accounts", 8), maker.puts("index", 32), maker.deletes("index", 3)])),
             Finish(left),
             Run(forgotten),
             Run(maker.task("undone", [maker.puts("accounts", 5), maker.deletes("index", 4)], "rollback")),
-            Run(maker.task("shrink", [maker.deletes("accounts", 24)])),
+            Run(maker.task("shrink", [maker.deletes("accounts", 24), maker.deletes("index", 30)])),
             Reopen(),
             Run(maker.task("pair", [maker.pair(), maker.pair()])),
             Sweep(),
             Run(maker.task("grow", [maker.puts("accounts", 12)])),
         ]
-    actions.insert(6, Run(maker.task("bulk", [maker.bulk(40)])))
+    actions.insert(6, Run(maker.task("bulk", [maker.bulk(80)])))
     stays = maker.task("stays", [maker.puts("accounts", 4), maker.pair(), maker.puts("index", 2)], "leave")
     return [*actions, Run(stays), Run(maker.task("last", [maker.puts("accounts", 2)]))]
 
@@ -126,12 +128,14 @@ class _Maker:
         return self.task("first", [trees, self.puts("accounts", 20)])
 
     def puts(self, tree: str, count: int, *, prefix: bytes = b"") -> Step:
-        changes = tuple((tree, prefix + self._new_key(tree), self._value()) for _ in range(count))
+        changes = tuple((tree, prefix + self._new_key(tree), self._value(large=tree == "index")) for _ in range(count))
         return self._step(changes)
 
     def deletes(self, tree: str, count: int) -> Step:
         keys = self._keys[tree]
-        return self._step(tuple((tree, key, None) for key in self._rng.sample(keys, min(count, len(keys)))))
+        self._rng.shuffle(keys)
+        self._keys[tree], gone = keys[count:], keys[:count]
+        return self._step(tuple((tree, key, None) for key in gone))
 
     def pair(self) -> Step:
         """The same key into two trees: a mix of two commits would show."""
@@ -140,7 +144,7 @@ class _Maker:
         return self._step((("accounts", key, value), ("index", key, value)))
 
     def bulk(self, count: int) -> Step:
-        pairs = tuple((b"%05d" % number, self._value()) for number in range(count))
+        pairs = tuple((b"%05d" % number + LONG, self._value()) for number in range(count))
         return Step("load", b"%d" % count, load=pairs)
 
     def _step(self, changes: tuple[tuple[str, bytes, bytes | None], ...]) -> Step:
@@ -148,9 +152,10 @@ class _Maker:
         return Step(f"step-{self.number}", b'{"number":%d}' % self.number, changes)
 
     def _new_key(self, tree: str) -> bytes:
-        key = b"%06d" % self._rng.randrange(1_000_000)
+        key = b"%06d" % self._rng.randrange(1_000_000) + LONG * (tree == "index")
         self._keys[tree].append(key)
         return key
 
-    def _value(self) -> bytes:
-        return b'"' + bytes(self._rng.choices(b"abcdefgh", k=self._rng.choice((5, 60, 900, 1800)))) + b'"'
+    def _value(self, *, large: bool = False) -> bytes:
+        size = 2400 if large else self._rng.choice((5, 60, 900, 1800))
+        return b'"' + self._rng.randbytes(size // 2).hex().encode() + b'"'

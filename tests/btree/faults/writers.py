@@ -24,6 +24,7 @@ from typing import IO
 from btree import Conflict, Database, Transaction
 
 WRITERS = 2
+STEPS_AT_MOST = 4
 
 
 def say(*words: object) -> None:
@@ -61,7 +62,7 @@ def write_branch(database: Database, txn_id: str, rng: random.Random) -> None:
     """Several saved steps, and then a commit, which another writer may have made impossible."""
     transaction = database.begin(txn_id)
     say("began", txn_id)
-    steps = rng.randrange(1, 5)
+    steps = rng.randint(1, STEPS_AT_MOST)
     for step in range(steps):
         for key in branch_keys(txn_id, step):
             transaction.tree("t").put(key, b"%d" % step)

@@ -1,0 +1,109 @@
+"""One bit of the file flips: whoever reads gets the right data, or an error that says so. Never wrong data, never a hang.
+
+Three sweeps over a small database: the bodies of all pages; the rows beside them (versions, transactions, results), value by
+value; and the bytes of the file as they are, which has SQLite's own structures in it too. What a flip is held against is in
+damage.py. The long form takes every byte.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.btree.faults.damage import Cell, Outcome, Patient
+from tests.btree.faults.settings import fast_folder, sampled, test_seed
+
+
+def sweep_cells(
+    patient: Patient, wanted: Callable[[Cell], bool], rng: random.Random, places: int
+) -> list[tuple[Cell, Outcome]]:
+    """Flip bits in all cells that are wanted: at `places` evenly sampled bytes of each text and blob."""
+    done = []
+    for cell in filter(wanted, patient.cells()):
+        for damaged in cell.flips(lambda length: sampled(range(length), places, rng), lambda: rng.randrange(8)):
+            outcome = patient.with_cell(cell, damaged)
+            if outcome is not None:
+                done.append((cell, outcome))
+    return done
+
+
+def is_page_body(cell: Cell) -> bool:
+    return cell.table == "page" and cell.column not in cell.key
+
+
+def told(seed: int, bad: list[Outcome]) -> str:
+    """A few of the flips that went wrong, of different kinds."""
+    kinds = {
+        tuple(text.split(":")[0].split(" is ")[0] for text in outcome.wrong + outcome.raw): outcome for outcome in bad
+    }
+    return f"SOP_TEST_SEED={seed}: {len(bad)} flips:\n" + "\n".join(
+        str(outcome) for outcome in list(kinds.values())[:12]
+    )
+
+
+@pytest.mark.timeout(1800)
+def test_a_flip_in_a_page_is_never_served(tmp_path: Path) -> None:
+    seed = test_seed()
+    with fast_folder(tmp_path) as folder:
+        outcomes = [outcome for _, outcome in sweep_cells(Patient(folder), is_page_body, random.Random(seed), 500)]
+    bad = [outcome for outcome in outcomes if outcome.bad]
+    assert not bad, told(seed, bad)
+    detected = sum(outcome.detected for outcome in outcomes)
+    assert detected > len(outcomes) // 4, f"SOP_TEST_SEED={seed}: only {detected} of {len(outcomes)} flips met a reader"
+
+
+def unprotected(table: str, why: str) -> Any:
+    """A table whose rows the engine believes without a checksum."""
+    return pytest.param(table, marks=pytest.mark.xfail(strict=True, raises=AssertionError, reason=why))
+
+
+TABLES = [
+    "page",
+    unprotected("version", "no checksum: another root or number is served as the head"),
+    unprotected("txn", "no checksum: another state, root or base of a transaction is believed"),
+    unprotected("journal", "no checksum: another result of a step is given"),
+    unprotected("meta", "a missing row is a ValueError"),
+]
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.timeout(1800)
+def test_a_flip_in_a_row_is_never_served(tmp_path: Path, table: str) -> None:
+    seed = test_seed()
+    with fast_folder(tmp_path) as folder:
+        patient = Patient(folder)
+        done = sweep_cells(
+            patient, lambda cell: cell.table == table and not is_page_body(cell), random.Random(seed), 1000
+        )
+    if not done:
+        raise LookupError(f"there are no rows of {table} any more: bring this test up to date")
+    counts = Counter(cell.column for cell, outcome in done if outcome.bad)
+    assert not counts, f"of {len(done)}: {dict(counts)}\n{told(seed, [outcome for _, outcome in done if outcome.bad])}"
+
+
+def test_every_table_is_swept(tmp_path: Path) -> None:
+    with fast_folder(tmp_path) as folder:
+        tables = {cell.table for cell in Patient(folder).cells()}
+    assert tables == {getattr(table, "values", (table,))[0] for table in TABLES}
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="served: flips in the rows of version, txn and journal, in SQLite's cells of them, and in the schema's text",
+)
+@pytest.mark.timeout(1800)
+def test_a_flip_in_the_file_is_never_served(tmp_path: Path) -> None:
+    seed = test_seed()
+    rng = random.Random(seed)
+    with fast_folder(tmp_path) as folder:
+        patient = Patient(folder)
+        used = [offset for offset, byte in enumerate(patient.image) if byte]
+        unused = [offset for offset, byte in enumerate(patient.image) if not byte]
+        places = [*range(100), *sampled(used, 2500, rng), *sampled(unused, 300, rng)]
+        outcomes = [patient.with_byte(offset, rng.randrange(8)) for offset in places]
+    bad = [outcome for outcome in outcomes if outcome.bad]
+    assert not bad, told(seed, bad)

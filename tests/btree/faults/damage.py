@@ -5,9 +5,10 @@ of a step, the content of an open branch, what a sweep of expired branches leave
 or an error of btree.errors. `Outcome` tells the facts that were not.
 """
 
+import signal
 import struct
-import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from tests.btree.faults.driver import content, leak_of, trees_of
 from tests.btree.faults.workload import Model
 
 NOW = 1_000_000.0
-SECONDS_AT_MOST = 5.0
+SECONDS_AT_MOST = 2.0
 OPEN, STEPS = "open-one", ("one", "two")
 TRANSACTIONS = ("filled", "changed", OPEN, "undone")
 DETECTED = "an error of btree.errors"
@@ -86,14 +87,38 @@ def commit_open_branch(database: Database) -> Model | str:
     return content(database)
 
 
+class Hang(BaseException):
+    """The engine has computed for far too long."""
+
+
+@contextmanager
+def patience() -> Iterator[None]:
+    """Raises Hang in the block when it uses more than SECONDS_AT_MOST of processor time."""
+
+    def ring(*_: object) -> None:
+        raise Hang
+
+    before = signal.signal(signal.SIGVTALRM, ring)
+    signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS_AT_MOST)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
 def facts(path: Path, model: Model) -> tuple[dict[str, Any], list[str]]:
-    """The answers (DETECTED for an error that says so), and the errors that should not have come out."""
+    """The answers (DETECTED for an error that says so), and the errors that should not have come out.
+
+    Raises Hang.
+    """
     found: dict[str, Any] = {}
     raw: list[str] = []
 
     def ask(name: str, question: Callable[[], Any]) -> Any:
         try:
-            found[name] = question()
+            with patience():
+                found[name] = question()
         except Exception as error:
             found[name] = DETECTED
             leak = leak_of(error)
@@ -104,9 +129,11 @@ def facts(path: Path, model: Model) -> tuple[dict[str, Any], list[str]]:
     database = ask("open", lambda: Database.open(path, clock=lambda: NOW))
     found.pop("open")
     if isinstance(database, Database):
-        for name, question in questions(database, model):
-            ask(name, question)
-        ask("close", database.close)
+        try:
+            for name, question in questions(database, model):
+                ask(name, question)
+        finally:
+            ask("close", database.close)
     return found, raw
 
 
@@ -118,14 +145,14 @@ class Outcome:
     wrong: list[str] = field(default_factory=list)
     raw: list[str] = field(default_factory=list)
     detected: bool = False
-    slow: bool = False
+    hung: bool = False
 
     @property
     def bad(self) -> bool:
-        return bool(self.wrong or self.raw or self.slow)
+        return bool(self.wrong or self.raw or self.hung)
 
     def __str__(self) -> str:
-        return f"{self.place}: wrong {self.wrong}, raw {self.raw}{', slow' if self.slow else ''}"
+        return f"{self.place}: wrong {self.wrong}, raw {self.raw}{', HUNG' if self.hung else ''}"
 
 
 class Patient:
@@ -147,7 +174,7 @@ class Patient:
         self._lay(bytes(damaged))
         return self._examine(f"byte {offset} bit {bit}")
 
-    def with_cell(self, cell: "Cell", damaged: Any) -> Outcome | None:
+    def with_cell(self, cell: "Cell", damaged: Any, place: str = "") -> Outcome | None:
         """One value of one row replaced, through SQLite; None if SQLite does not accept it there."""
         self._lay(self.image)
         connection = apsw.Connection(str(self.path))
@@ -158,7 +185,9 @@ class Patient:
             return None
         finally:
             connection.close()
-        return self._examine(f"{cell.table}.{cell.column} of {cell.key}: {shown(cell.value)} -> {shown(damaged)}")
+        return self._examine(
+            place or f"{cell.table}.{cell.column} of {cell.key}: {shown(cell.value)} -> {shown(damaged)}"
+        )
 
     def cells(self) -> list["Cell"]:
         """All values in all rows."""
@@ -175,13 +204,14 @@ class Patient:
         self.path.write_bytes(image)
 
     def _examine(self, place: str) -> Outcome:
-        began = time.monotonic()
-        found, raw = facts(self.path, self.model)
+        try:
+            found, raw = facts(self.path, self.model)
+        except Hang:
+            return Outcome(place, hung=True)
         wrong = [
             f"{name} is {shown(answer)}" for name, answer in found.items() if answer not in (self.truth[name], DETECTED)
         ]
-        detected = not found or DETECTED in found.values()
-        return Outcome(place, wrong, raw, detected, time.monotonic() - began > SECONDS_AT_MOST)
+        return Outcome(place, wrong, raw, detected=not found or DETECTED in found.values())
 
 
 @dataclass(frozen=True)

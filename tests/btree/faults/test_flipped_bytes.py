@@ -8,6 +8,7 @@ damage.py. The long form takes every byte.
 import random
 from collections import Counter
 from collections.abc import Callable
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,23 @@ def test_a_flip_in_a_row_is_never_served(tmp_path: Path, table: str) -> None:
         raise LookupError(f"there are no rows of {table} any more: bring this test up to date")
     counts = Counter(cell.column for cell, outcome in done if outcome.bad)
     assert not counts, f"of {len(done)}: {dict(counts)}\n{told(seed, [outcome for _, outcome in done if outcome.bad])}"
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the checksum of a page does not cover its id")
+def test_a_page_in_the_place_of_another_is_never_served(tmp_path: Path) -> None:
+    """A flipped row id, or a write that went astray: each page is a good page, and not the one that was asked for."""
+    bad: list[Outcome] = []
+    with fast_folder(tmp_path) as folder:
+        patient = Patient(folder)
+        bodies = [cell for cell in patient.cells() if is_page_body(cell)]
+        for cell, other in permutations(bodies, 2):
+            outcome = patient.with_cell(cell, other.value, f"page {cell.key} holds page {other.key}")
+            if outcome is not None and outcome.bad:
+                bad.append(outcome)
+            if outcome is not None and outcome.hung:
+                break
+    assert len(bodies) > 5
+    assert not bad, told(0, bad)
 
 
 def test_every_table_is_swept(tmp_path: Path) -> None:

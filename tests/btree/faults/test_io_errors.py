@@ -50,6 +50,8 @@ class Trial:
                 driver.run(workload(self.seed))
             except (BTreeError, apsw.Error):
                 self._after_the_error(driver, disk)
+            except Exception as error:  # the driver found a lie, or the engine fell over
+                self.problems.append(repr(error))
             abandon(driver.database)
         self.fired, self.errors, self.leaks = fault.fired, driver.ledger.errors, driver.ledger.leaks
         self.problems += verify(path, driver.ledger)
@@ -82,8 +84,8 @@ class Trial:
         """With room again, the same Database takes up the work where it was and ends it."""
         try:
             driver.run(workload(self.seed))
-        except (BTreeError, apsw.Error) as error:
-            self.problems.append(f"there is room again, and writing fails: {error!r}")
+        except Exception as error:
+            self.problems.append(f"there is room again, and the work fails: {error!r}")
 
 
 def operations(seed: int, error: ErrorKind, folder: Path) -> int:

@@ -189,6 +189,19 @@ class Patient:
             place or f"{cell.table}.{cell.column} of {cell.key}: {shown(cell.value)} -> {shown(damaged)}"
         )
 
+    def used_bytes(self) -> tuple[list[int], list[int]]:
+        """The places in the file that are not zero: those in the table of pages, and all the others."""
+        self._lay(self.image)
+        connection = apsw.Connection(str(self.path))
+        try:
+            roots = {root for (root,) in connection.execute("SELECT rootpage FROM sqlite_schema WHERE name != 'page'")}
+            size = connection.pragma("page_size")
+        finally:
+            connection.close()
+        used = [offset for offset, byte in enumerate(self.image) if byte]
+        beside = [offset for offset in used if offset // size + 1 in roots | {1}]
+        return sorted(set(used).difference(beside)), beside
+
     def cells(self) -> list["Cell"]:
         """All values in all rows."""
         self._lay(self.image)

@@ -20,10 +20,12 @@ def long_form() -> bool:
     return os.environ.get("SOP_LONG_TESTS") == "1"
 
 
-def test_seed() -> int:
-    """The seed of this run: SOP_TEST_SEED, or a new one."""
+def test_seed(default: int | None = None) -> int:
+    """The seed of this run: SOP_TEST_SEED, or `default`, or a new one."""
     given = os.environ.get("SOP_TEST_SEED")
-    return int(given) if given else random.SystemRandom().randrange(1 << 30)
+    if given:
+        return int(given)
+    return default if default is not None else random.SystemRandom().randrange(1 << 30)
 
 
 test_seed.__test__ = False  # type: ignore[attr-defined]

@@ -80,8 +80,20 @@ class Driver:
                 self.ledger.note(error)
                 if attempt == self._attempts:
                     raise
+                self._interlude()
             else:
                 return
+
+    def _interlude(self) -> None:
+        """After an error another transaction comes first: it is given the page ids of the write that failed."""
+        if self.database is None:
+            return
+        changes = (("between", b"%d" % self.ledger.errors, b'"between"'),)
+        step = Step("between", b"null", changes, creates=("between",))
+        task = Task(f"between-{self.ledger.errors}", (step,), "leave")
+        self._task(self.database, task, "leave")
+        found = trees_of(self.database.resume(task.id).tree)
+        assert found == self.ledger.branches[task.id].model, f"{task.id} is not what was written"
 
     def _open(self) -> None:
         if self.database is None:

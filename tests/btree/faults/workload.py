@@ -15,7 +15,7 @@ Model = dict[str, dict[bytes, bytes]]
 
 LONG = b"-" * 900
 """Behind the keys of `bulk` and `index`: a branch page has room for few of them, so that few records make a deep tree."""
-TREES = ("accounts", "index", "bulk", "shared")
+TREES = ("accounts", "index", "bulk", "shared", "between")
 
 
 @dataclass(frozen=True)

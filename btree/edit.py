@@ -55,7 +55,6 @@ class Tree(PageTree):
         if not isinstance(value, bytes) or len(value) > MAX_VALUE or b"\n" in value:
             raise bad_value(value)
         self._collected[key] = value
-        self.changed = True
         self._bytes += len(key) + len(value) + 100
         if self._bytes > COLLECT:
             self.settle()
@@ -77,7 +76,6 @@ class Tree(PageTree):
         if self.get(key) is None:
             return False
         self._collected[key] = None
-        self.changed = True
         self._bytes += len(key) + 100
         if self._bytes > COLLECT:
             self.settle()
@@ -206,6 +204,11 @@ class Tree(PageTree):
 
     # --- applying what was collected ---
 
+    @property
+    def waiting(self) -> bool:
+        """Whether changes are collected that are not in the pages."""
+        return bool(self._collected)
+
     def settle(self) -> None:
         """Make the collected changes in the pages."""
         if self._collected:
@@ -268,7 +271,7 @@ class Tree(PageTree):
         if not indexes:
             return leaf
         patched = leaf.patched(indexes, values)
-        return patched if patched is not None and MINIMUM <= patched.size <= TARGET else None
+        return patched if MINIMUM <= patched.size <= TARGET else None
 
     def _rewrite(
         self,

@@ -12,7 +12,7 @@ from btree.cache import Nodes
 from btree.cursor import Cursor
 from btree.page import SEPARATOR, Branch, DirtyLeaf, Leaf, Node
 
-_AHEAD = (2, 8, 64)
+_AHEAD = (2, 8, 32)
 """How many leaves are read at once: few at first, for whoever wants only the first rows."""
 _KEEP = 512
 """So many leaves of a scan go into the cache."""

@@ -293,7 +293,7 @@ Node = Leaf | DirtyLeaf | Branch
 
 def decode(page: int, data: bytes) -> Leaf | Branch:
     """Read the page with the id `page`. Raises Corrupted where the bytes are not what was written."""
-    if len(data) >= _HEAD:
+    if isinstance(data, bytes) and len(data) >= _HEAD:
         kind, version, reserved, checksum, count, run = _HEADER.unpack_from(data)
         if kind == _LEAF and version == PAGE_FORMAT and not reserved:
             if crc32(memoryview(data)[_CHECKED:], page & 0xFFFFFFFF) == checksum:

@@ -20,7 +20,17 @@ import apsw
 
 from btree.errors import BTreeError, Busy, Closed, Corrupted, DiskFull, ReadOnly, StorageError, WrongFormat
 from btree.page import SQLITE_PAGE
-from btree.records import APPLICATION_ID, FORMAT, PAGE_TABLE, ROW_TABLES, State, sealed, unsealed
+from btree.records import (
+    APPLICATION_ID,
+    FORMAT,
+    OLD_PAGE_TABLE,
+    PAGE_TABLE,
+    ROW_TABLES,
+    State,
+    sealed,
+    statements,
+    unsealed,
+)
 from btree.upgrade import upgrade
 
 BUSY_SECONDS: Final = 20.0
@@ -30,10 +40,8 @@ _AT_ONCE: Final = 64
 Row = tuple[Any, ...]
 
 
-class UnknownOutcome(BTreeError):
-    """COMMIT raised: it may have happened. Internal: the engine looks it up before anyone hears of it."""
-
-    code = "unknown_outcome"
+class UnknownOutcome(StorageError):
+    """COMMIT raised: it may have happened."""
 
 
 class Writer(Protocol):
@@ -92,17 +100,17 @@ class SqlitePager:
             self._prepare(self._connection(create=create))
 
     def read(self, sql: str, bindings: Sequence[Any] = ()) -> list[Row]:
-        connection = self._connection()
         try:
+            connection = self._connection()
             return connection.execute(sql, bindings).fetchall()
-        except apsw.Error as error:
+        except (apsw.Error, UnicodeDecodeError) as error:
             raise _translate(error) from error
 
     def page(self, page: int) -> bytes:
         try:
             for (body,) in self._connection().execute("SELECT body FROM page WHERE id = ?", (page,)):
                 return body  # type: ignore[no-any-return]
-        except apsw.Error as error:
+        except (apsw.Error, UnicodeDecodeError) as error:
             raise _translate(error) from error
         raise Corrupted(f"page {page} is missing", hint="restore the database from a backup", page=page)
 
@@ -124,10 +132,11 @@ class SqlitePager:
     def write(self) -> Iterator[Writer]:
         """One durable SQLite transaction; rolled back when the block raises.
 
-        Raises Busy, DiskFull, ReadOnly, StorageError, and UnknownOutcome when the COMMIT itself raised.
+        Raises Busy, DiskFull, ReadOnly, StorageError, and UnknownOutcome when the COMMIT itself raised: whoever can look up
+        whether it happened does so, and for whoever can do it again it is a StorageError like another.
         """
-        connection = self._connection()
         with _translated():
+            connection = self._connection()
             connection.execute("BEGIN IMMEDIATE")
         try:
             with _translated():
@@ -141,7 +150,8 @@ class SqlitePager:
             self.commit(connection)
         except apsw.Error as error:
             self._abandon(connection)
-            raise UnknownOutcome(f"the commit reported: {error}") from error
+            message = f"SQLite reports, for a write that may have happened or not: {error}"
+            raise UnknownOutcome(message, hint="do it again, that changes nothing if it happened") from error
 
     def commit(self, connection: apsw.Connection) -> None:
         """The one COMMIT; tests make it fail."""
@@ -152,11 +162,20 @@ class SqlitePager:
             self._connection().execute(sql, bindings).fetchall()
 
     def close(self) -> None:
+        failed: apsw.Error | None = None
         with self._lock:
             self._closed = True
-            for connection in self._connections:
-                connection.close()
-            self._connections.clear()
+            while self._connections:
+                connection = self._connections.pop()
+                try:
+                    connection.close()
+                except (
+                    apsw.Error
+                ) as error:  # the last one copies the log into the file; that can be done at the next opening
+                    connection.close(True)
+                    failed = error
+        if failed is not None:
+            raise _translate(failed) from failed
 
     def _abandon(self, connection: apsw.Connection) -> None:
         if connection.in_transaction:
@@ -209,12 +228,21 @@ class SqlitePager:
                 f"{Path(self._path).name} cannot be opened: {found}, and this release reads formats 1 to {FORMAT}",
                 hint="open it with the release that wrote it",
             )
-        if version < FORMAT:
+        if version == FORMAT:
+            self._check_schema(connection)
+        else:
             if self._read_only:
                 raise ReadOnly(
                     "a file of an older format has to be opened for writing once", hint="open it for writing"
                 )
             upgrade(connection)
+
+    def _check_schema(self, connection: apsw.Connection) -> None:
+        """The texts of the tables are in the file too, and a flipped bit there is another table."""
+        expected = {*statements(PAGE_TABLE + ROW_TABLES)}
+        found = {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")}
+        if found not in (expected, {*expected - {*statements(PAGE_TABLE)}, OLD_PAGE_TABLE}):
+            raise Corrupted("the file's tables are not as they were made", hint="restore the database from a backup")
 
 
 class MemoryPager(SqlitePager):
@@ -284,11 +312,11 @@ def _translated() -> Iterator[None]:
     """SQLite's errors as ours."""
     try:
         yield
-    except apsw.Error as error:
+    except (apsw.Error, UnicodeDecodeError) as error:
         raise _translate(error) from error
 
 
-def _translate(error: apsw.Error) -> BTreeError:
+def _translate(error: apsw.Error | UnicodeDecodeError) -> BTreeError:
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         return Busy("another process holds the database's write lock", hint="try again")
     if isinstance(error, apsw.FullError):
@@ -297,6 +325,8 @@ def _translate(error: apsw.Error) -> BTreeError:
         return ReadOnly("the database cannot be written here", hint="open it for writing, and look at its permissions")
     if isinstance(error, apsw.ConnectionClosedError):
         return Closed("the database is closed", hint="open it again")
-    if isinstance(error, apsw.CorruptError | apsw.NotADBError | apsw.SQLError | apsw.ConstraintError):
+    if isinstance(
+        error, apsw.CorruptError | apsw.NotADBError | apsw.SQLError | apsw.ConstraintError | UnicodeDecodeError
+    ):
         return Corrupted(f"SQLite cannot read the file: {error}", hint="restore the database from a backup")
     return StorageError(f"SQLite reports: {error}", hint="look at the disk and the file's permissions")

@@ -50,6 +50,15 @@ CREATE TABLE pin (id TEXT PRIMARY KEY, version INTEGER NOT NULL, lease_until REA
 """
 
 
+OLD_PAGE_TABLE: Final = "CREATE TABLE page (id INTEGER PRIMARY KEY, body BLOB NOT NULL)"
+"""In files that were upgraded from format 1."""
+
+
+def statements(script: str) -> list[str]:
+    """The statements of a script, as SQLite keeps them."""
+    return [statement.strip() for statement in script.split(";") if statement.strip()]
+
+
 class State(NamedTuple):
     head: int
     next_page: int

@@ -151,15 +151,15 @@ class Space:
     def _drop_versions(self, retention: float, history_bytes: int) -> int:
         """Mark the versions that are not kept; gives their number."""
         now = self._database.clock()
-        sql = "SELECT seq, committed_at, length(dead) FROM version WHERE root > 0 ORDER BY seq"
-        rows = self._database.pager.read(sql)
+        sql = "SELECT * FROM version WHERE root > 0 ORDER BY seq"
+        rows = [VersionRow(*unsealed(row, "version")) for row in self._database.pager.read(sql)]
         room = history_bytes
         drop = []
         for at in range(len(rows) - 2, -1, -1):
-            room -= rows[at + 1][2] // 8 * TARGET
-            age = now - rows[at + 1][1]  # since it was the head
+            room -= len(rows[at + 1].dead) // 8 * TARGET
+            age = now - rows[at + 1].committed_at  # since it was the head
             if age > retention or (room < 0 and age > GRACE):
-                drop.append(rows[at][0])
+                drop.append(rows[at].seq)
         dropped = 0
         for start in range(0, len(drop), BLOCK):
             with self._database.pager.write() as writer:
@@ -189,10 +189,9 @@ class Space:
 
     def _free_dead_of(self, seq: int, nearest: int, pause: float) -> int:
         """Give back what one version lists as dead, where nothing needs it. Takes the lock only if there is something."""
-        rows = self._database.pager.read("SELECT dead, root FROM version WHERE seq = ?", (seq,))
-        if not rows or (rows[0][0] and not self._any_free(array("Q", rows[0][0]), nearest)):
-            return 0
-        if not rows[0][0] and rows[0][1]:
+        rows = self._database.pager.read("SELECT * FROM version WHERE seq = ?", (seq,))
+        row = VersionRow(*unsealed(rows[0], "version")) if rows else None
+        if row is None or not (self._any_free(array("Q", row.dead), nearest) if row.dead else not row.root):
             return 0
         freed, more = 0, True
         while more:
@@ -231,16 +230,15 @@ class Space:
 
     def _forget_ended(self, seconds: float) -> int:
         before = self._database.clock() - seconds
-        rows = self._database.pager.read(
-            "SELECT id FROM txn WHERE state <> 'open' AND ended_at < ? LIMIT 100000", (before,)
-        )
-        for start in range(0, len(rows), BLOCK):
+        sql = "SELECT * FROM txn WHERE state <> 'open' AND ended_at < ? LIMIT 100000"
+        ended = [TxnRow(*unsealed(row, "txn")).id for row in self._database.pager.read(sql, (before,))]
+        for start in range(0, len(ended), BLOCK):
             with self._database.pager.write() as writer:
-                for (txn_id,) in rows[start : start + BLOCK]:
+                for txn_id in ended[start : start + BLOCK]:
                     for table in ("journal", "access", "savepoint"):
                         writer.execute(f"DELETE FROM {table} WHERE txn = ?", (txn_id,))
                     writer.execute("DELETE FROM txn WHERE id = ? AND state <> 'open'", (txn_id,))
-        return len(rows)
+        return len(ended)
 
     def report(self) -> SpaceReport:
         """What the file holds."""

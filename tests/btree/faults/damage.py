@@ -66,7 +66,7 @@ def questions(database: Database, model: Model) -> Iterator[tuple[str, Callable[
         for step in STEPS:
             yield f"result of {txn_id}/{step}", partial(database.recorded, txn_id, step)
     yield "open branch", lambda: trees_of(database.resume(OPEN).tree)
-    yield "after a sweep", lambda: (database.sweep(), database.status(OPEN).state)
+    yield "after a sweep", lambda: (database.sweep().rolled_back, database.status(OPEN).state)
     yield "after a commit", partial(commit_open_branch, database)
 
 

@@ -122,11 +122,6 @@ def _in_order(trial: Trial) -> bool:
     return True
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="UnknownOutcome out of begin, rollback and sweep; apsw's errors out of close",
-)
 @pytest.mark.parametrize("error", ["io", "full"])
 def test_only_public_errors_come_out(tmp_path: Path, error: ErrorKind) -> None:
     seed = test_seed()

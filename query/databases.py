@@ -4,17 +4,27 @@ Names are checked before they become paths. The `system` database is ours (scrip
 transaction); scripts cannot name it.
 """
 
+import os
 import re
+import struct
 import threading
 from difflib import get_close_matches
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
-from btree import Database
+from btree import BTreeError, CheckReport, Corrupted, Database, Version, restore_backup
 from query.errors import InvalidName, UnknownDatabase
 
 SYSTEM: Final = "system"
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_SQLITE: Final = b"SQLite format 3\0"
+_UNREADABLE: Final = (ValueError, LookupError, TypeError, ArithmeticError, AssertionError, struct.error)
+"""What reading rows may raise in a file that was damaged in a way that nothing notices before."""
+
+
+class DatabaseExists(InvalidName):
+    code = "database_exists"
 
 
 def check_name(name: str, kind: str) -> str:
@@ -39,10 +49,7 @@ class Databases:
         found = self._open.get(name)
         if found is not None:
             return found
-        if not self._path(name).is_file():
-            near = get_close_matches(name, self.names(), n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"the databases are: {', '.join(self.names()) or 'none'}"
-            raise UnknownDatabase(f"there is no database {name!r}", hint=hint)
+        self._check_there(name)
         return self.ensure(name)
 
     def ensure(self, name: str) -> Database:
@@ -54,10 +61,61 @@ class Databases:
             return self._open[name]
 
     def create(self, name: str) -> Database:
-        """A new database. Raises InvalidName if it is there already."""
-        if self._path(name).exists():
-            raise InvalidName(f"the database {name!r} is there already")
+        """A new database. Raises InvalidName, DatabaseExists."""
+        self._check_free(name)
         return self.ensure(name)
+
+    def restore(self, name: str, backup: Path) -> Version:
+        """A new database of a backup's file, which is checked first; gives the version that it holds.
+
+        It is made aside, and gets its name all at once and only if that is free, whatever other processes do.
+        Raises InvalidName, DatabaseExists, Corrupted, WrongFormat, StorageError.
+        """
+        self._check_free(name)
+        with backup.open("rb") as file:
+            if file.read(len(_SQLITE)) != _SQLITE:
+                raise Corrupted("it is not the file of a database", hint="was it cut, or is it another file?")
+        with TemporaryDirectory(dir=self._root, prefix=".restoring-") as folder:
+            made = Path(folder) / f"{name}.db"
+            try:
+                version = restore_backup(backup, made)
+            except _UNREADABLE as error:
+                raise Corrupted(f"a row cannot be read: {error}") from error
+            try:
+                os.link(made, self._path(name))
+            except FileExistsError:
+                raise _exists(name) from None
+        _make_durable(self._root)
+        return version
+
+    def check(self, name: str) -> CheckReport:
+        """Whether a database is in order, read from its file anew. Raises UnknownDatabase, InvalidName.
+
+        A check while others write may find pages that are just coming or going; so what it finds counts only if a copy of
+        one moment is not in order either.
+        """
+        self._check_there(name)
+        report = _check(self._path(name))
+        if report.ok:
+            return report
+        with TemporaryDirectory(dir=self._root, prefix=".checking-") as folder:
+            copy = Path(folder) / f"{name}.db"
+            try:
+                with Database.open(self._path(name)) as opened:
+                    opened.back_up(copy)
+            except (BTreeError, *_UNREADABLE):
+                return report
+            return _check(copy)
+
+    def _check_there(self, name: str) -> None:
+        if not self._path(name).is_file():
+            near = get_close_matches(name, self.names(), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the databases are: {', '.join(self.names()) or 'none'}"
+            raise UnknownDatabase(f"there is no database {name!r}", hint=hint)
+
+    def _check_free(self, name: str) -> None:
+        if self._path(name).exists():
+            raise _exists(name)
 
     def names(self) -> list[str]:
         """The names of the databases, but for the system's."""
@@ -74,3 +132,26 @@ class Databases:
 
     def _path(self, name: str) -> Path:
         return self._root / f"{check_name(name, 'database')}.db"
+
+
+def _exists(name: str) -> DatabaseExists:
+    return DatabaseExists(f"there is a database {name!r} already", hint="take another name")
+
+
+def _check(path: Path) -> CheckReport:
+    """The report on a file; one that cannot be read is a report too."""
+    try:
+        with Database.open(path) as opened:
+            return opened.check()
+    except BTreeError as error:
+        return CheckReport(problems=[error.message])
+    except _UNREADABLE as error:
+        return CheckReport(problems=[f"a row cannot be read: {error}"])
+
+
+def _make_durable(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

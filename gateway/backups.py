@@ -24,7 +24,7 @@ from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from btree import Corrupted, Version, WrongFormat
+from btree import Corrupted, DiskFull, StorageError, Version, WrongFormat
 from gateway.databases import check_not_ours, open_database
 from gateway.problems import ApiError
 from gateway.services import Here, Services
@@ -139,10 +139,12 @@ def _exists(name: str) -> ApiError:
 
 @contextmanager
 def _transfer(here: Services) -> Iterator[Path]:
-    """A folder in the data directory for one copy, removed at the end. Raises ApiError for what the disk refuses."""
+    """A folder in the data directory for one copy, removed at the end. Raises DiskFull, StorageError."""
     try:
         with TemporaryDirectory(dir=here.data_dir, prefix="transfer-", ignore_cleanup_errors=True) as folder:
             yield Path(folder)
     except OSError as error:
-        code = "disk_full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "storage_error"
-        raise ApiError(code, f"the copy could not be written: {error.strerror or error}") from error
+        message = f"the copy could not be written: {error.strerror or error}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(message, hint="make room, then try again") from error
+        raise StorageError(message, hint="look at the disk, and the permissions of the data directory") from error

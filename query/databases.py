@@ -19,6 +19,8 @@ from query.errors import InvalidName, UnknownDatabase
 SYSTEM: Final = "system"
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _SQLITE: Final = b"SQLite format 3\0"
+_HEADER: Final = struct.Struct(">16xH10xI")
+"""SQLite's file format, section 1.3: the page size (1 is 65536) and the number of pages."""
 _UNREADABLE: Final = (ValueError, LookupError, TypeError, ArithmeticError, AssertionError, struct.error)
 """What reading rows may raise in a file that was damaged in a way that nothing notices before."""
 
@@ -72,9 +74,7 @@ class Databases:
         Raises InvalidName, DatabaseExists, Corrupted, WrongFormat, StorageError.
         """
         self._check_free(name)
-        with backup.open("rb") as file:
-            if file.read(len(_SQLITE)) != _SQLITE:
-                raise Corrupted("it is not the file of a database", hint="was it cut, or is it another file?")
+        _check_whole(backup)
         with TemporaryDirectory(dir=self._root, prefix=".restoring-") as folder:
             made = Path(folder) / f"{name}.db"
             try:
@@ -136,6 +136,18 @@ class Databases:
 
 def _exists(name: str) -> DatabaseExists:
     return DatabaseExists(f"there is a database {name!r} already", hint="take another name")
+
+
+def _check_whole(backup: Path) -> None:
+    """Raises Corrupted for what is no SQLite file, or shorter than its header says (which SQLite itself may put up with)."""
+    with backup.open("rb") as file:
+        header = file.read(_HEADER.size)
+    if header[: len(_SQLITE)] != _SQLITE or len(header) < _HEADER.size:
+        raise Corrupted("it is not the file of a database", hint="was it cut, or is it another file?")
+    size, pages = _HEADER.unpack(header)
+    told, found = (65536 if size == 1 else size) * pages, backup.stat().st_size
+    if found < told:
+        raise Corrupted(f"it was cut: it has {found} bytes, and should have {told}", hint="take a whole copy")
 
 
 def _check(path: Path) -> CheckReport:

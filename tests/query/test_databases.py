@@ -1,12 +1,13 @@
 """The data directory: restoring backups under a name, and checking a database that others write to."""
 
 import random
+import sqlite3
 import threading
 from pathlib import Path
 
 import pytest
 
-from btree import BTreeError, Corrupted, Database, WrongFormat
+from btree import BTreeError, Corrupted, Database, Transaction, WrongFormat
 from query import DatabaseExists, Databases, InvalidName, UnknownDatabase, create_store, open_store
 
 
@@ -70,6 +71,12 @@ def test_damaged_backups_are_refused_and_leave_nothing(databases: Databases, tmp
     fill(databases.create("shop"))
     databases.open("shop").back_up(tmp_path / "copy")
     good, draw = (tmp_path / "copy").read_bytes(), random.Random(5)
+    for short in (1, 1000, 5000):
+        (tmp_path / "bad").write_bytes(good[:-short])
+        with pytest.raises(
+            Corrupted, match=f"it was cut: it has {len(good) - short} bytes, and should have {len(good)}"
+        ):
+            databases.restore("again", tmp_path / "bad")
     refused = 0
     for number in range(40):
         bad = bytearray(good)
@@ -91,8 +98,6 @@ def test_damaged_backups_are_refused_and_leave_nothing(databases: Databases, tmp
 
 
 def test_another_programs_database_is_refused(databases: Databases, tmp_path: Path) -> None:
-    import sqlite3
-
     other = sqlite3.connect(tmp_path / "other")
     other.execute("CREATE TABLE x (a)")
     other.commit()
@@ -106,10 +111,13 @@ def test_a_check_while_others_write_finds_nothing_wrong(databases: Databases) ->
     fill(shop)
     stop, written = threading.Event(), 0
 
+    def one_more(transaction: Transaction) -> None:
+        open_store(transaction, "items").upsert({"id": written % 2000})
+
     def writing() -> None:
         nonlocal written
         while not stop.is_set():
-            shop.transact(lambda transaction: open_store(transaction, "items").upsert({"id": written % 2000}))
+            shop.transact(one_more)
             written += 1
             if written % 50 == 0:
                 shop.sweep(retention_seconds=0)

@@ -60,8 +60,10 @@ def test_changes_are_told_by_key(database: Database) -> None:
 def test_pages_of_changes_fit_together(database: Database) -> None:
     make(database)
     draw = random.Random(7)
-    old = write(database, {key: 0 for key in range(0, 2000, 2)})
-    new = write(database, {draw.randrange(2000): 1 for _ in range(300)}, {draw.randrange(0, 2000, 2) for _ in range(99)})
+    old = write(database, dict.fromkeys(range(0, 2000, 2), 0))
+    new = write(
+        database, {draw.randrange(2000): 1 for _ in range(300)}, {draw.randrange(0, 2000, 2) for _ in range(99)}
+    )
     whole = [found for _, found in changes(database, "items", old, new)]
     assert len(whole) > 300
     for limit in (1, 7, len(whole) - 1, len(whole), len(whole) + 1):
@@ -97,7 +99,7 @@ def test_a_store_is_made_what_it_was(database: Database) -> None:
 def test_a_store_that_was_dropped_comes_back(database: Database) -> None:
     make(database)
     make(database, "others")
-    version = write(database, {key: "x" * 200 for key in range(3000)})
+    version = write(database, dict.fromkeys(range(3000), "x" * 200))
     was = rows(database)
     commit(database, lambda transaction: drop_store(transaction, "items"))
     assert [info.name for info in list_stores(database.snapshot())] == ["others"]
@@ -141,8 +143,8 @@ def test_what_cannot_be_told_or_restored(database: Database) -> None:
 
 def test_the_new_version_is_exactly_the_old_store_whatever_others_write(database: Database) -> None:
     make(database)
-    version = write(database, {key: 0 for key in range(400)})
-    write(database, {key: 1 for key in range(400, 800)})
+    version = write(database, dict.fromkeys(range(400), 0))
+    write(database, dict.fromkeys(range(400, 800), 1))
     was, stop = rows(database, version), threading.Event()
 
     def writing() -> None:

@@ -15,7 +15,6 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any, BinaryIO, Final
 
 from anyio import to_thread
@@ -139,10 +138,10 @@ def _exists(name: str) -> ApiError:
 
 @contextmanager
 def _transfer(here: Services) -> Iterator[Path]:
-    """A folder in the data directory for one copy, removed at the end. Raises DiskFull, StorageError."""
+    """A folder beside the databases for one copy, removed at the end. Raises DiskFull, StorageError."""
     try:
-        with TemporaryDirectory(dir=here.data_dir, prefix="transfer-", ignore_cleanup_errors=True) as folder:
-            yield Path(folder)
+        with here.databases.aside() as folder:
+            yield folder
     except OSError as error:
         message = f"the copy could not be written: {error.strerror or error}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -6,8 +6,12 @@ transaction); scripts cannot name it.
 
 import os
 import re
+import shutil
 import struct
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +25,9 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _SQLITE: Final = b"SQLite format 3\0"
 _HEADER: Final = struct.Struct(">16xH10xI")
 """SQLite's file format, section 1.3: the page size (1 is 65536) and the number of pages."""
+_ASIDE: Final = ".aside-"
+_LEFT: Final = 86_400.0
+"""Seconds after which nobody can still be writing in a folder where nothing was written."""
 _UNREADABLE: Final = (ValueError, LookupError, TypeError, ArithmeticError, AssertionError, struct.error)
 """What reading rows may raise in a file that was damaged in a way that nothing notices before."""
 
@@ -75,8 +82,8 @@ class Databases:
         """
         self._check_free(name)
         _check_whole(backup)
-        with TemporaryDirectory(dir=self._root, prefix=".restoring-") as folder:
-            made = Path(folder) / f"{name}.db"
+        with self.aside() as folder:
+            made = folder / f"{name}.db"
             try:
                 version = restore_backup(backup, made)
             except _UNREADABLE as error:
@@ -98,12 +105,12 @@ class Databases:
         report = _check(self._path(name))
         if report.ok:
             return report
-        with TemporaryDirectory(dir=self._root, prefix=".checking-") as folder:
-            copy = Path(folder) / f"{name}.db"
+        with self.aside() as folder:
+            copy = folder / f"{name}.db"
             try:
                 with Database.open(self._path(name)) as opened:
                     opened.back_up(copy)
-            except (BTreeError, *_UNREADABLE):
+            except (Corrupted, *_UNREADABLE):
                 return report
             return _check(copy)
 
@@ -116,6 +123,18 @@ class Databases:
     def _check_free(self, name: str) -> None:
         if self._path(name).exists():
             raise _exists(name)
+
+    @contextmanager
+    def aside(self) -> Iterator[Path]:
+        """A folder beside the databases for files that are being made, removed at the end.
+
+        What a process that was killed has left there goes after a day, when the next one is made.
+        """
+        for folder in self._root.glob(f"{_ASIDE}*"):
+            if time.time() - _last_written(folder) > _LEFT:
+                shutil.rmtree(folder, ignore_errors=True)
+        with TemporaryDirectory(dir=self._root, prefix=_ASIDE, ignore_cleanup_errors=True) as made:
+            yield Path(made)
 
     def names(self) -> list[str]:
         """The names of the databases, but for the system's."""
@@ -136,6 +155,14 @@ class Databases:
 
 def _exists(name: str) -> DatabaseExists:
     return DatabaseExists(f"there is a database {name!r} already", hint="take another name")
+
+
+def _last_written(folder: Path) -> float:
+    times = [0.0]
+    for path in (folder, *folder.glob("*")):
+        with suppress(OSError):  # removed meanwhile
+            times.append(path.stat().st_mtime)
+    return max(times)
 
 
 def _check_whole(backup: Path) -> None:

@@ -37,13 +37,13 @@ async def make(gateway: Gateway, megabytes: int = 1) -> Database:
 
 def leftovers(gateway: Gateway) -> list[str]:
     """What is in the data directory, or held open of it, and should not be."""
-    found = [path.name for path in gateway.services.data_dir.rglob("*") if path.name.startswith(("transfer-", "."))]
+    found = [path.name for path in gateway.services.data_dir.rglob("*") if path.name.startswith(".aside-")]
     for descriptor in Path("/proc/self/fd").iterdir():
         try:
             target = os.readlink(descriptor)  # noqa: PTH115
         except OSError:
             continue
-        found += [target] if "transfer-" in target else []
+        found += [target] if ".aside-" in target else []
     return found
 
 

@@ -217,3 +217,21 @@ async def test_a_pipe_gets_data_only(gateway: Gateway, url: str, tmp_path: Path)
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["bytes"] == (tmp_path / "crm.backup").stat().st_size
+
+
+async def test_a_terminal_gets_a_progress_bar(gateway: Gateway, url: str, tmp_path: Path) -> None:
+    await prepare(gateway)
+    environment = {**os.environ, "SOP_URL": url, "SOP_API_KEY": gateway.key, "TERM": "xterm", "COLUMNS": "100"}
+    sop = Path(sys.executable).parent / "sop"
+    for words, label in ((["backup", "crm", "crm.backup"], "saving"), (["restore", "again", "crm.backup"], "sending")):
+        ours, theirs = os.openpty()
+        try:
+            done = await asyncio.to_thread(
+                subprocess.run, [sop, "db", *words], env=environment, cwd=tmp_path, stdout=-1, stderr=theirs, timeout=30
+            )
+            shown = os.read(ours, 100_000).decode()
+        finally:
+            os.close(ours)
+            os.close(theirs)
+        assert done.returncode == 0, shown
+        assert label in shown and label not in done.stdout.decode()

@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from btree import BTreeError, CheckReport, Corrupted, Database, Version, restore_backup
+from btree import BTreeError, CheckReport, Corrupted, Database, Version, WrongFormat, restore_backup
 from query.errors import InvalidName, UnknownDatabase
 
 SYSTEM: Final = "system"
@@ -99,18 +99,18 @@ class Databases:
         """Whether a database is in order, read from its file anew. Raises UnknownDatabase, InvalidName.
 
         A check while others write may find pages that are just coming or going; so what it finds counts only if a copy of
-        one moment is not in order either.
+        one moment is not in order either. What SQLite finds in the file itself is of one moment, and a copy would not have it.
         """
         self._check_there(name)
         report = _check(self._path(name))
-        if report.ok:
+        if report.ok or any(problem.startswith("SQLite") for problem in report.problems):
             return report
         with self.aside() as folder:
             copy = folder / f"{name}.db"
             try:
                 with Database.open(self._path(name)) as opened:
                     opened.back_up(copy)
-            except (Corrupted, *_UNREADABLE):
+            except (Corrupted, WrongFormat, *_UNREADABLE):
                 return report
             return _check(copy)
 

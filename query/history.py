@@ -9,13 +9,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 from btree import Database, Snapshot, Transaction, TreeNotFound
 from btree.history import restore
 from query import keycode
 from query.errors import StoreNotFound
 from query.stores import CATALOG, Record, decode_record, list_stores
+
+_ATTEMPTS: Final = 20
+"""More than for short writes: everybody who writes to the store is in the way."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def _restore(database: Database, store: str, version: int, entry: bytes) -> Rest
             transaction.tree(_tree_name(store)).count()  # notes that all of it was read
         return restore(transaction, then, _tree_name(store))
 
-    changed = database.transact(work)
+    changed = database.transact(work, attempts=_ATTEMPTS)
     made = database.status(used).version
     return Restored(changed, made if made is not None else database.head().seq)
 

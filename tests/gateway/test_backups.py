@@ -60,7 +60,7 @@ async def test_a_backup_goes_down_and_up(gateway: Gateway, live: httpx2.AsyncCli
     assert answer.headers["repr-digest"] == digest_text(hashlib.sha256(answer.content).digest())
     assert answer.headers["content-disposition"] == f'attachment; filename="shop-{head}.db"'
     opened.transact(lambda transaction: open_store(transaction, "items").delete(7))
-    headers = {"Repr-Digest": answer.headers["repr-digest"]}
+    headers = {"Repr-Digest": f"sha-512=:AAAA:, {answer.headers['repr-digest']}"}
     made = await live.put("/v1/databases/again/backup", content=answer.content, headers=headers)
     assert (made.status_code, made.headers["location"]) == (201, "/v1/databases/again")
     assert (made.json()["name"], made.json()["version"]) == ("again", head)
@@ -111,6 +111,8 @@ async def test_restores_that_are_refused(gateway: Gateway) -> None:
     problem_of(await gateway.http.get("/v1/databases/shp/backup"), 404, "database_not_found")
     other = {"Repr-Digest": digest_text(hashlib.sha256(b"x").digest())}
     problem_of(await put("/v1/databases/again/backup", content=good, headers=other), 422, "digest_mismatch")
+    unknown = {"Repr-Digest": f"sha-512=:AAAA:, {other['Repr-Digest']}"}
+    problem_of(await put("/v1/databases/again/backup", content=good, headers=unknown), 422, "digest_mismatch")
     draw = random.Random(2)
     flipped = bytearray(good)
     for _ in range(60):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from btree import BTreeError, Corrupted, Database, Transaction, Version, WrongFormat
-from query import DatabaseExists, Databases, InvalidName, UnknownDatabase, create_store, open_store
+from query import DatabaseExists, Databases, InvalidName, UnknownDatabase, create_store, drop_store, open_store
 
 
 @pytest.fixture
@@ -138,6 +138,33 @@ def test_a_check_while_others_write_finds_nothing_wrong(databases: Databases, mo
         head = shop.head().seq
         assert databases.check("shop").problems == []
         assert shop.head().seq > head
+
+
+def test_a_check_of_what_is_no_database_of_ours_is_a_report(databases: Databases, tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "databases" / "other.db")
+    other.execute("CREATE TABLE x (a)")
+    other.commit()
+    other.close()
+    (problem,) = databases.check("other").problems
+    assert problem.startswith("other.db cannot be opened: not a database of ours")
+
+
+def test_damage_that_a_copy_would_not_have_is_told(databases: Databases, tmp_path: Path) -> None:
+    """A page that SQLite has lost: VACUUM leaves it behind."""
+    shop = databases.create("shop")
+    fill(shop)
+    for number in range(3):
+        shop.transact(lambda transaction, n=number: open_store(transaction, "items").upsert({"id": 1, "n": n}))  # type: ignore[misc]
+    shop.transact(lambda transaction: drop_store(transaction, "items"))
+    shop.sweep(retention_seconds=0)
+    databases.close()
+    path = tmp_path / "databases" / "shop.db"
+    header = bytearray(path.read_bytes())
+    assert int.from_bytes(header[36:40], "big") > 10
+    header[32:40] = bytes(8)
+    path.write_bytes(header)
+    report = databases.check("shop")
+    assert not report.ok and all(problem.startswith("SQLite: ") for problem in report.problems)
 
 
 def test_a_check_reads_the_file_and_not_what_is_remembered(databases: Databases, tmp_path: Path) -> None:

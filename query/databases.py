@@ -88,6 +88,7 @@ class Databases:
                 version = restore_backup(backup, made)
             except _UNREADABLE as error:
                 raise Corrupted(f"a row cannot be read: {error}") from error
+            _check_ours(made)
             try:
                 os.link(made, self._path(name))
             except FileExistsError:
@@ -175,6 +176,13 @@ def _check_whole(backup: Path) -> None:
     told, found = (65536 if size == 1 else size) * pages, backup.stat().st_size
     if found < told:
         raise Corrupted(f"it was cut: it has {found} bytes, and should have {told}", hint="take a whole copy")
+
+
+def _check_ours(made: Path) -> None:
+    """Raises WrongFormat for a file that does more than hold rows: it may come from anywhere."""
+    with Database.open(made) as opened:
+        if opened.pager.read("SELECT 1 FROM sqlite_schema WHERE type IN ('trigger', 'view') LIMIT 1"):
+            raise WrongFormat("it has triggers or views, which no database of ours has", hint="take another backup")
 
 
 def _check(path: Path) -> CheckReport:

@@ -118,6 +118,17 @@ def test_another_programs_database_is_refused(databases: Databases, tmp_path: Pa
         databases.restore("again", tmp_path / "other")
 
 
+def test_a_backup_that_would_do_something_by_itself_is_refused(databases: Databases, tmp_path: Path) -> None:
+    databases.create("shop").back_up(tmp_path / "copy")
+    other = sqlite3.connect(tmp_path / "copy")
+    other.execute("CREATE TRIGGER x AFTER INSERT ON version BEGIN DELETE FROM page; END")
+    other.commit()
+    other.close()
+    with pytest.raises(WrongFormat, match="triggers or views"):
+        databases.restore("again", tmp_path / "copy")
+    assert files(tmp_path) == {"shop.db"}
+
+
 def test_a_check_while_others_write_finds_nothing_wrong(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each time that a check has listed the versions to look at, another one is committed."""
     shop, listed = databases.create("shop"), Database.versions

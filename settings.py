@@ -48,6 +48,16 @@ class Settings(BaseSettings):
     openai_base_url: str | None = Field(None, description="an OpenAI-compatible endpoint, for authoring")
     openai_api_key: SecretStr | None = Field(None, description="its key")
     openai_model: str | None = Field(None, description="its model")
+    retention_seconds: float = Field(86_400, ge=0, description="old versions of databases are kept for so many seconds")
+    history_bytes: int = Field(
+        1 << 30, ge=0, description="old versions go earlier when they alone take more than this, for each database"
+    )
+    sweep_seconds: float = Field(
+        60, gt=0, description="how often a worker ends abandoned transactions and gives space back"
+    )
+    transaction_lease_seconds: float = Field(
+        604_800, gt=0, description="an open transaction of a run is rolled back so many seconds after its last step"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged")
 
     def __init__(self, **values: Any) -> None:

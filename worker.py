@@ -8,6 +8,7 @@ loses nothing: its steps are tried again elsewhere, and find in the databases wh
 """
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -21,13 +22,15 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from activities import Activities, Resources
+from activities import LEASE_SECONDS, Activities, Resources
+from btree import BTreeError
 from query import Databases
 from settings import Settings, connect_options
 from toolbox import Registry, ScriptLibrary, Services, SmtpSettings, builtin_registry, installation_secret
 from workflows import ScriptWorkflow
 
 THREADS = 16
+_log = logging.getLogger("worker")
 PASSED_THROUGH = (
     "script",
     "workflows",
@@ -41,13 +44,19 @@ PASSED_THROUGH = (
 )
 
 
-def create_resources(data_dir: Path, smtp: dict[str, Any] | None = None, registry: Registry | None = None) -> Resources:
+def create_resources(
+    data_dir: Path,
+    smtp: dict[str, Any] | None = None,
+    registry: Registry | None = None,
+    *,
+    lease_seconds: float = LEASE_SECONDS,
+) -> Resources:
     """What effects are performed with, over a data directory."""
     tools = registry or builtin_registry()
     databases = Databases(data_dir / "databases")
     library = ScriptLibrary(databases, tools)
     services = Services(library, tools, installation_secret(data_dir), SmtpSettings(**smtp) if smtp else None)
-    return Resources(databases, tools, library, services)
+    return Resources(databases, tools, library, services, lease_seconds)
 
 
 def create_worker(
@@ -71,6 +80,20 @@ def create_worker(
     )
 
 
+async def keep_swept(databases: Databases, settings: Settings) -> None:
+    """Until cancelled: end abandoned transactions, and give space back."""
+    while True:
+        await asyncio.sleep(settings.sweep_seconds)
+        done = await asyncio.to_thread(
+            databases.sweep, retention_seconds=settings.retention_seconds, history_bytes=settings.history_bytes
+        )
+        for name, found in done.items():
+            if isinstance(found, BTreeError):
+                _log.warning("the database %s could not be swept: %s", name, found.message)
+            elif found.rolled_back:
+                _log.warning("%d abandoned transactions of %s were rolled back", found.rolled_back, name)
+
+
 async def serve(settings: Settings) -> None:
     """Work until a signal comes."""
     stop = asyncio.Event()
@@ -78,12 +101,14 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     client = await Client.connect(**connect_options(settings), data_converter=pydantic_data_converter)
-    resources = create_resources(settings.data_dir, settings.smtp())
+    resources = create_resources(settings.data_dir, settings.smtp(), lease_seconds=settings.transaction_lease_seconds)
     activities = Activities(resources)
     with ThreadPoolExecutor(THREADS, thread_name_prefix="step") as threads:
         async with create_worker(client, settings.task_queue, activities, threads):
+            sweeping = asyncio.create_task(keep_swept(resources.databases, settings))
             print("worker ready", flush=True)  # noqa: T201
             await stop.wait()
+            sweeping.cancel()
     activities.close()
     resources.databases.close()
     await asyncio.sleep(0.3)

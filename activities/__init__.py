@@ -1,6 +1,6 @@
 """Effects: thin adapters from Temporal to toolbox and query."""
 
-from activities.execution import Resources
+from activities.execution import LEASE_SECONDS, Resources
 from activities.run import Activities
 
-__all__ = ["Activities", "Resources"]
+__all__ = ["LEASE_SECONDS", "Activities", "Resources"]

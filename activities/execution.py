@@ -26,6 +26,8 @@ from toolbox import Registry, ScriptLibrary, Services, Tool, ToolContext
 from toolbox.outbox import Outbox
 
 ALONE_ATTEMPTS = 5
+LEASE_SECONDS = 7 * 86_400.0
+"""A run's open transaction is rolled back so long after its last step."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Resources:
     registry: Registry
     library: ScriptLibrary
     services: Services
+    lease_seconds: float = LEASE_SECONDS
 
 
 def perform_call(resources: Resources, call: StepCall) -> Any:
@@ -61,6 +64,8 @@ def perform_call(resources: Resources, call: StepCall) -> Any:
         raise
     if tool.effect == "write":
         view.save(call.key, orjson.dumps(result))
+    elif view.has_unsaved_reads:
+        view.save()  # what was read is of the transaction: its commit looks whether others have changed it
     return result
 
 
@@ -105,7 +110,7 @@ def open_member(resources: Resources, reference: TransactionRef) -> Transaction:
     database = resources.databases.open(reference.database)
     try:
         if reference.begin:
-            return database.begin(reference.id, isolation=reference.isolation)
+            return database.begin(reference.id, isolation=reference.isolation, lease_seconds=resources.lease_seconds)
         return database.resume(reference.id)
     except (TransactionNotFound, TransactionEnded) as error:
         raise TransactionLost(f"the transaction {reference.id} is not open any more: {error}") from error
@@ -130,7 +135,7 @@ def run_alone(
             number += 1
             continue
         try:
-            transaction = database.begin(name, isolation=reference.isolation)
+            transaction = database.begin(name, isolation=reference.isolation, durable=False)
         except TransactionEnded:
             continue
         try:

@@ -91,7 +91,7 @@ class PageCache:
     def _evict(self) -> None:
         """Make room, many pages at a time: walking to a dictionary's oldest entry takes longer with every one removed."""
         for oldest in list(islice(self._nodes, max(1, len(self._nodes) // 16))):
-            if self._bytes <= self.budget or len(self._nodes) == 1:
+            if self._bytes <= self.budget * 15 // 16 or len(self._nodes) == 1:
                 return
             self._bytes -= DECODED * self._nodes.pop(oldest).size
 

@@ -137,7 +137,7 @@ class _Walk:
     def _entries(self, root: int) -> list[tuple[bytes, bytes]]:
         level, found = [root], []
         while level:
-            below = []
+            below: list[int] = []
             for page in level:
                 try:
                     node = self._database.cache.node(page)

@@ -21,7 +21,7 @@ from btree.errors import Conflict
 from btree.merge import Merge
 from btree.pager import Writer
 from btree.records import ExtentRow, TxnRow, VersionRow
-from btree.save import Pages, extents_of, put_extent, put_txn, put_version
+from btree.save import Pages, extents_of, put_extent, put_version
 from btree.version import Version
 
 if TYPE_CHECKING:
@@ -53,22 +53,28 @@ class Commit:
         self._transaction = transaction
         self._prepared: _Merged | None = None
         self._round = 0
+        self.version: Version | None = None
+        """What it became."""
 
     def prepare(self) -> None:
         """Without the lock: merge a large branch."""
         self._round += 1
         branch = self._transaction
-        head = branch.database.head()
-        if branch.has_writes and head.seq != branch.base and branch.pages() > LARGE:
-            self._prepared = self._merge(head)
+        if branch.pages() > LARGE and branch.has_writes:
+            head = branch.database.head()
+            if head.seq != branch.base:
+                self._prepared = self._merge(head)
 
     def run(self, writer: Writer, step_key: str | None, result: bytes | None) -> tuple[TxnRow, Pages | None]:
         """Under the lock. Raises Conflict, HeadMoved, TransactionEnded."""
         branch = self._transaction
         row = branch.open_row(writer)
         if not branch.has_writes:
+            self.version = branch.base_version
             return self._end(writer, row, branch.base, step_key, result), None
-        head = branch.database.version(writer.state().head)
+        head = branch.base_version
+        if writer.state().head != head.seq:
+            head = branch.database.version(writer.state().head)
         merged = self._on(head)
         extents = extents_of(
             writer.execute("SELECT * FROM extent WHERE txn = ? AND version IS NULL", (branch.id,))
@@ -82,8 +88,8 @@ class Commit:
         for made in [*extents, *([extent] if extent else [])]:
             put_extent(writer, made._replace(txn=branch.id, version=seq))
         ids = array("Q", branch.workspace.replaced if dead is None else dead)
-        now = branch.database.clock()
-        put_version(writer, VersionRow(seq, root, max(now, head.committed_at), branch.id, ids.tobytes()))
+        self.version = Version(seq, root, max(branch.database.clock(), head.committed_at), branch.id)
+        put_version(writer, VersionRow(seq, root, self.version.committed_at, branch.id, ids.tobytes()))
         writer.move_head(seq)
         return self._end(writer, row._replace(root=root), seq, step_key, result), pages
 
@@ -94,7 +100,7 @@ class Commit:
             writer.execute("DELETE FROM access WHERE txn = ?", (branch.id,))
             writer.execute("DELETE FROM savepoint WHERE txn = ?", (branch.id,))
         row = row._replace(state="committed", version=version, ended_at=branch.database.clock())
-        put_txn(writer, row)
+        branch.put_row(writer, row)
         return row
 
     def _on(self, head: Version) -> _Merged:

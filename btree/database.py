@@ -183,14 +183,17 @@ class Database:
         """
         if isolation not in ("serializable", "snapshot"):
             raise ValueError(f"isolation is serializable or snapshot, not {isolation!r}")
-        seconds = float(lease_seconds)
-        head = self.head()
-        row = TxnRow(txn_id, head.seq, head.root, "open", None, isolation, 0, seconds, self.clock() + seconds, None)
-        if not durable:
-            return Transaction(self, row, head.root, stored=False)
         if self._transaction_row(txn_id) is None:
+            head = self.head()
+            row = self._new_row(txn_id, head, isolation, float(lease_seconds))
+            if not durable:
+                return Transaction(self, row, head, stored=False)
             self._insert(row)
         return self.resume(txn_id)
+
+    def _new_row(self, txn_id: str, head: Version, isolation: str, lease: float) -> TxnRow:
+        until = self.clock() + lease
+        return TxnRow(txn_id, head.seq, head.root, "open", None, isolation, 0, lease, until, None)
 
     def _insert(self, row: TxnRow) -> None:
         try:
@@ -207,7 +210,7 @@ class Database:
         row = self.transaction_row(txn_id)
         if row.state != "open":
             raise TransactionEnded(f"the transaction {txn_id!r} is {row.state}", status=self.status(txn_id))
-        return Transaction(self, row, self.version(row.base).root, stored=True)
+        return Transaction(self, row, self.version(row.base), stored=True)
 
     def status(self, txn_id: str) -> TransactionStatus:
         """What became of a transaction."""
@@ -241,7 +244,10 @@ class Database:
         Raises Conflict after `attempts`, and whatever `work` raises (nothing is kept then).
         """
         for attempt in range(attempts):
-            transaction = self.begin(uuid4().hex, isolation=isolation, durable=False)
+            head = self.head()
+            transaction = Transaction(
+                self, self._new_row(uuid4().hex, head, isolation, LEASE), head, stored=False, named=False
+            )
             try:
                 result = work(transaction)
                 transaction.commit()

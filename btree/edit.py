@@ -55,7 +55,6 @@ class Tree(PageTree):
         if not isinstance(value, bytes) or len(value) > MAX_VALUE or b"\n" in value:
             raise bad_value(value)
         self._collected[key] = value
-        self.changed = True
         self._bytes += len(key) + len(value) + 100
         if self._bytes > COLLECT:
             self.settle()
@@ -77,7 +76,6 @@ class Tree(PageTree):
         if self.get(key) is None:
             return False
         self._collected[key] = None
-        self.changed = True
         self._bytes += len(key) + 100
         if self._bytes > COLLECT:
             self.settle()
@@ -166,6 +164,19 @@ class Tree(PageTree):
             raise
         reading.end(upper)
 
+    def _scan_back(self, lower: bytes | None, upper: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        epoch, top = -1, upper
+        while epoch != self.epoch:
+            self.settle()
+            epoch = self.epoch
+            for key, value in super()._scan_back(lower, top):
+                self._access().read(key, top)
+                top = key
+                yield key, value
+                if epoch != self.epoch:
+                    break
+        self._access().read(lower, top)
+
     def leaves(self, lower: bytes | None = None, upper: bytes | None = None) -> Iterator[LeafSlice]:
         """The same pairs a page at a time."""
         reading = Reading(self._access, lower)
@@ -192,6 +203,11 @@ class Tree(PageTree):
                     break
 
     # --- applying what was collected ---
+
+    @property
+    def waiting(self) -> bool:
+        """Whether changes are collected that are not in the pages."""
+        return bool(self._collected)
 
     def settle(self) -> None:
         """Make the collected changes in the pages."""
@@ -255,7 +271,7 @@ class Tree(PageTree):
         if not indexes:
             return leaf
         patched = leaf.patched(indexes, values)
-        return patched if patched is not None and MINIMUM <= patched.size <= TARGET else None
+        return patched if MINIMUM <= patched.size <= TARGET else None
 
     def _rewrite(
         self,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from btree.errors import InvalidKey, InvalidValue
 from btree.limits import MAX_KEY, MAX_VALUE, bad_key, bad_value
-from btree.page import ENTRY, SEPARATOR, TARGET, Branch, Leaf
+from btree.page import BRANCH_TARGET, ENTRY, SEPARATOR, TARGET, Branch, Leaf
 
 if TYPE_CHECKING:
     from btree.shape import PageTree
@@ -56,7 +56,7 @@ class Loader:
             return
         opened = self._levels[level]
         branch = opened.branch
-        if branch.size + len(first) + 10 > TARGET and len(branch.children) > 1:
+        if branch.size + len(first) + 10 > BRANCH_TARGET and len(branch.children) > 1:
             self._attach(level + 1, opened.first, opened.page)
             self._levels[level] = self._opened(first, child, branch)
         else:
@@ -88,10 +88,14 @@ class Loader:
         assert left is not None
         key, child = left.keys[-1], left.children[-1]
         left.remove(len(left.children) - 1)
-        opened.branch.keys.insert(0, opened.first)
-        opened.branch.children.insert(0, child)
-        opened.branch.size += len(opened.first) + 10
-        opened.first = key
+        borrowed = Branch([], [child])
+        borrowed.append(opened.first, opened.branch)
+        opened.branch.keys, opened.branch.children, opened.branch.fresh = (
+            borrowed.keys,
+            borrowed.children,
+            borrowed.fresh,
+        )
+        opened.branch.size, opened.first = borrowed.size, key
 
 
 class _Pending:

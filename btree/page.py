@@ -23,11 +23,12 @@ only replaced, the new page is made of stretches of the old one, without decodin
 
 import struct
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Final
-from zlib import crc32
+
+from isal.isal_zlib import crc32
 
 from btree.errors import Corrupted
 
@@ -37,18 +38,25 @@ TARGET: Final = SQLITE_PAGE - 64
 """Bytes of a page at which it is split."""
 MINIMUM: Final = TARGET // 4
 """Bytes below which a page is merged with a neighbour, or filled up from it."""
+BRANCH_TARGET: Final = SQLITE_PAGE // 2 - 64
+"""The same for branches. They are smaller: every change of a record writes one of each level, and two fit into a page of SQLite."""
+BRANCH_MINIMUM: Final = BRANCH_TARGET // 4
 
 SEPARATOR: Final = b",\n"
 PAGE_FORMAT: Final = 2
-_HEADER: Final = struct.Struct("<BBHII")
+_HEADER: Final = struct.Struct("<BBHIII")
+_SHORT_HEADER: Final = struct.Struct("<BBHII")
 _CHECKED: Final = 8
 """What is behind this many bytes is in the checksum."""
 _COUNT: Final = struct.Struct("<I")
 _TWO: Final = struct.Struct("<II")
+_FEW: Final = 16
 _LEAF: Final = 1
 _BRANCH: Final = 2
 _HEAD: Final = 16
-"""Bytes of a leaf before its key lengths; a branch has 4 less."""
+"""Bytes of a leaf before its key lengths."""
+_BRANCH_HEAD: Final = 12
+"""Bytes of a branch before its key lengths (and of a leaf in format 1)."""
 ENTRY: Final = 8
 """Bytes that a pair takes in a leaf beyond its key and value: two lengths and the divider."""
 
@@ -56,13 +64,12 @@ ENTRY: Final = 8
 class Leaf:
     """A leaf as bytes: sorted keys and their values, decoded from `data` when they are asked for. Never changed."""
 
-    __slots__ = ("_data", "_keys", "_lengths", "_run", "_values", "count", "size")
+    __slots__ = ("_data", "_keys", "_run", "_values", "count", "size")
 
-    def __init__(self, data: bytes, count: int, lengths: int, run: int) -> None:
+    def __init__(self, data: bytes, count: int, run: int) -> None:
         self._data = data
         self.size = len(data)
         self.count = count
-        self._lengths = lengths
         self._run = run
         self._keys: Sequence[bytes] | None = None
         self._values: list[bytes] | None = None
@@ -74,19 +81,18 @@ class Leaf:
         texts = b"".join(keys)
         at = _HEAD + 6 * count + len(texts)
         parts = (
-            _HEADER.pack(_LEAF, PAGE_FORMAT, 0, 0, count),
-            _COUNT.pack(at),
+            _HEADER.pack(_LEAF, PAGE_FORMAT, 0, 0, count, at),
             array("H", key_lengths).tobytes(),
             array("I", accumulate(steps)).tobytes(),
             texts,
             run,
         )
-        return cls(b"".join(parts), count, _HEAD, at)
+        return cls(b"".join(parts), count, at)
 
     @property
     def keys(self) -> Sequence[bytes]:
         if self._keys is None:
-            self._keys = _texts(self._data, self._lengths, self.count, self._lengths + 6 * self.count)
+            self._keys = _texts(self._data, _HEAD, self.count, _HEAD + 6 * self.count)
         return self._keys
 
     @property
@@ -106,7 +112,7 @@ class Leaf:
         return self._data[start:end]
 
     def _span(self, index: int) -> tuple[int, int]:
-        at = self._lengths + 2 * self.count + 4 * index
+        at = _HEAD + 2 * self.count + 4 * index
         if index:
             before, end = _TWO.unpack_from(self._data, at - 4)
             return self._run + before + 2, self._run + end
@@ -116,10 +122,8 @@ class Leaf:
         """A private copy that may be changed."""
         return DirtyLeaf(list(self.keys), self.run.split(SEPARATOR) if self.count else [], self.size)
 
-    def patched(self, indexes: Sequence[int], values: Sequence[bytes]) -> "Leaf | None":
-        """The leaf with other values at some places (in order); None where it is no page of the present format."""
-        if self._lengths != _HEAD:
-            return None
+    def patched(self, indexes: Sequence[int], values: Sequence[bytes]) -> "Leaf":
+        """The leaf with other values at some places (in order)."""
         data = memoryview(self._data)
         parts: list[bytes | memoryview] = [data[: self._run]]
         done, grown = self._run, []
@@ -132,7 +136,7 @@ class Leaf:
         parts.append(data[done:])
         if grown:
             parts[0] = self._with_ends(grown)
-        return Leaf(b"".join(parts), self.count, _HEAD, self._run)
+        return Leaf(b"".join(parts), self.count, self._run)
 
     def _with_ends(self, grown: list[tuple[int, int]]) -> bytes:
         """The part before the run, where values at some places are longer by so many bytes."""
@@ -190,22 +194,66 @@ class DirtyLeaf:
 class Branch:
     """Separators and child page ids; one child more than separators. A stored one is never changed: `draft` copies it."""
 
-    __slots__ = ("children", "keys", "size")
+    __slots__ = ("_texts", "children", "fresh", "keys", "size")
 
-    def __init__(self, keys: list[bytes], children: list[int]) -> None:
+    def __init__(self, keys: list[bytes], children: Iterable[int]) -> None:
         self.keys = keys
-        self.children = children
-        self.size = _branch_size(keys)
+        self.children = array("q", children)
+        self.fresh = [child for child in self.children if child < 0]
+        """Children that are not stored, as they came; some may have gone again."""
+        self.size = _BRANCH_HEAD + 8 + sum(map(len, keys)) + 10 * len(keys)
+        self._texts: tuple[bytes, bytes] | None = None
+
+    @classmethod
+    def read(cls, data: bytes, count: int) -> "Branch":
+        """From the bytes of a page."""
+        branch = cls.__new__(cls)
+        texts = _BRANCH_HEAD + 2 * count
+        behind = texts + 8 * (count + 1)
+        branch.keys = list(_texts(data, _BRANCH_HEAD, count, behind))
+        branch.children = array("q", data[texts:behind])
+        branch.fresh = []
+        branch.size = len(data)
+        branch._texts = data[_BRANCH_HEAD:texts], data[behind:]
+        return branch
 
     def draft(self) -> "Branch":
         """A private copy that may be changed."""
-        return Branch(self.keys.copy(), self.children.copy())
+        copy = Branch.__new__(Branch)
+        copy.keys, copy.children, copy.fresh = self.keys.copy(), self.children[:], self.fresh.copy()
+        copy.size, copy._texts = self.size, self._texts
+        return copy
+
+    def point(self, index: int, child: int) -> None:
+        """Replace a child."""
+        self.children[index] = child
+        if child < 0:
+            self.fresh.append(child)
+
+    def resolved(self, ids: Callable[[int], int]) -> "Branch":
+        """A copy in which children that are not stored yet have their final ids."""
+        copy = self.draft()
+        copy.settle(ids)
+        return copy
+
+    def settle(self, ids: Callable[[int], int]) -> None:
+        """Put ids in the place of children that are not stored; `ids` may give a child back as it is."""
+        if len(self.fresh) > _FEW:
+            self.children = array("q", [ids(child) if child < 0 else child for child in self.children])
+        else:
+            for child in self.fresh:
+                if child in self.children:
+                    self.children[self.children.index(child)] = ids(child)
+        self.fresh = [child for child in self.fresh if child in self.children] if self.fresh else []
 
     def put(self, index: int, key: bytes, child: int) -> None:
         """A new child to the right of child `index`, with `key` between them."""
         self.keys.insert(index, key)
         self.children.insert(index + 1, child)
+        if child < 0:
+            self.fresh.append(child)
         self.size += len(key) + 10
+        self._texts = None
 
     def remove(self, index: int) -> None:
         """Drop the child `index` with the separator to its left (to its right, for the first)."""
@@ -213,16 +261,30 @@ class Branch:
         self.size -= len(self.keys[at]) + 10
         del self.keys[at]
         del self.children[index]
+        self._texts = None
 
-    def rename(self, index: int, key: bytes) -> None:
-        """Replace the separator `index`."""
-        self.size += len(key) - len(self.keys[index])
-        self.keys[index] = key
+    def append(self, key: bytes, right: "Branch") -> None:
+        """Take in the neighbour to the right, with `key` between them."""
+        self.keys += [key, *right.keys]
+        self.children += right.children
+        self.fresh += right.fresh
+        self.size += len(key) + 10 + right.size - _BRANCH_HEAD - 8
+        self._texts = None
+
+    def cut(self, at: int) -> tuple[bytes, "Branch"]:
+        """Cut off what is behind the separator `at`; gives the separator and the part behind it."""
+        separator = self.keys[at]
+        right = Branch(self.keys[at + 1 :], self.children[at + 1 :])
+        del self.keys[at:], self.children[at + 1 :]
+        self.size -= right.size - _BRANCH_HEAD - 8 + len(separator) + 10
+        self._texts = None
+        return separator, right
 
     def encode(self, page: int) -> bytes:
-        """The page's bytes, stored under the id `page`."""
-        lengths, children = array("H", map(len, self.keys)), array("Q", self.children)
-        body = b"".join((_COUNT.pack(len(self.keys)), lengths.tobytes(), children.tobytes(), *self.keys))
+        """The page's bytes, stored under the id `page`. All children have to be stored."""
+        if self._texts is None:
+            self._texts = array("H", map(len, self.keys)).tobytes(), b"".join(self.keys)
+        body = b"".join((_COUNT.pack(len(self.keys)), self._texts[0], self.children.tobytes(), self._texts[1]))
         return _TWO.pack(_BRANCH | PAGE_FORMAT << 8, crc32(body, page & 0xFFFFFFFF)) + body
 
 
@@ -231,28 +293,31 @@ Node = Leaf | DirtyLeaf | Branch
 
 def decode(page: int, data: bytes) -> Leaf | Branch:
     """Read the page with the id `page`. Raises Corrupted where the bytes are not what was written."""
-    if len(data) < _HEADER.size:
+    if len(data) >= _HEAD:
+        kind, version, reserved, checksum, count, run = _HEADER.unpack_from(data)
+        if kind == _LEAF and version == PAGE_FORMAT and not reserved:
+            if crc32(memoryview(data)[_CHECKED:], page & 0xFFFFFFFF) == checksum:
+                return Leaf(data, count, run)
+            raise _corrupted(page, "does not have the checksum it was written with")
+    return _decode_other(page, data)
+
+
+def _decode_other(page: int, data: bytes) -> Leaf | Branch:
+    """A branch, a leaf of format 1, or something that is no page."""
+    if not isinstance(data, bytes) or len(data) < _BRANCH_HEAD:
         raise _corrupted(page, f"has {len(data)} bytes: it is cut off")
-    kind, version, reserved, checksum, count = _HEADER.unpack_from(data)
+    kind, version, reserved, checksum, count = _SHORT_HEADER.unpack_from(data)
     seed = page & 0xFFFFFFFF if version == PAGE_FORMAT else 0
     if crc32(memoryview(data)[_CHECKED:], seed) != checksum or reserved or version not in (1, PAGE_FORMAT):
         raise _corrupted(page, "does not have the checksum it was written with")
-    if kind == _LEAF:
-        return Leaf(data, count, *_leaf_places(data, count, version))
-    if kind != _BRANCH:
+    texts = _BRANCH_HEAD + 2 * count
+    if kind == _BRANCH:
+        return Branch.read(data, count)
+    if kind != _LEAF:
         raise _corrupted(page, f"is of an unknown kind ({kind})")
-    lengths = _HEADER.size
-    start = lengths + 2 * count
-    children = array("Q", data[start : start + 8 * (count + 1)])
-    return Branch(list(_texts(data, lengths, count, start + 8 * (count + 1))), children.tolist())
-
-
-def _leaf_places(data: bytes, count: int, version: int) -> tuple[int, int]:
-    """Where a leaf's key lengths and its run begin."""
-    if version == PAGE_FORMAT:
-        return _HEAD, _COUNT.unpack_from(data, _HEADER.size)[0]
-    last = _HEADER.size + 6 * count
-    return _HEADER.size, len(data) - (_COUNT.unpack_from(data, last - 4)[0] if count else 0)
+    keys = _texts(data, _BRANCH_HEAD, count, texts + 4 * count)
+    values = data[texts + 4 * count + sum(map(len, keys)) :].split(SEPARATOR) if count else []
+    return DirtyLeaf(list(keys), values).built()
 
 
 def _corrupted(page: int, problem: str) -> Corrupted:
@@ -276,7 +341,3 @@ def _struct(length: int, count: int) -> struct.Struct:
 
 def _leaf_size(keys: Sequence[bytes], values: Sequence[bytes]) -> int:
     return _HEAD + sum(map(len, keys)) + sum(map(len, values)) + ENTRY * len(keys)
-
-
-def _branch_size(keys: Sequence[bytes]) -> int:
-    return _HEAD + 4 + sum(map(len, keys)) + 10 * len(keys)

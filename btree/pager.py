@@ -41,6 +41,10 @@ class Writer(Protocol):
 
     def execute(self, sql: str, bindings: Sequence[Any] = ()) -> list[Row]: ...
 
+    def changes(self) -> int:
+        """How many rows the last statement changed."""
+        ...
+
     def state(self) -> State: ...
 
     def move_head(self, seq: int) -> None:
@@ -242,6 +246,9 @@ class _SqliteWriter:
 
     def execute(self, sql: str, bindings: Sequence[Any] = ()) -> list[Row]:
         return self._connection.execute(sql, bindings).fetchall()
+
+    def changes(self) -> int:
+        return self._connection.changes()
 
     def state(self) -> State:
         return self._state

@@ -19,7 +19,8 @@ head that points to another root would be a database with other contents.
 
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
-from zlib import crc32
+
+from isal.isal_zlib import crc32
 
 from btree.errors import Corrupted
 

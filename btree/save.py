@@ -48,7 +48,7 @@ class Pages:
             return page
         node = self._dirty[page]
         if isinstance(node, Branch):
-            node = Branch(node.keys.copy(), [child if child >= 0 else self._number(child) for child in node.children])
+            node = node.resolved(self._number)
         number = self._writer.allocate(1)
         self._nodes.append((number, node))
         return number
@@ -63,6 +63,13 @@ def read_txn(writer: Writer, txn_id: str) -> TxnRow | None:
 def put_txn(writer: Writer, row: TxnRow) -> None:
     """Insert or replace the row of a transaction."""
     writer.execute("INSERT OR REPLACE INTO txn VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", sealed(row))
+
+
+def insert_txn(writer: Writer, row: TxnRow) -> bool:
+    """Insert the row of a transaction; False if there is one of this id."""
+    sql = "INSERT INTO txn VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING"
+    writer.execute(sql, sealed(row))
+    return writer.changes() == 1
 
 
 def put_extent(writer: Writer, row: ExtentRow) -> None:

@@ -11,7 +11,7 @@ from itertools import accumulate
 from math import ceil
 from types import MappingProxyType
 
-from btree.page import ENTRY, MINIMUM, TARGET, Branch, DirtyLeaf, Leaf, Node
+from btree.page import BRANCH_MINIMUM, BRANCH_TARGET, ENTRY, MINIMUM, TARGET, Branch, DirtyLeaf, Leaf, Node
 from btree.tree import ReadTree
 from btree.workspace import Workspace
 
@@ -71,14 +71,16 @@ class PageTree(ReadTree):
         self.root, branch = workspace.branch(self.root)
         for index in path[:-1]:
             branches.append(branch)
-            branch.children[index], branch = workspace.branch(branch.children[index])
+            child, below = workspace.branch(branch.children[index])
+            branch.point(index, child)
+            branch = below
         branches.append(branch)
         index = path[-1]
         if not pieces:
             workspace.drop(page)
             branch.remove(index)
         else:
-            branch.children[index] = workspace.replace(page, pieces[0])
+            branch.point(index, workspace.replace(page, pieces[0]))
             for offset, piece in enumerate(pieces[1:]):
                 branch.put(index + offset, piece.keys[0], workspace.create(piece))
             if len(pieces) == 1 and pieces[0].size < MINIMUM:
@@ -89,13 +91,13 @@ class PageTree(ReadTree):
         """Divide or merge branches from below upwards."""
         for level in range(len(branches) - 1, 0, -1):
             branch, parent, index = branches[level], branches[level - 1], path[level - 1]
-            if branch.size > TARGET:
+            if branch.size > BRANCH_TARGET:
                 separator, right = halve(branch)
                 parent.put(index, separator, self._workspace.create(right))
-            elif branch.size < MINIMUM or not branch.keys:
+            elif branch.size < BRANCH_MINIMUM or not branch.keys:
                 self._merge(parent, index)
         root = branches[0]
-        if root.size > TARGET:
+        if root.size > BRANCH_TARGET:
             separator, right = halve(root)
             self.root = self._workspace.create(Branch([separator], [self.root, self._workspace.create(right)]))
         while isinstance(root, Branch) and not root.keys:
@@ -111,19 +113,20 @@ class PageTree(ReadTree):
         left, right = parent.children[at], parent.children[at + 1]
         node = self._workspace.node(left)
         if isinstance(node, Branch):
-            parent.children[at], node = self._workspace.branch(left)
+            child, node = self._workspace.branch(left)
+            parent.point(at, child)
             other = self._workspace.node(right)
             assert isinstance(other, Branch)
-            join(node, parent.keys[at], other)
+            node.append(parent.keys[at], other)
             self._workspace.drop(right)
             parent.remove(at + 1)
-            if node.size > TARGET:
+            if node.size > BRANCH_TARGET:
                 separator, rest = halve(node)
                 parent.put(at, separator, self._workspace.create(rest))
             return
         first, second = node.draft(), self._leaf(right).draft()
         pieces = divide(DirtyLeaf(first.keys + second.keys, first.values + second.values), full=False)
-        parent.children[at] = self._workspace.replace(left, pieces[0])
+        parent.point(at, self._workspace.replace(left, pieces[0]))
         self._workspace.drop(right)
         parent.remove(at + 1)
         for offset, piece in enumerate(pieces[1:]):
@@ -151,15 +154,4 @@ def halve(branch: Branch) -> tuple[bytes, Branch]:
     """Move the right half (by bytes) of a branch to a new one; gives the separator between them and the new one."""
     ends = list(accumulate(len(key) + 10 for key in branch.keys))
     at = max(1, min(bisect_right(ends, ends[-1] // 2), len(branch.keys) - 2))
-    separator = branch.keys[at]
-    right = Branch(branch.keys[at + 1 :], branch.children[at + 1 :])
-    del branch.keys[at:], branch.children[at + 1 :]
-    branch.size = Branch(branch.keys, branch.children).size
-    return separator, right
-
-
-def join(left: Branch, separator: bytes, right: Branch) -> None:
-    """Append `right` to `left`."""
-    left.keys += [separator, *right.keys]
-    left.children += right.children
-    left.size = Branch(left.keys, left.children).size
+    return branch.cut(at)

@@ -23,7 +23,7 @@ from btree.errors import Conflict, SavepointNotFound, StorageError, TransactionE
 from btree.page import DirtyLeaf
 from btree.pager import UnknownOutcome, Writer
 from btree.records import AccessRow, ExtentRow, JournalRow, SavepointRow, TxnRow, sealed, unsealed
-from btree.save import Pages, extents_of, put_extent, put_txn, read_txn
+from btree.save import Pages, extents_of, insert_txn, put_extent, put_txn, read_txn
 from btree.version import Version
 from btree.workspace import Draft, Workspace
 
@@ -36,16 +36,19 @@ Work = Callable[[Writer], tuple[TxnRow, Pages | None]]
 class Transaction:
     """An open branch. `base` is the version it began from."""
 
-    def __init__(self, database: "Database", row: TxnRow, base_root: int, *, stored: bool) -> None:
+    def __init__(self, database: "Database", row: TxnRow, base: Version, *, stored: bool, named: bool = True) -> None:
         self.id = row.id
         self.base = row.base
         self.isolation = row.isolation
         self.database = database
-        self.base_root = base_root
+        self.base_version = base
+        self.base_root = base.root
         self.own: list[tuple[int, int]] = database.extents(row.id) if stored else []
         self._row = row
         self._stored = stored
+        self._named = named
         self._writer: Writer | None = None
+        self._version: Version | None = None
         self._spilled: list[ExtentRow] = []
         self._access = Access()
         self.workspace = Workspace(database.cache, self._spill, self.own, database.workspace_bytes)
@@ -67,7 +70,7 @@ class Transaction:
     @property
     def has_unsaved(self) -> bool:
         """Whether anything was changed since the last save."""
-        return self.catalog.changed or any(tree.changed for tree in self._trees.values())
+        return self.catalog.changed or any(tree.changed or tree.waiting for tree in self._trees.values())
 
     @property
     def has_unsaved_reads(self) -> bool:
@@ -149,6 +152,9 @@ class Transaction:
             self._row = stored if stored.state == "committed" else self._row
         if self._row.state != "committed":
             self._settle()
+            if not (self._named or self._stored or self.has_writes or step_key):
+                self._row, self._version = self._row._replace(state="committed"), self.base_version
+                return self.base_version
             commit = Commit(self)
             while self._row.state != "committed":
                 try:
@@ -156,6 +162,9 @@ class Transaction:
                     self._durably(lambda writer: commit.run(writer, step_key, result))
                 except HeadMoved:
                     continue
+            self._version = commit.version
+        if self._version is not None:
+            return self._version
         assert self._row.version is not None
         return self.database.version(self._row.version)
 
@@ -173,7 +182,7 @@ class Transaction:
             row = self.open_row(writer)
             seconds = float(lease_seconds) if lease_seconds is not None else row.lease_seconds
             row = row._replace(lease_seconds=seconds, lease_until=self.database.clock() + seconds)
-            put_txn(writer, row)
+            self.put_row(writer, row)
         self._row, self._stored = row, True
 
     # --- savepoints ---
@@ -298,14 +307,24 @@ class Transaction:
             writer.execute(
                 "INSERT INTO access VALUES (?, ?, ?, ?)", sealed(AccessRow(self.id, row.saves, self._access.encode()))
             )
-        put_txn(writer, row)
+        self.put_row(writer, row)
         return row
+
+    def put_row(self, writer: Writer, row: TxnRow) -> None:
+        """Write the transaction's row. Raises TransactionEnded if one of this id was begun meanwhile that is not ours."""
+        if self._stored:
+            put_txn(writer, row)
+        elif not self._named and row.state == "committed":
+            return  # nobody will ask for it: its version's row says all there is
+        elif not insert_txn(writer, row):
+            status = self.database.status(self.id)
+            raise TransactionEnded(f"a transaction {self.id!r} is {status.state} already", status=status)
 
     def _spill(self, nodes: Sequence[Draft]) -> list[int]:
         """Store pages early: in an extent that no save claims yet."""
         try:
             with self.database.pager.write() as writer:
-                put_txn(writer, self.open_row(writer))
+                self.put_row(writer, self.open_row(writer))
                 first = writer.allocate(len(nodes))
                 ids = list(range(first, first + len(nodes)))
                 writer.store((page, node.encode(page)) for page, node in zip(ids, nodes, strict=True))
@@ -342,6 +361,8 @@ class Transaction:
 
     def _happened(self, row: TxnRow) -> bool:
         """After a COMMIT that raised: whether exactly this write is there. Every save has its number."""
+        if row.state == "committed" and row.version != row.base:
+            return self.database.pager.read("SELECT txn FROM version WHERE seq = ?", (row.version,)) == [(self.id,)]
         found = self.database.pager.read("SELECT state, root, saves FROM txn WHERE id = ?", (self.id,))
         return found == [(row.state, row.root, row.saves)]
 

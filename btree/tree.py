@@ -12,7 +12,7 @@ from btree.cache import Nodes
 from btree.cursor import Cursor
 from btree.page import SEPARATOR, Branch, DirtyLeaf, Leaf, Node
 
-_AHEAD = (2, 8, 64)
+_AHEAD = (2, 8, 32)
 """How many leaves are read at once: few at first, for whoever wants only the first rows."""
 _KEEP = 512
 """So many leaves of a scan go into the cache."""
@@ -85,7 +85,7 @@ class ReadTree:
             yield from zip(part.keys, part.values(), strict=True)
 
     def _scan_back(self, lower: bytes | None, upper: bytes | None) -> Iterator[tuple[bytes, bytes]]:
-        cursor = self.cursor()
+        cursor = Cursor(self._nodes.node, self.root)
         if upper is None:
             valid = cursor.last()
         else:

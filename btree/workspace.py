@@ -110,11 +110,11 @@ class Workspace:
         level = [page]
         while level:
             first = self.node(level[0])
-            below = []
+            below: list[int] = []
             if isinstance(first, Branch):
                 for branch in map(self.node, level):
                     assert isinstance(branch, Branch)
-                    below += branch.children
+                    below.extend(branch.children)
             for dropped in level:
                 self.drop(dropped)
             level = below
@@ -133,7 +133,7 @@ class Workspace:
             del self.dirty[page]
         for node in self.dirty.values():
             if isinstance(node, Branch):
-                node.children[:] = [ids.get(child, child) for child in node.children]
+                node.settle(lambda child: ids.get(child, child))
         for tree in self.trees:
             tree.root = ids.get(tree.root, tree.root)
         self._bytes = sum(map(_bytes_of, self.dirty.values()))

@@ -17,7 +17,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from btree import BTreeError, CheckReport, Corrupted, Database, Version, WrongFormat, restore_backup
+from btree import (
+    BTreeError,
+    CheckReport,
+    Corrupted,
+    Database,
+    SweepReport,
+    Version,
+    WrongFormat,
+    restore_backup,
+)
 from query.errors import InvalidName, UnknownDatabase
 
 SYSTEM: Final = "system"
@@ -142,6 +151,21 @@ class Databases:
         return sorted(
             path.stem for path in self._root.glob("*.db") if path.stem != SYSTEM and _NAME.fullmatch(path.stem)
         )
+
+    def sweep(self, *, retention_seconds: float, history_bytes: int) -> dict[str, SweepReport | BTreeError]:
+        """End abandoned transactions and give space back, in every database, the system's too; what was done, by name.
+
+        A database that cannot be swept does not keep the others from it: its error is in the answer.
+        """
+        done: dict[str, SweepReport | BTreeError] = {}
+        for name in [*self.names(), *([SYSTEM] if self._path(SYSTEM).is_file() else [])]:
+            try:
+                done[name] = self.ensure(name).sweep(
+                    retention_seconds=retention_seconds, history_bytes=history_bytes, pause=0.002
+                )
+            except BTreeError as error:
+                done[name] = error
+        return done
 
     def close(self) -> None:
         """Close all of them."""

@@ -78,11 +78,11 @@ def restore_store(database: Database, store: str, version: int, *, dry_run: bool
 
 
 def _restore(database: Database, store: str, version: int, entry: bytes) -> Restored:
-    then, used = database.snapshot(version), ""
+    then = database.snapshot(version)
+    tried: list[Transaction] = []
 
     def work(transaction: Transaction) -> int:
-        nonlocal used
-        used = transaction.id
+        tried.append(transaction)
         catalog = transaction.tree(CATALOG) if transaction.has_tree(CATALOG) else transaction.create_tree(CATALOG)
         if catalog.get(store.encode()) != entry:
             catalog.put(store.encode(), entry)
@@ -91,8 +91,7 @@ def _restore(database: Database, store: str, version: int, entry: bytes) -> Rest
         return restore(transaction, then, _tree_name(store))
 
     changed = database.transact(work, attempts=_ATTEMPTS)
-    made = database.status(used).version
-    return Restored(changed, made if made is not None else database.head().seq)
+    return Restored(changed, tried[-1].commit().seq)  # committing again gives the version that it became
 
 
 def _entry_then(then: Snapshot, store: str) -> bytes:

@@ -18,7 +18,7 @@ class CompactRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     retention_seconds: float | None = Field(
-        default=None, ge=0, allow_inf_nan=False, description="older versions go; without it, those older than a day"
+        default=None, ge=0, allow_inf_nan=False, description="older versions go; without it, what the settings say"
     )
 
 
@@ -34,7 +34,8 @@ def check_database(here: Here, database: str) -> dict[str, Any]:
 def compact_database(here: Here, database: str, body: CompactRequest | None = None) -> dict[str, Any]:
     """Give back what no kept version needs, and rewrite the file without free room; writers wait meanwhile."""
     opened = open_database(here, database)
-    kept = body.retention_seconds if body is not None else None
-    swept = opened.sweep() if kept is None else opened.sweep(retention_seconds=kept)
+    asked = body.retention_seconds if body is not None else None
+    kept = here.retention_seconds if asked is None else asked
+    swept = opened.sweep(retention_seconds=kept, history_bytes=here.history_bytes)
     before, after = opened.compact()
     return {"bytes_before": before, "bytes_after": after, "swept": asdict(swept)}

@@ -58,7 +58,7 @@ def check(database: DatabaseName, output: Format = "table") -> None:
 def compact(
     database: DatabaseName,
     retention: Annotated[
-        float | None, typer.Option(min=0, help="seconds: versions older than that go; default a day")
+        float | None, typer.Option(min=0, help="seconds: versions older than that go; default as the gateway is set")
     ] = None,
     output: Format = "table",
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,10 +14,11 @@ from hypothesis import strategies as st
 import btree
 import btree.pager
 from btree import BTreeError, Database
+from gateway.app import create_app
 from gateway.problems import ApiError, translate
 from gateway.times import iso, seconds_of
 from query import drop_store, open_store
-from tests.gateway.conftest import Gateway, problem_of
+from tests.gateway.conftest import Gateway, authorization, problem_of
 
 SHOP = "/v1/databases/shop"
 ITEMS = f"{SHOP}/stores/items"
@@ -224,6 +226,19 @@ async def test_compacting_gives_room_back(gateway: Gateway) -> None:
         answer = await gateway.http.post(f"{SHOP}:compact", json={"retention_seconds": bad})
         problem_of(answer, 422, "invalid_request")
     problem_of(await gateway.http.post("/v1/databases/system:compact"), 403, "reserved_database")
+
+
+async def test_without_a_wish_the_settings_say_how_much_history_is_kept(gateway: Gateway) -> None:
+    opened = await make(gateway)
+    opened._clock = lambda: time.time() + 1000
+    write(opened, {"id": 1})
+    opened._clock = lambda: time.time() + 3000
+    transport = httpx2.ASGITransport(create_app(replace(gateway.services, retention_seconds=2500)))
+    async with httpx2.AsyncClient(
+        transport=transport, base_url="http://gateway", headers=authorization(gateway.key)
+    ) as http:
+        assert (await http.post(f"{SHOP}:compact", json={})).json()["swept"]["versions"] == 1
+    assert [version.seq for version in opened.versions()] == [3, 2]
 
 
 async def test_a_listing_whose_version_is_gone_has_to_begin_again(gateway: Gateway) -> None:

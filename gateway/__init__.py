@@ -11,7 +11,9 @@ runs.py       start, look, watch, cancel              rows.py       rows by key,
   starting.py   what is checked before a run          imports.py    NDJSON and CSV, streamed in
   looking.py    a run described, pages of runs        schedules.py  Temporal's schedules
   streams.py    NDJSON that says how it ended           calendars.py  when a schedule fires
-  watch.py      a run's events from its history
+  watch.py      a run's events from its history       maintenance.py  check, compact
+times.py      ISO 8601 in UTC                         history.py    versions, changes, restoring a store
+                                                      backups.py    a database as a file, down and up
 
 Its public interfaces are HTTP and the command line. Nothing is imported here, so that the command starts quickly: take
 `create_app` from `gateway.app`, `Services` from `gateway.services` and `watch_run` from `gateway.watch`.

@@ -9,11 +9,25 @@ Temporal. Any number of gateways may serve one data directory.
 from fastapi import FastAPI
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
-from gateway import databases, documents, health, imports, problems, rows, runs, schedules, scripts, tools
+from gateway import (
+    backups,
+    databases,
+    documents,
+    health,
+    history,
+    imports,
+    maintenance,
+    problems,
+    rows,
+    runs,
+    schedules,
+    scripts,
+    tools,
+)
 from gateway.access import Authentication, RequestFrame
 from gateway.services import Services
 
-MODULES = (health, documents, scripts, runs, schedules, databases, rows, imports, tools)
+MODULES = (health, documents, scripts, runs, schedules, databases, maintenance, backups, history, rows, imports, tools)
 
 
 def create_app(services: Services) -> FastAPI:

@@ -8,10 +8,13 @@ import base64
 import binascii
 import hashlib
 import hmac
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import orjson
 
+from btree import VersionNotFound
 from gateway.problems import ApiError
 
 _TAG: Final = 12
@@ -48,3 +51,22 @@ class Cursors:
 
     def _tag(self, body: bytes) -> bytes:
         return hmac.new(self._secret, b"cursor/" + body, hashlib.sha256).digest()[:_TAG]
+
+
+@contextmanager
+def going_on(cursor: str | None) -> Iterator[None]:
+    """Reading on behind a cursor, in the version that the listing began with: if that is gone, the listing has to begin again.
+
+    Raises ApiError `version_not_found`.
+    """
+    try:
+        yield
+    except VersionNotFound as error:
+        if cursor is None:
+            raise
+        raise ApiError(
+            error.code,
+            f"this listing cannot go on: {error.message}",
+            pointer="?cursor",
+            hint="begin the listing again, without a cursor",
+        ) from error

@@ -10,6 +10,7 @@ import query
 from btree import Database
 from gateway.problems import ApiError
 from gateway.services import Here, Services
+from gateway.times import iso
 
 router = APIRouter(prefix="/v1/databases", tags=["databases"])
 
@@ -43,8 +44,7 @@ def list_databases(here: Here) -> dict[str, Any]:
 @router.post("", status_code=201)
 def create_database(here: Here, body: DatabaseRequest, response: Response) -> dict[str, Any]:
     """Create a database."""
-    if body.name == query.SYSTEM:
-        raise _reserved(body.name)
+    check_not_ours(body.name)
     if body.name in here.databases.names():
         raise ApiError("database_exists", f"there is a database {body.name!r} already", pointer="/name")
     here.databases.create(body.name)
@@ -54,10 +54,16 @@ def create_database(here: Here, body: DatabaseRequest, response: Response) -> di
 
 @router.get("/{database}")
 def show_database(here: Here, database: str) -> dict[str, Any]:
-    """A database with its version and its stores."""
+    """A database with its version, its stores, and the room that it takes."""
     opened = open_database(here, database)
     head = opened.head()
-    return {"name": database, "version": head.seq, "committed_at": head.committed_at, "stores": _stores(opened)}
+    return {
+        "name": database,
+        "version": head.seq,
+        "committed_at": iso(head.committed_at),
+        "stores": _stores(opened),
+        "space": opened.info().to_dict(),
+    }
 
 
 @router.get("/{database}/stores")
@@ -88,9 +94,15 @@ def show_store(here: Here, database: str, store: str) -> dict[str, Any]:
 
 def open_database(here: Services, name: str, store: str | None = None) -> Database:
     """A database for reading. Raises ApiError for the system's own, QueryError for one that is not there."""
-    if name == query.SYSTEM and store != OUTBOX:
-        raise _reserved(name)
+    if store != OUTBOX:
+        check_not_ours(name)
     return here.databases.open(name)
+
+
+def check_not_ours(name: str) -> None:
+    """Raises ApiError for the system's own database."""
+    if name == query.SYSTEM:
+        raise ApiError("reserved_database", f"the database {name!r} is the system's own")
 
 
 def writable_database(here: Services, name: str, store: str) -> Database:
@@ -107,7 +119,3 @@ def _stores(database: Database) -> list[dict[str, Any]]:
         for info in query.list_stores(view)
         if not info.name.startswith("_") or info.name == OUTBOX
     ]
-
-
-def _reserved(name: str) -> ApiError:
-    return ApiError("reserved_database", f"the database {name!r} is the system's own")

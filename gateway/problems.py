@@ -39,7 +39,11 @@ STATUS: Final[dict[str, int]] = {
     "store_not_found": 404,
     "record_not_found": 404,
     "script_not_found": 404,
+    "tree_not_found": 404,
     "version_not_found": 404,
+    "transaction_not_found": 404,
+    "savepoint_not_found": 404,
+    "pin_not_found": 404,
     "unknown_tool": 404,
     "run_not_found": 404,
     "schedule_not_found": 404,
@@ -50,21 +54,24 @@ STATUS: Final[dict[str, int]] = {
     "record_exists": 409,
     "schedule_exists": 409,
     "run_closed": 409,
+    "transaction_ended": 409,
     "body_too_large": 413,
     "unsupported_media_type": 415,
     "internal_error": 500,
     "corrupted": 500,
     "storage_error": 500,
+    "read_only": 500,
     "wrong_format": 500,
     "unknown_outcome": 500,
     "temporal_error": 502,
     "busy": 503,
+    "closed": 503,
     "not_ready": 503,
     "temporal_unavailable": 503,
     "gateway_stopping": 503,
     "disk_full": 507,
 }
-"""The status of a code; a code that is not here is bad input: 422."""
+"""The status of a code; a code that is not here is bad input: 422 (`key_too_large`, `value_too_large`, ...)."""
 
 _FRAMEWORK: Final = {
     400: "bad_request",
@@ -120,7 +127,7 @@ def translate(error: BaseException, prefix: str = "") -> ApiError:
             found["message"],
             pointer=None if pointer is None else prefix + pointer,
             hint=found.get("hint"),
-            retryable=found["retryable"],
+            retryable=found["retryable"] or STATUS.get(found["code"]) == 503,
         )
     if isinstance(error, RPCError):
         return _of_temporal(error)

@@ -1,6 +1,7 @@
 """Rows of a store: one by its key, or page by page in key order.
 
-A page's cursor holds the version that the listing began with, so the pages fit together whatever is written in between.
+A page's cursor holds the version that the listing began with, so the pages fit together whatever is written in between. If that
+version is not kept any more, the listing cannot go on: `version_not_found`, begin again.
 
 A key in a path is text: `/rows/00001`. Text that is a JSON array is a composite key: `/rows/["00001","1997-01-12",1]`. If no
 record has the text as its key and it is a JSON number, true, false or null, that value is sought.
@@ -12,6 +13,7 @@ import orjson
 from fastapi import APIRouter, Query, Response
 
 import query
+from gateway.cursors import going_on
 from gateway.databases import open_database
 from gateway.problems import ApiError
 from gateway.services import Here
@@ -33,7 +35,8 @@ def list_rows(
     position = here.cursors.open(about, cursor) if cursor is not None else None
     version = position[0] if position else opened.head().seq
     after = bytes.fromhex(position[1]) if position else None
-    rows, following = query.select_page(opened.snapshot(version), {"store": store}, after=after, limit=limit)
+    with going_on(cursor):
+        rows, following = query.select_page(opened.snapshot(version), {"store": store}, after=after, limit=limit)
     sealed = here.cursors.seal(about, [version, following.hex()]) if following is not None else None
     return {"data": rows, "version": version, "has_more": sealed is not None, "next_cursor": sealed}
 

@@ -76,6 +76,8 @@ async def serve(settings: Settings) -> None:
         builtin_registry(),
         task_queue=settings.task_queue,
         temporal_ui=settings.temporal_ui,
+        retention_seconds=settings.retention_seconds,
+        history_bytes=settings.history_bytes,
     )
     config = uvicorn.Config(
         create_app(services),

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 from fastapi import Depends, Request
 from temporalio.client import Client
 
+from btree.space import HISTORY_BYTES, RETENTION
 from gateway.cursors import Cursors
 from gateway.keys import Keys
 from gateway.watch import watch_run
@@ -21,7 +22,10 @@ MAX_BODY_BYTES: Final = 2 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Services:
-    """`client` reaches Temporal; `watch` gives a run's events; `stopping` is set when the gateway drains."""
+    """`client` reaches Temporal; `watch` gives a run's events; `stopping` is set when the gateway drains.
+
+    `retention_seconds` and `history_bytes` say how much of the databases' history is kept (see the settings).
+    """
 
     client: Client
     databases: Databases
@@ -33,12 +37,21 @@ class Services:
     task_queue: str
     temporal_ui: str | None = None
     max_body_bytes: int = MAX_BODY_BYTES
+    retention_seconds: float = RETENTION
+    history_bytes: int = HISTORY_BYTES
     watch: Watch = watch_run
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def create_services(
-    client: Client, data_dir: Path, registry: Registry, *, task_queue: str, temporal_ui: str | None = None
+    client: Client,
+    data_dir: Path,
+    registry: Registry,
+    *,
+    task_queue: str,
+    temporal_ui: str | None = None,
+    retention_seconds: float = RETENTION,
+    history_bytes: int = HISTORY_BYTES,
 ) -> Services:
     """The services over a data directory; makes its first API key."""
     databases = Databases(data_dir / "databases")
@@ -54,6 +67,8 @@ def create_services(
         data_dir=data_dir,
         task_queue=task_queue,
         temporal_ui=temporal_ui,
+        retention_seconds=retention_seconds,
+        history_bytes=history_bytes,
     )
 
 

@@ -4,9 +4,10 @@ databases.py  Databases: the data directory         filters.py  MongoDB's words 
 stores.py     Store: records by primary key         plan.py     which stretch of the key to read
 keycode.py    values -> bytes that sort alike       select.py   Selection: rows, lazily
 imports.py    NDJSON and CSV into a store           errors.py   what can be wrong
+history.py    what changed, making it what it was
 """
 
-from query.databases import SYSTEM, Databases, check_name
+from query.databases import SYSTEM, DatabaseExists, Databases, check_name
 from query.errors import (
     InvalidKeyValue,
     InvalidName,
@@ -23,6 +24,7 @@ from query.errors import (
     UnsupportedOperator,
 )
 from query.filters import OPERATORS, compile_filter
+from query.history import Change, Restored, changes, changes_page, restore_store
 from query.imports import ImportReport, import_csv, import_ndjson
 from query.select import Selection, select, select_page
 from query.stores import (
@@ -40,6 +42,8 @@ from query.stores import (
 __all__ = [
     "OPERATORS",
     "SYSTEM",
+    "Change",
+    "DatabaseExists",
     "Databases",
     "ImportReport",
     "InvalidKeyValue",
@@ -50,6 +54,7 @@ __all__ = [
     "Record",
     "RecordExists",
     "RecordNotFound",
+    "Restored",
     "Selection",
     "Store",
     "StoreExists",
@@ -60,6 +65,8 @@ __all__ = [
     "UnknownOperator",
     "UnsupportedOperator",
     "View",
+    "changes",
+    "changes_page",
     "check_name",
     "compile_filter",
     "create_store",
@@ -69,6 +76,7 @@ __all__ = [
     "import_ndjson",
     "list_stores",
     "open_store",
+    "restore_store",
     "select",
     "select_page",
 ]

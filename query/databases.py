@@ -4,17 +4,45 @@ Names are checked before they become paths. The `system` database is ours (scrip
 transaction); scripts cannot name it.
 """
 
+import os
 import re
+import shutil
+import struct
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
-from btree import BTreeError, Database, SweepReport
+from btree import (
+    BTreeError,
+    CheckReport,
+    Corrupted,
+    Database,
+    SweepReport,
+    Version,
+    WrongFormat,
+    restore_backup,
+)
 from query.errors import InvalidName, UnknownDatabase
 
 SYSTEM: Final = "system"
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_SQLITE: Final = b"SQLite format 3\0"
+_HEADER: Final = struct.Struct(">16xH10xI")
+"""SQLite's file format, section 1.3: the page size (1 is 65536) and the number of pages."""
+_ASIDE: Final = ".aside-"
+_LEFT: Final = 86_400.0
+"""Seconds after which nobody can still be writing in a folder where nothing was written."""
+_UNREADABLE: Final = (ValueError, LookupError, TypeError, ArithmeticError, AssertionError, struct.error)
+"""What reading rows may raise in a file that was damaged in a way that nothing notices before."""
+
+
+class DatabaseExists(InvalidName):
+    code = "database_exists"
 
 
 def check_name(name: str, kind: str) -> str:
@@ -39,10 +67,7 @@ class Databases:
         found = self._open.get(name)
         if found is not None:
             return found
-        if not self._path(name).is_file():
-            near = get_close_matches(name, self.names(), n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"the databases are: {', '.join(self.names()) or 'none'}"
-            raise UnknownDatabase(f"there is no database {name!r}", hint=hint)
+        self._check_there(name)
         return self.ensure(name)
 
     def ensure(self, name: str) -> Database:
@@ -54,10 +79,72 @@ class Databases:
             return self._open[name]
 
     def create(self, name: str) -> Database:
-        """A new database. Raises InvalidName if it is there already."""
-        if self._path(name).exists():
-            raise InvalidName(f"the database {name!r} is there already")
+        """A new database. Raises InvalidName, DatabaseExists."""
+        self._check_free(name)
         return self.ensure(name)
+
+    def restore(self, name: str, backup: Path) -> Version:
+        """A new database of a backup's file, which is checked first; gives the version that it holds.
+
+        It is made aside, and gets its name all at once and only if that is free, whatever other processes do.
+        Raises InvalidName, DatabaseExists, Corrupted, WrongFormat, StorageError.
+        """
+        self._check_free(name)
+        _check_whole(backup)
+        with self.aside() as folder:
+            made = folder / f"{name}.db"
+            try:
+                version = restore_backup(backup, made)
+            except _UNREADABLE as error:
+                raise Corrupted(f"a row cannot be read: {error}") from error
+            _check_ours(made)
+            try:
+                os.link(made, self._path(name))
+            except FileExistsError:
+                raise _exists(name) from None
+        _make_durable(self._root)
+        return version
+
+    def check(self, name: str) -> CheckReport:
+        """Whether a database is in order, read from its file anew. Raises UnknownDatabase, InvalidName.
+
+        A check while others write may find pages that are just coming or going; so what it finds counts only if a copy of
+        one moment is not in order either. What SQLite finds in the file itself is of one moment, and a copy would not have it.
+        """
+        self._check_there(name)
+        report = _check(self._path(name))
+        if report.ok or any(problem.startswith("SQLite") for problem in report.problems):
+            return report
+        with self.aside() as folder:
+            copy = folder / f"{name}.db"
+            try:
+                with Database.open(self._path(name)) as opened:
+                    opened.back_up(copy)
+            except (Corrupted, WrongFormat, *_UNREADABLE):
+                return report
+            return _check(copy)
+
+    def _check_there(self, name: str) -> None:
+        if not self._path(name).is_file():
+            near = get_close_matches(name, self.names(), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the databases are: {', '.join(self.names()) or 'none'}"
+            raise UnknownDatabase(f"there is no database {name!r}", hint=hint)
+
+    def _check_free(self, name: str) -> None:
+        if self._path(name).exists():
+            raise _exists(name)
+
+    @contextmanager
+    def aside(self) -> Iterator[Path]:
+        """A folder beside the databases for files that are being made, removed at the end.
+
+        What a process that was killed has left there goes after a day, when the next one is made.
+        """
+        for folder in self._root.glob(f"{_ASIDE}*"):
+            if time.time() - _last_written(folder) > _LEFT:
+                shutil.rmtree(folder, ignore_errors=True)
+        with TemporaryDirectory(dir=self._root, prefix=_ASIDE, ignore_cleanup_errors=True) as made:
+            yield Path(made)
 
     def names(self) -> list[str]:
         """The names of the databases, but for the system's."""
@@ -89,3 +176,53 @@ class Databases:
 
     def _path(self, name: str) -> Path:
         return self._root / f"{check_name(name, 'database')}.db"
+
+
+def _exists(name: str) -> DatabaseExists:
+    return DatabaseExists(f"there is a database {name!r} already", hint="take another name")
+
+
+def _last_written(folder: Path) -> float:
+    times = [0.0]
+    for path in (folder, *folder.glob("*")):
+        with suppress(OSError):  # removed meanwhile
+            times.append(path.stat().st_mtime)
+    return max(times)
+
+
+def _check_whole(backup: Path) -> None:
+    """Raises Corrupted for what is no SQLite file, or shorter than its header says (which SQLite itself may put up with)."""
+    with backup.open("rb") as file:
+        header = file.read(_HEADER.size)
+    if header[: len(_SQLITE)] != _SQLITE or len(header) < _HEADER.size:
+        raise Corrupted("it is not the file of a database", hint="was it cut, or is it another file?")
+    size, pages = _HEADER.unpack(header)
+    told, found = (65536 if size == 1 else size) * pages, backup.stat().st_size
+    if found < told:
+        raise Corrupted(f"it was cut: it has {found} bytes, and should have {told}", hint="take a whole copy")
+
+
+def _check_ours(made: Path) -> None:
+    """Raises WrongFormat for a file that does more than hold rows: it may come from anywhere."""
+    with Database.open(made) as opened:
+        if opened.pager.read("SELECT 1 FROM sqlite_schema WHERE type IN ('trigger', 'view') LIMIT 1"):
+            raise WrongFormat("it has triggers or views, which no database of ours has", hint="take another backup")
+
+
+def _check(path: Path) -> CheckReport:
+    """The report on a file; one that cannot be read is a report too."""
+    try:
+        with Database.open(path) as opened:
+            return opened.check()
+    except BTreeError as error:
+        return CheckReport(problems=[error.message])
+    except _UNREADABLE as error:
+        return CheckReport(problems=[f"a row cannot be read: {error}"])
+
+
+def _make_durable(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

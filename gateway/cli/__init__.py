@@ -5,6 +5,7 @@ connection.py   HTTP to the gateway             runs.py       sop run
 failures.py     exit codes                      data.py       sop data
 output.py       table, json, ndjson             schedules.py  sop schedule
 arguments.py    --arg, typed by the script      trace.py      a run's events as lines
+db.py           sop db                          transfer.py   files up and down
 
 Data goes to stdout, everything else to stderr, so that output can be piped.
 """

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from gateway.cli import data, runs, schedules, scripts
+from gateway.cli import data, db, runs, schedules, scripts
 from gateway.cli.connection import read_settings
 from gateway.cli.failures import INTERRUPTED, OK, CommandFailed
 from gateway.cli.output import tell
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.add_typer(scripts.app, name="script")
 app.add_typer(runs.app, name="run")
 app.add_typer(data.app, name="data")
+app.add_typer(db.app, name="db")
 app.add_typer(schedules.app, name="schedule")
 
 

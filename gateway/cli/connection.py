@@ -87,6 +87,15 @@ class Connection:
             return
 
     @contextmanager
+    def download(self, path: str) -> Iterator[httpx2.Response]:
+        """An answer whose body is read piece by piece. Ends the command when it is cut."""
+        with self._explained(), self._http.stream("GET", path, timeout=httpx2.Timeout(None, connect=5)) as answer:
+            if not answer.is_success:
+                answer.read()
+                raise _refused(answer)
+            yield answer
+
+    @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
             yield

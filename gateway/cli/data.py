@@ -1,23 +1,19 @@
 """sop data: look at databases, stores and rows, and import files."""
 
 import gzip
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Final
 from urllib.parse import quote
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from gateway.cli.connection import Connection
 from gateway.cli.failures import CONFLICT, RUN_FAILED, USAGE, CommandFailed
 from gateway.cli.output import Format, tell, write_object, write_rows
+from gateway.cli.transfer import pieces
 
 app = typer.Typer(no_args_is_help=True, help="Data: import files, look at databases, stores and rows.")
 
-_PIECE: Final = 256 * 1024
 _KINDS: Final = {".csv": "text/csv", ".ndjson": "application/x-ndjson", ".jsonl": "application/x-ndjson"}
 
 
@@ -35,7 +31,7 @@ def import_(
     output: Format = "table",
 ) -> None:
     """Import rows from a file; rows with the same key are replaced."""
-    database, store = _target(target)
+    database, store = target_of(target)
     if create != (key is not None):
         raise CommandFailed(USAGE, "error: --create and --key belong together")
     kind = _KINDS.get((file.with_suffix("") if file.suffix == ".gz" else file).suffix)
@@ -47,7 +43,7 @@ def import_(
         headers = {"Content-Type": kind, **({"Content-Encoding": "gzip"} if file.suffix == ".gz" else {})}
         report = gateway.post(
             f"/v1/databases/{database}/stores/{store}/rows:import",
-            content=_pieces(opened, file.stat().st_size),
+            content=pieces(opened, file.stat().st_size, "importing"),
             headers=headers,
             params={"types": types} if types else None,
             timeout=None,
@@ -75,7 +71,7 @@ def ls(
             stores = gateway.get(f"/v1/databases/{quote(target, safe='')}/stores")["data"]
             write_rows(stores, ("name", "count", "primary_key", "description"), output)
         else:
-            rows = list(gateway.pages(f"{_store(target)}/rows", limit))
+            rows = list(gateway.pages(f"{store_path(target)}/rows", limit))
             columns = list(dict.fromkeys(name for row in rows for name in row))
             write_rows(rows, columns, output)
 
@@ -88,18 +84,20 @@ def get(
 ) -> None:
     """Show the row of a key."""
     with Connection() as gateway:
-        write_object(gateway.get(f"{_store(target)}/rows/{quote(key, safe='')}"), output)
+        write_object(gateway.get(f"{store_path(target)}/rows/{quote(key, safe='')}"), output)
 
 
-def _target(text: str) -> tuple[str, str]:
+def target_of(text: str) -> tuple[str, str]:
+    """DATABASE/STORE as the two parts of an address. Ends the command if it is not that."""
     database, slash, store = text.partition("/")
     if not (slash and database and store and "/" not in store):
         raise CommandFailed(USAGE, f"error: {text}: it has to be DATABASE/STORE")
     return quote(database, safe=""), quote(store, safe="")
 
 
-def _store(text: str) -> str:
-    database, store = _target(text)
+def store_path(text: str) -> str:
+    """The address of DATABASE/STORE."""
+    database, store = target_of(text)
     return f"/v1/databases/{database}/stores/{store}"
 
 
@@ -124,13 +122,3 @@ def _create(gateway: Connection, database: str, store: str, key: list[str]) -> N
     elif known["primary_key"] != key:
         there = ",".join(known["primary_key"])
         raise CommandFailed(CONFLICT, f"error: {database}/{store} is there, and its key is {there}")
-
-
-def _pieces(opened: BinaryIO, size: int) -> Iterator[bytes]:
-    """The file, piece by piece, with a progress bar on a terminal."""
-    columns = (TextColumn("importing"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
-        task = progress.add_task("import", total=size)
-        while piece := opened.read(_PIECE):
-            yield piece
-            progress.update(task, advance=len(piece))

@@ -2,16 +2,18 @@
 
 import asyncio
 import inspect
+import json
 import threading
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 import pytest_asyncio
 import uvicorn
 from fastapi import FastAPI
@@ -19,6 +21,7 @@ from temporalio.client import Client
 
 from activities import Activities
 from gateway.app import create_app
+from gateway.cli import run
 from gateway.services import Services, create_services
 from toolbox import builtin_registry, tool
 from worker import THREADS, create_resources, create_worker
@@ -110,6 +113,42 @@ async def live(gateway: Gateway) -> AsyncIterator[httpx2.AsyncClient]:
         yield http
 
 
+@dataclass
+class Result:
+    """What a command line printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Sop = Callable[..., Coroutine[Any, Any, Result]]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def url(gateway: Gateway) -> AsyncIterator[str]:
+    async with listening(replace(gateway.services, stopping=asyncio.Event())) as found:
+        yield found
+
+
+@pytest.fixture
+def sop(gateway: Gateway, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Sop:
+    """Run a command line; what it printed, and its exit code."""
+    monkeypatch.setenv("SOP_URL", url)
+    monkeypatch.setenv("SOP_DATA_DIR", str(gateway.services.data_dir))
+
+    async def call(*words: str) -> Result:
+        capsys.readouterr()
+        code = await asyncio.to_thread(run, words)
+        return Result(code, *capsys.readouterr())
+
+    return call
+
+
 async def eventually(check: Callable[[], Any | Awaitable[Any]], patience: float = 20) -> Any:
     """What `check` gives when it gives something true; fails after `patience` seconds."""
     for _ in range(int(patience / 0.02)):
@@ -134,4 +173,4 @@ def problem_of(answer: httpx2.Response, status: int, code: str) -> dict[str, Any
     return problem
 
 
-__all__ = ["Gateway", "authorization", "eventually", "listening", "problem_of"]
+__all__ = ["Gateway", "Result", "Sop", "authorization", "eventually", "listening", "problem_of"]

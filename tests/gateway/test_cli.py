@@ -7,19 +7,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
-from gateway.cli import run
 from gateway.cli.arguments import read_arguments, typed
 from gateway.cli.failures import CommandFailed, of_problem
 from gateway.cli.trace import line, short
-from tests.gateway.conftest import Gateway, eventually, listening
+from tests.gateway.conftest import Gateway, Sop, eventually, listening
 
 CSV = "id,name,n\n00001,Ann,94\n00002,Bob,x\n"
 RISK = {"name": "risk", "database": "crm", "parameters": [{"name": "id", "type": "string"}, {"name": "days", "type": "integer", "default": 60}],
@@ -27,40 +24,6 @@ RISK = {"name": "risk", "database": "crm", "parameters": [{"name": "id", "type":
             {"type": "command", "name": "read", "command": "get", "args": {"store": "people", "key": "{{ id }}"}, "output_variable": "c"},
             {"type": "if", "name": "check_risk", "condition": "c.n > days && c.name != ''", "then": [{"type": "say", "name": "tell", "message": "at risk"}]},
             {"type": "return", "name": "out", "value": {"n": "{{ c.n }}"}}]}  # fmt: skip
-
-
-@dataclass
-class Result:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Sop = Callable[..., Coroutine[Any, Any, Result]]
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def url(gateway: Gateway) -> AsyncIterator[str]:
-    async with listening(replace(gateway.services, stopping=asyncio.Event())) as found:
-        yield found
-
-
-@pytest.fixture
-def sop(gateway: Gateway, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Sop:
-    """Run a command line; what it printed, and its exit code."""
-    monkeypatch.setenv("SOP_URL", url)
-    monkeypatch.setenv("SOP_DATA_DIR", str(gateway.services.data_dir))
-
-    async def call(*words: str) -> Result:
-        capsys.readouterr()
-        code = await asyncio.to_thread(run, words)
-        return Result(code, *capsys.readouterr())
-
-    return call
 
 
 async def prepare(sop: Sop, directory: Path) -> None:

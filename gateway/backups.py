@@ -1,0 +1,150 @@
+"""Backups over HTTP: a database as one file, down and up.
+
+Down: the engine makes a checked copy of one moment aside; it is opened and its name removed, and then sent. So its room is
+given back by the operating system however the sending ends: done, cut, or with the process.
+
+Up: the body is written to a file as it arrives, never held in memory; then the engine checks it, and makes a new database of it.
+
+`Repr-Digest: sha-256=:<base64>:` (RFC 9530) goes with both. Down it is always there; up it is checked if it is there.
+"""
+
+import base64
+import errno
+import hashlib
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, Final
+
+from anyio import to_thread
+from fastapi import APIRouter, Header, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from btree import Corrupted, DiskFull, StorageError, Version, WrongFormat
+from gateway.databases import check_not_ours, open_database
+from gateway.problems import ApiError
+from gateway.services import Here, Services
+from gateway.times import iso
+from query import DatabaseExists, check_name
+
+router = APIRouter(prefix="/v1/databases/{database}", tags=["backups"])
+
+MEDIA_TYPE: Final = "application/vnd.sqlite3"
+MAX_BACKUP_BYTES: Final = 1 << 50
+_BLOCK: Final = 1 << 20
+_FILE: Final[dict[str, Any]] = {"content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}}
+
+
+class FileResponse(StreamingResponse):
+    """Sends an open file in blocks, and closes it in any case."""
+
+    def __init__(self, file: BinaryIO, headers: dict[str, str]) -> None:
+        self._file = file
+        super().__init__(self._blocks(), headers=headers, media_type=MEDIA_TYPE)
+
+    async def _blocks(self) -> AsyncIterator[bytes]:
+        while block := await to_thread.run_sync(self._file.read, _BLOCK):
+            yield block
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._file:
+            await super().__call__(scope, receive, send)
+
+
+@router.get("/backup", response_class=Response, responses={200: {"description": "the file", **_FILE}})
+def back_up(here: Here, database: str) -> FileResponse:
+    """A copy of the database as it is at this moment, checked, as one file. Others go on writing meanwhile."""
+    opened = open_database(here, database)
+    with _transfer(here) as folder:
+        copy = folder / f"{database}.db"
+        version = opened.back_up(copy)
+        file = copy.open("rb")
+    headers = {
+        "Content-Length": str(os.fstat(file.fileno()).st_size),
+        "Content-Disposition": f'attachment; filename="{database}-{version.seq}.db"',
+        "Database-Version": str(version.seq),
+        "Repr-Digest": digest_of(file),
+    }
+    return FileResponse(file, headers)
+
+
+@router.put("/backup", status_code=201, openapi_extra={"requestBody": {"required": True, **_FILE}},
+            max_body_size=MAX_BACKUP_BYTES)  # fmt: skip
+async def restore_backup(
+    here: Here,
+    database: str,
+    request: Request,
+    response: Response,
+    repr_digest: Annotated[str | None, Header(description="sha-256=:<base64>: of the file; it is checked")] = None,
+) -> dict[str, Any]:
+    """Make a new database of a backup's file. What is there already is never replaced; open transactions are not taken over."""
+    check_name(database, "database")
+    check_not_ours(database)
+    if database in here.databases.names():
+        raise _exists(database)
+    with _transfer(here) as folder:
+        upload = folder / "upload"
+        digest = await _received(request, upload)
+        told = [part.strip() for part in (repr_digest or "").split(",") if part.strip().startswith("sha-256=")]
+        if told and told != [digest]:
+            raise ApiError("digest_mismatch", "the file did not arrive as it was sent", hint="send it again")
+        version = await to_thread.run_sync(_restored, here, database, upload)
+    response.headers["Location"] = f"/v1/databases/{database}"
+    return {"name": database, "version": version.seq, "committed_at": iso(version.committed_at)}
+
+
+def digest_of(file: BinaryIO) -> str:
+    """A file's digest as RFC 9530 writes it; the file stands at its begin again."""
+    found = hashlib.sha256()
+    while block := file.read(_BLOCK):
+        found.update(block)
+    file.seek(0)
+    return digest_text(found.digest())
+
+
+def digest_text(digest: bytes) -> str:
+    """A SHA-256 as RFC 9530 writes it."""
+    return f"sha-256=:{base64.b64encode(digest).decode()}:"
+
+
+async def _received(request: Request, path: Path) -> str:
+    """Write the body to a file as it arrives; its digest. Raises ApiError if it ends too early."""
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        try:
+            async for piece in request.stream():
+                digest.update(piece)
+                await to_thread.run_sync(file.write, piece)
+        except ClientDisconnect:
+            raise ApiError("incomplete_body", "the body ended too early", hint="send it again") from None
+    return digest_text(digest.digest())
+
+
+def _restored(here: Services, name: str, upload: Path) -> Version:
+    try:
+        return here.databases.restore(name, upload)
+    except DatabaseExists:
+        raise _exists(name) from None
+    except (Corrupted, WrongFormat) as error:
+        message = f"the file is no backup that is in order: {error.message}"
+        raise ApiError("invalid_backup", message, hint=error.hint) from error
+
+
+def _exists(name: str) -> ApiError:
+    return ApiError("database_exists", f"there is a database {name!r} already", hint="restore it under another name")
+
+
+@contextmanager
+def _transfer(here: Services) -> Iterator[Path]:
+    """A folder beside the databases for one copy, removed at the end. Raises DiskFull, StorageError."""
+    try:
+        with here.databases.aside() as folder:
+            yield folder
+    except OSError as error:
+        message = f"the copy could not be written: {error.strerror or error}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(message, hint="make room, then try again") from error
+        raise StorageError(message, hint="look at the disk, and the permissions of the data directory") from error

@@ -2,23 +2,26 @@
 
 Trees of all kept versions and open branches: order of keys within and across pages, separators against the keys below them,
 equal depth of all leaves, counts against the catalog, checksums (by reading). A page that several versions share is walked
-once. Then space: a page that is there without an extent, missing from its extent, or needed by nothing and listed
-nowhere as dead. Then the checksums of the rows, and SQLite's own check of its file. What is found is told, all of it.
+once. Then space: a page that is there without an extent, missing from its extent, or needed by nothing and listed nowhere as
+dead. Then the checksums of the rows, and SQLite's own check of its file. What is found is told, all of it.
+
+Nothing is taken from a cache, and all of it is read in one read transaction, so that others may write meanwhile.
 """
 
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Final, NamedTuple
 
+from btree.cache import PageCache
 from btree.catalog import Entry
 from btree.errors import BTreeError
 from btree.page import Branch
+from btree.pager import Pager
 from btree.records import VersionRow, unsealed
 
-if TYPE_CHECKING:
-    from btree.database import Database
+_CACHE: Final = 8 << 20
 
 
 @dataclass
@@ -44,50 +47,54 @@ class _Subtree(NamedTuple):
     height: int
 
 
-def check_database(database: "Database") -> CheckReport:
+def check_database(pager: Pager) -> CheckReport:
     """Check everything that is kept."""
     report = CheckReport()
     try:
-        _check_rows(database, report)
-        _check(database, report)
+        with pager.frozen():
+            _check_rows(pager, report)
+            _check(pager, report)
+            texts = [text for (text,) in pager.read("PRAGMA integrity_check(10)")]
+            report.problems += [f"SQLite: {text}" for text in texts if text != "ok"]
     except BTreeError as error:
         report.problems.append(error.message)
-    report.problems += [
-        f"SQLite: {text}" for (text,) in database.pager.read("PRAGMA integrity_check(10)") if text != "ok"
-    ]
     return report
 
 
-def _check_rows(database: "Database", report: CheckReport) -> None:
+def _check_rows(pager: Pager, report: CheckReport) -> None:
     for table in ("state", "version", "extent", "txn", "journal", "access", "savepoint", "pin"):
         columns = "head, next_page, crc" if table == "state" else "*"
-        for row in database.pager.read(f"SELECT {columns} FROM {table}"):
+        for row in pager.read(f"SELECT {columns} FROM {table}"):
             try:
                 unsealed(row, table)
             except BTreeError as error:
                 report.problems.append(error.message)
 
 
-def _check(database: "Database", report: CheckReport) -> None:
-    walk = _Walk(database, report)
-    head = database.head().seq
-    for version in reversed(database.versions(1 << 40)):
+def _check(pager: Pager, report: CheckReport) -> None:
+    walk = _Walk(pager, report)
+    ((head,),) = pager.read("SELECT head FROM state")
+    rows = [
+        VersionRow(*unsealed(row, "version")) for row in pager.read("SELECT * FROM version WHERE root > 0 ORDER BY seq")
+    ]
+    if not rows or rows[-1].seq != head:
+        report.problems.append(f"the head, version {head}, is missing")
+    for version in rows:
         walk.catalog(f"version {version.seq}", version.root)
         report.versions += 1
-        if version.seq == head:
-            report.keys = walk.keys
-    for name, root in database.pager.read("SELECT id, root FROM txn WHERE state = 'open'"):
+        report.keys = walk.keys
+    for name, root in pager.read("SELECT id, root FROM txn WHERE state = 'open'"):
         walk.catalog(f"transaction {name}", root)
     report.pages = len(walk.seen)
-    _account(database, report, walk.seen.keys() | walk.trees)
+    _account(pager, report, walk.seen.keys() | walk.trees)
 
 
-def _account(database: "Database", report: CheckReport, needed: set[int]) -> None:
+def _account(pager: Pager, report: CheckReport, needed: set[int]) -> None:
     """Every page is in one extent, and is needed, or listed as dead, or belongs to a branch."""
-    ids = {page for (page,) in database.pager.read("SELECT id FROM page")}
+    ids = {page for (page,) in pager.read("SELECT id FROM page")}
     covered: set[int] = set()
     branches: set[int] = set()
-    for first, last, version in database.pager.read("SELECT first, last, version FROM extent"):
+    for first, last, version in pager.read("SELECT first, last, version FROM extent"):
         pages = range(first, last + 1)
         if not covered.isdisjoint(pages):
             report.problems.append(f"the extent {first}-{last} overlaps another")
@@ -95,7 +102,7 @@ def _account(database: "Database", report: CheckReport, needed: set[int]) -> Non
         if version is None:
             branches.update(pages)
     dead: set[int] = set()
-    for row in database.pager.read("SELECT * FROM version"):
+    for row in pager.read("SELECT * FROM version"):
         dead.update(array("Q", VersionRow(*unsealed(row, "version")).dead))
     _told(report, "in an extent and missing", covered - ids)
     _told(report, "in no extent", ids - covered)
@@ -110,8 +117,8 @@ def _told(report: CheckReport, what: str, pages: set[int]) -> None:
 class _Walk:
     """Walks trees; a page that was seen is not read again."""
 
-    def __init__(self, database: "Database", report: CheckReport) -> None:
-        self._database = database
+    def __init__(self, pager: Pager, report: CheckReport) -> None:
+        self._cache = PageCache(pager, _CACHE)
         self._report = report
         self._name = ""
         self.seen: dict[int, _Subtree] = {}
@@ -140,7 +147,7 @@ class _Walk:
             below: list[int] = []
             for page in level:
                 try:
-                    node = self._database.cache.node(page)
+                    node = self._cache.node(page)
                 except BTreeError:
                     continue
                 if isinstance(node, Branch):
@@ -161,7 +168,7 @@ class _Walk:
 
     def _look_at(self, page: int) -> _Subtree:
         try:
-            node = self._database.cache.node(page)
+            node = self._cache.node(page)
         except BTreeError as error:
             self._problem(error.message)
             return _Subtree(None, None, 0, -1)

@@ -44,6 +44,8 @@ class _Merged:
     catalog: Tree
     trees: dict[str, Tree]
     merged: bool
+    replaced: list[int] | None = None
+    """The head's pages that it replaced, where that is known."""
 
 
 class Commit:
@@ -81,13 +83,16 @@ class Commit:
             if row.saves or branch.own
             else []
         )
-        dead = self._dead(merged, extents) if merged.merged or extents else None
+        known = not extents and (merged.replaced is not None or not merged.merged)
+        dead = [] if known else self._dead(merged, extents)
+        if known and merged.merged:
+            branch.workspace.replaced = list(merged.replaced or ())
         pages = Pages(writer, branch.workspace)
         root, extent = pages.write(merged.catalog, merged.trees)
         seq = head.seq + 1
         for made in [*extents, *([extent] if extent else [])]:
             put_extent(writer, made._replace(txn=branch.id, version=seq))
-        ids = array("Q", branch.workspace.replaced if dead is None else dead)
+        ids = array("Q", branch.workspace.replaced if known else dead)
         self.version = Version(seq, root, max(branch.database.clock(), head.committed_at), branch.id)
         put_version(writer, VersionRow(seq, root, self.version.committed_at, branch.id, ids.tobytes()))
         writer.move_head(seq)
@@ -120,7 +125,7 @@ class Commit:
             branch.database.cache, branch.workspace, base=branch.base_root, mine=branch.catalog.root, head=head.root
         )
         merge.run(branch.all_access(), branch.changed_trees(), serializable=branch.isolation == "serializable")
-        return _Merged(head, merge.catalog, merge.trees, merged=True)
+        return _Merged(head, merge.catalog, merge.trees, merged=True, replaced=merge.replaced)
 
     def _dead(self, merged: _Merged, extents: list[ExtentRow]) -> list[int]:
         """The pages that the head has and the new version does not, and what of the branch's own it does not use."""

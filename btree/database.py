@@ -27,11 +27,12 @@ from btree.errors import (
     StorageError,
     TransactionEnded,
     TransactionNotFound,
+    UnknownOutcome,
     VersionNotFound,
 )
 from btree.history import difference, restore
 from btree.page import DirtyLeaf
-from btree.pager import Pager, SqlitePager, UnknownOutcome
+from btree.pager import Pager, SqlitePager
 from btree.records import ExtentRow, JournalRow, PinRow, State, TxnRow, VersionRow, sealed, unsealed
 from btree.save import put_extent, put_txn, put_version, read_txn
 from btree.snapshot import Snapshot
@@ -121,9 +122,10 @@ class Database:
             raise VersionNotFound(gone, hint=f"the newest is {head}; versions are kept while they are pinned or young")
         return _version(row)
 
-    def versions(self, limit: int = 50) -> list[Version]:
-        """The newest versions that are kept, newest first."""
-        rows = self.pager.read("SELECT * FROM version WHERE root > 0 ORDER BY seq DESC LIMIT ?", (limit,))
+    def versions(self, limit: int = 50, *, before: int | None = None) -> list[Version]:
+        """The newest versions that are kept (and are older than `before`), newest first."""
+        sql = "SELECT * FROM version WHERE root > 0 AND seq < ? ORDER BY seq DESC LIMIT ?"
+        rows = self.pager.read(sql, (before if before is not None else 1 << 62, limit))
         return [_version(VersionRow(*unsealed(row, "version"))) for row in rows]
 
     def version_at(self, moment: float) -> Version:
@@ -232,10 +234,14 @@ class Database:
 
     def roll_back(self, txn_id: str) -> None:
         """Drop the branch of an open transaction; does nothing if it has ended."""
-        with self.pager.write() as writer:
-            row = read_txn(writer, txn_id)
-            if row is not None and row.state == "open":
-                put_txn(writer, row._replace(state="rolled_back", ended_at=self.clock()))
+        try:
+            with self.pager.write() as writer:
+                row = read_txn(writer, txn_id)
+                if row is not None and row.state == "open":
+                    put_txn(writer, row._replace(state="rolled_back", ended_at=self.clock()))
+        except UnknownOutcome:
+            if self.status(txn_id).state == "open":
+                raise
         self.space.free_branch(txn_id)
 
     def transact(self, work: Callable[[Transaction], T], *, attempts: int = 5, isolation: str = "serializable") -> T:
@@ -283,8 +289,8 @@ class Database:
         return self.space.report()
 
     def check(self) -> CheckReport:
-        """Walk every page of everything that is kept, and account for every page of the file."""
-        return check_database(self)
+        """Walk every page of everything that is kept, and account for every page of the file, as it is at this moment."""
+        return check_database(self.pager)
 
     def back_up(self, path: Path) -> Version:
         """A consistent copy in a new file, while others go on writing; gives the version that it holds."""

@@ -142,5 +142,5 @@ def _height(nodes: Nodes, root: int | None) -> int:
     height = 0
     node = nodes.node(root) if root is not None else None
     while isinstance(node, Branch):
-        node, height = nodes.node(node.children[0]), height + 1
+        node, height = nodes.node(node.children[-1]), height + 1
     return height

@@ -118,6 +118,10 @@ class Tree(PageTree):
             raise
         return self._count
 
+    def touch_all(self) -> None:
+        """Count as having written the whole tree."""
+        self._access().touched_ranges.append([None, None])
+
     def clear(self) -> None:
         """Remove everything."""
         self._collected.clear()
@@ -126,7 +130,7 @@ class Tree(PageTree):
         self.root, self._count = self._workspace.create(DirtyLeaf([], [])), 0
         self.changed = True
         self.epoch += 1
-        self._access().touched_ranges.append([None, None])
+        self.touch_all()
 
     # --- reading ---
 

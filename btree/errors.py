@@ -23,6 +23,7 @@ BTreeError
 +-- Closed              open it again
 +-- DiskFull            RETRY when there is room
 +-- StorageError        the operating system failed a read or a write
+    '-- UnknownOutcome  RETRY: it may have happened, and doing it again changes nothing then
 """
 
 from typing import Any
@@ -145,3 +146,11 @@ class DiskFull(BTreeError):
 
 class StorageError(BTreeError):
     code = "storage_error"
+
+
+class UnknownOutcome(StorageError):
+    """A write that may have happened or not. The outcome of a transaction's save or commit is always looked up; this comes
+    out of what may as well be done again: a sweep, a pin, a rollback."""
+
+    code = "unknown_outcome"
+    retryable = True

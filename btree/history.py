@@ -31,7 +31,8 @@ def restore(transaction: "Transaction", snapshot: Snapshot, tree: str) -> int:
     """Write into the transaction what makes a tree the same as in a snapshot; gives the number of keys changed.
 
     A tree that was dropped since is made anew; its pages are copied, so that every page lives for one stretch of versions (space
-    keeping relies on it). Raises TreeNotFound if the snapshot has no such tree.
+    keeping relies on it). It counts as writing the whole tree: whoever changes it meanwhile is in conflict.
+    Raises TreeNotFound if the snapshot has no such tree.
     """
     then = snapshot.tree(tree)
     if not transaction.has_tree(tree):
@@ -47,5 +48,6 @@ def restore(transaction: "Transaction", snapshot: Snapshot, tree: str) -> int:
             yield key, value
 
     transaction.workspace.hold()
-    now.apply(list(writes()))
+    now.touch_all()
+    now.apply(writes() if now.root >= 0 else list(writes()))
     return changed

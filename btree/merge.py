@@ -38,10 +38,21 @@ class Merge:
         self._head = ReadTree(stored, head, 0)
         self.catalog = Tree(workspace, head, 0)
         self.trees: dict[str, Tree] = {}
+        self.replaced: list[int] | None = []
+        """The head's pages that are replaced; None where trees were taken over whole, so that they have to be looked for."""
 
     def run(self, access: Access, mine: dict[str, Tree], *, serializable: bool) -> None:
         """Merge into `catalog` and `trees` (those whose roots are not in the catalog yet). Raises Conflict."""
         self._workspace.hold()
+        before, self._workspace.replaced = self._workspace.replaced, []
+        try:
+            self._run(access, mine, serializable)
+        finally:
+            replaced, self._workspace.replaced = self._workspace.replaced, before
+        if self.replaced is not None:
+            self.replaced = replaced
+
+    def _run(self, access: Access, mine: dict[str, Tree], serializable: bool) -> None:
         self._check_names(access, serializable)
         for name in access.trees():
             self._check_reads(name, access, serializable)
@@ -57,7 +68,9 @@ class Merge:
             if head != base:
                 raise Conflict(f"the tree {name!r} was dropped here, and changed by another transaction", hint=HINT)
             self.catalog.delete(name.encode())
+            self.replaced = None
         elif head == base:
+            self.replaced = None
             if name in trees:
                 self.trees[name] = trees[name]
             self.catalog.put(name.encode(), mine.encode())
@@ -84,14 +97,15 @@ class Merge:
         ranges = touched_ranges + done.all_ranges() if serializable else touched_ranges
         if not points and not ranges:
             return
-        before = {key for key, _ in self._base.scan()}
-        for key in sorted(before ^ {key for key, _ in self._head.scan()}):
-            if key in points or any(
-                (lower or b"") <= key and (upper is None or key < upper) for lower, upper in ranges
-            ):
-                done_to = "dropped" if key in before else "created"
-                message = f"the tree {key.decode()!r} was {done_to} by another transaction, and its name was read here"
-                raise Conflict(message, hint=HINT, tree=key.decode())
+        names = set(points)
+        for lower, upper in ranges:
+            names.update(key for tree in (self._base, self._head) for key, _ in tree.scan(lower, upper))
+        for name in sorted(names):
+            before, now = self._base.get(name) is not None, self._head.get(name) is not None
+            if before != now:
+                done_to = "dropped" if before else "created"
+                message = f"the tree {name.decode()!r} was {done_to} by another transaction, and its name was read here"
+                raise Conflict(message, hint=HINT, tree=name.decode())
 
     def _check_reads(self, name: str, access: Access, serializable: bool) -> None:
         base, head = entry_of(self._base, name), entry_of(self._head, name)

@@ -2,23 +2,33 @@
 
 All of an engine operation's writes go through one `write` block: it is one SQLite transaction, taken with BEGIN IMMEDIATE, so
 that nobody ever sees half of it. Readers take no lock and wait for nobody; writers wait for each other only inside of these
-short blocks, asking for the lock every fraction of a millisecond (SQLite's own waiting sleeps for up to 100 ms at a time,
-a hundred times as long as a block lasts).
+short blocks, and take turns (turns.py).
 
 Durability: WAL with synchronous=FULL. A COMMIT that raises has an unknown outcome (SQLite can fail behind the point of no
 return, in the checkpoint): `UnknownOutcome` is raised, and the caller looks the fact up.
 """
 
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import apsw
 
-from btree.errors import BTreeError, Busy, Closed, Corrupted, DiskFull, ReadOnly, StorageError, WrongFormat
+from btree.errors import (
+    BTreeError,
+    Busy,
+    Closed,
+    Corrupted,
+    DiskFull,
+    ReadOnly,
+    StorageError,
+    UnknownOutcome,
+    WrongFormat,
+)
 from btree.page import SQLITE_PAGE
 from btree.records import (
     APPLICATION_ID,
@@ -31,17 +41,16 @@ from btree.records import (
     statements,
     unsealed,
 )
+from btree.turns import Turns
 from btree.upgrade import upgrade
 
 BUSY_SECONDS: Final = 20.0
+CHECKPOINT: Final = 1000
+"""Pages of SQLite."""
 _WAITS: Final = (0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.002)
 _AT_ONCE: Final = 64
 
 Row = tuple[Any, ...]
-
-
-class UnknownOutcome(StorageError):
-    """COMMIT raised: it may have happened."""
 
 
 class Writer(Protocol):
@@ -79,6 +88,10 @@ class Pager(Protocol):
 
     def write(self) -> AbstractContextManager[Writer]: ...
 
+    def frozen(self) -> AbstractContextManager[None]:
+        """While in it, this thread's reads see one moment."""
+        ...
+
     def outside(self, sql: str, bindings: Sequence[Any] = ()) -> None:
         """Run a statement that cannot be in a transaction (VACUUM, a checkpoint)."""
         ...
@@ -96,8 +109,9 @@ class SqlitePager:
         self._connections: list[apsw.Connection] = []
         self._lock = threading.Lock()
         self._closed = False
+        self._turns = self.turns()
         with _translated():
-            self._prepare(self._connection(create=create))
+            self._prepare(self._connection(create=create), create)
 
     def read(self, sql: str, bindings: Sequence[Any] = ()) -> list[Row]:
         try:
@@ -135,6 +149,10 @@ class SqlitePager:
         Raises Busy, DiskFull, ReadOnly, StorageError, and UnknownOutcome when the COMMIT itself raised: whoever can look up
         whether it happened does so, and for whoever can do it again it is a StorageError like another.
         """
+        with self._turns.turn():
+            yield from self._write()
+
+    def _write(self) -> Iterator[Writer]:
         with _translated():
             connection = self._connection()
             connection.execute("BEGIN IMMEDIATE")
@@ -153,12 +171,23 @@ class SqlitePager:
             message = f"SQLite reports, for a write that may have happened or not: {error}"
             raise UnknownOutcome(message, hint="do it again, that changes nothing if it happened") from error
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """One read transaction: reads of this thread see the file as it is now."""
+        with _translated():
+            connection = self._connection()
+            connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._abandon(connection)
+
     def commit(self, connection: apsw.Connection) -> None:
         """The one COMMIT; tests make it fail."""
         connection.execute("COMMIT")
 
     def outside(self, sql: str, bindings: Sequence[Any] = ()) -> None:
-        with _translated():
+        with self._turns.turn(), _translated():
             self._connection().execute(sql, bindings).fetchall()
 
     def close(self) -> None:
@@ -174,8 +203,13 @@ class SqlitePager:
                 ) as error:  # the last one copies the log into the file; that can be done at the next opening
                     connection.close(True)
                     failed = error
+        self._turns.close()
         if failed is not None:
             raise _translate(failed) from failed
+
+    def turns(self) -> Turns:
+        """Where writers take turns."""
+        return Turns(self._path + "-turns")
 
     def _abandon(self, connection: apsw.Connection) -> None:
         if connection.in_transaction:
@@ -204,14 +238,15 @@ class SqlitePager:
     def set_up(self, connection: apsw.Connection) -> None:
         """Make a new connection this thread's."""
         connection.set_busy_handler(_wait)
+        connection.set_wal_hook(_Checkpoints())
         connection.execute("PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; PRAGMA cache_size = -8192")
         with self._lock:
             self._connections.append(connection)
         self._local.connection = connection
 
-    def _prepare(self, connection: apsw.Connection) -> None:
+    def _prepare(self, connection: apsw.Connection, create: bool) -> None:
         """Lay out a new file, bring an old one to this format, or check that this one is ours."""
-        if not connection.pragma("schema_version") and not self._read_only:
+        if create and not connection.pragma("schema_version"):
             connection.execute(f"PRAGMA page_size = {SQLITE_PAGE}; PRAGMA journal_mode = WAL")
             connection.execute("BEGIN IMMEDIATE")
             if not connection.pragma("schema_version"):
@@ -252,7 +287,11 @@ class MemoryPager(SqlitePager):
         self._anchor = apsw.Connection(
             f"file:/{name}?vfs=memdb", flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
         )
+        self._folder = tempfile.TemporaryDirectory()
         super().__init__(f"file:/{name}?vfs=memdb", create=True)
+
+    def turns(self) -> Turns:
+        return Turns(f"{self._folder.name}/turns")
 
     def connect(self, create: bool) -> apsw.Connection:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
@@ -263,6 +302,7 @@ class MemoryPager(SqlitePager):
     def close(self) -> None:
         super().close()
         self._anchor.close()
+        self._folder.cleanup()
 
 
 class _SqliteWriter:
@@ -296,6 +336,26 @@ class _SqliteWriter:
         """Write the state, if it was changed."""
         if self._state != self._before:
             self._connection.execute("UPDATE state SET head = ?, next_page = ?, crc = ?", sealed(self._state))
+
+
+class _Checkpoints:
+    """Copies SQLite's log into the file, after every `CHECKPOINT` pages that it has grown.
+
+    SQLite's own rule is to try at every commit while the log is that long. With several busy processes the log is seldom at rest, so
+    that it stays long, and then every commit pays for two more syncs.
+    """
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def __call__(self, connection: apsw.Connection, name: str, pages: int) -> int:
+        if pages < self._last:
+            self._last = 0  # the log has begun anew
+        if pages - self._last >= CHECKPOINT:
+            self._last = pages
+            with suppress(apsw.BusyError):  # another one is at it
+                connection.wal_checkpoint(name, apsw.SQLITE_CHECKPOINT_PASSIVE)
+        return apsw.SQLITE_OK
 
 
 def _wait(attempt: int) -> bool:

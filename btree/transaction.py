@@ -19,9 +19,17 @@ from btree.access import CATALOG, Access, TreeAccess
 from btree.catalog import Entry, entry_of
 from btree.commit import Commit, HeadMoved, all_access
 from btree.edit import Tree
-from btree.errors import Conflict, SavepointNotFound, StorageError, TransactionEnded, TreeExists, TreeNotFound
+from btree.errors import (
+    Conflict,
+    SavepointNotFound,
+    StorageError,
+    TransactionEnded,
+    TreeExists,
+    TreeNotFound,
+    UnknownOutcome,
+)
 from btree.page import DirtyLeaf
-from btree.pager import UnknownOutcome, Writer
+from btree.pager import Writer
 from btree.records import AccessRow, ExtentRow, JournalRow, SavepointRow, TxnRow, sealed, unsealed
 from btree.save import Pages, extents_of, insert_txn, put_extent, put_txn, read_txn
 from btree.version import Version

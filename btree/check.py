@@ -8,7 +8,6 @@ dead. Then the checksums of the rows, and SQLite's own check of its file. What i
 Nothing is taken from a cache, and all of it is read in one read transaction, so that others may write meanwhile.
 """
 
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -19,7 +18,7 @@ from btree.catalog import Entry
 from btree.errors import BTreeError
 from btree.page import Branch
 from btree.pager import Pager
-from btree.records import VersionRow, unsealed
+from btree.records import VERSION, dead_pages, unsealed, version_row
 
 _CACHE: Final = 8 << 20
 
@@ -63,7 +62,7 @@ def check_database(pager: Pager) -> CheckReport:
 
 def _check_rows(pager: Pager, report: CheckReport) -> None:
     for table in ("state", "version", "extent", "txn", "journal", "access", "savepoint", "pin"):
-        columns = "head, next_page, crc" if table == "state" else "*"
+        columns = {"state": "head, next_page, crc", "version": VERSION}.get(table, "*")
         for row in pager.read(f"SELECT {columns} FROM {table}"):
             try:
                 unsealed(row, table)
@@ -74,9 +73,7 @@ def _check_rows(pager: Pager, report: CheckReport) -> None:
 def _check(pager: Pager, report: CheckReport) -> None:
     walk = _Walk(pager, report)
     ((head,),) = pager.read("SELECT head FROM state")
-    rows = [
-        VersionRow(*unsealed(row, "version")) for row in pager.read("SELECT * FROM version WHERE root > 0 ORDER BY seq")
-    ]
+    rows = [version_row(row) for row in pager.read(f"SELECT {VERSION} FROM version WHERE root > 0 ORDER BY seq")]
     if not rows or rows[-1].seq != head:
         report.problems.append(f"the head, version {head}, is missing")
     for version in rows:
@@ -102,8 +99,8 @@ def _account(pager: Pager, report: CheckReport, needed: set[int]) -> None:
         if version is None:
             branches.update(pages)
     dead: set[int] = set()
-    for row in pager.read("SELECT * FROM version"):
-        dead.update(array("Q", VersionRow(*unsealed(row, "version")).dead))
+    for *row, listed in pager.read(f"SELECT {VERSION}, dead FROM version"):
+        dead.update(dead_pages(version_row(row), listed))
     _told(report, "in an extent and missing", covered - ids)
     _told(report, "in no extent", ids - covered)
     _told(report, "needed by nothing and listed nowhere as dead", ids - needed - dead - branches)

@@ -9,7 +9,6 @@ on the way and does not use. For a transaction that was never saved before, that
 it is found by comparing the trees.
 """
 
-from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -92,9 +91,9 @@ class Commit:
         seq = head.seq + 1
         for made in [*extents, *([extent] if extent else [])]:
             put_extent(writer, made._replace(txn=branch.id, version=seq))
-        ids = array("Q", branch.workspace.replaced if known else dead)
         self.version = Version(seq, root, max(branch.database.clock(), head.committed_at), branch.id)
-        put_version(writer, VersionRow(seq, root, self.version.committed_at, branch.id, ids.tobytes()))
+        row_of_version = VersionRow(seq, root, self.version.committed_at, branch.id, 0)
+        put_version(writer, row_of_version, branch.workspace.replaced if known else dead)
         writer.move_head(seq)
         return self._end(writer, row._replace(root=root), seq, step_key, result), pages
 

@@ -33,7 +33,18 @@ from btree.errors import (
 from btree.history import difference, restore
 from btree.page import DirtyLeaf
 from btree.pager import Pager, SqlitePager
-from btree.records import ExtentRow, JournalRow, PinRow, State, TxnRow, VersionRow, sealed, unsealed
+from btree.records import (
+    VERSION,
+    ExtentRow,
+    JournalRow,
+    PinRow,
+    State,
+    TxnRow,
+    VersionRow,
+    sealed,
+    unsealed,
+    version_row,
+)
 from btree.save import put_extent, put_txn, put_version, read_txn
 from btree.snapshot import Snapshot
 from btree.space import HISTORY_BYTES, RETENTION, Space, SpaceReport, SweepReport
@@ -47,7 +58,7 @@ LEASE = 3600.0
 """Seconds that a transaction or a pin is kept without a sign of life, where nothing else is asked for."""
 
 _HEAD = (
-    "SELECT s.head, s.next_page, s.crc, v.seq, v.root, v.committed_at, v.txn, v.dead, v.crc"
+    "SELECT s.head, s.next_page, s.crc, v.seq, v.root, v.committed_at, v.txn, v.dead_crc, v.crc"
     " FROM state s LEFT JOIN version v ON v.seq = s.head"
 )
 
@@ -110,12 +121,12 @@ class Database:
             raise VersionNotFound(
                 f"the newest version {state.head} is missing", hint="restore the database from a backup"
             )
-        return _version(VersionRow(*unsealed(row[3:], "version")))
+        return _version(version_row(row[3:]))
 
     def version(self, seq: int) -> Version:
         """A committed version that is kept. Raises VersionNotFound."""
-        rows = self.pager.read("SELECT * FROM version WHERE seq = ?", (seq,))
-        row = VersionRow(*unsealed(rows[0], "version")) if rows else None
+        rows = self.pager.read(f"SELECT {VERSION} FROM version WHERE seq = ?", (seq,))
+        row = version_row(rows[0]) if rows else None
         if row is None or not row.root:
             head = self.head().seq
             gone = f"version {seq} is not kept any more" if 1 <= seq < head else f"there is no version {seq}"
@@ -124,9 +135,9 @@ class Database:
 
     def versions(self, limit: int = 50, *, before: int | None = None) -> list[Version]:
         """The newest versions that are kept (and are older than `before`), newest first."""
-        sql = "SELECT * FROM version WHERE root > 0 AND seq < ? ORDER BY seq DESC LIMIT ?"
+        sql = f"SELECT {VERSION} FROM version WHERE root > 0 AND seq < ? ORDER BY seq DESC LIMIT ?"
         rows = self.pager.read(sql, (before if before is not None else 1 << 62, limit))
-        return [_version(VersionRow(*unsealed(row, "version"))) for row in rows]
+        return [_version(version_row(row)) for row in rows]
 
     def version_at(self, moment: float) -> Version:
         """The version that was the head at a moment (seconds since 1970). Raises VersionNotFound where it is not kept."""
@@ -326,7 +337,7 @@ class Database:
                     page = writer.allocate(1)
                     writer.store([(page, DirtyLeaf([], []).encode(page))])
                     put_extent(writer, ExtentRow(page, page, "", None, 1))
-                    put_version(writer, VersionRow(1, page, self.clock(), "", b""))
+                    put_version(writer, VersionRow(1, page, self.clock(), "", 0), [])
                     writer.move_head(1)
         except UnknownOutcome:
             if not self.pager.read("SELECT 1 FROM version LIMIT 1"):

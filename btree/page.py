@@ -24,6 +24,7 @@ only replaced, the new page is made of stretches of the old one, without decodin
 import struct
 from array import array
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Final
@@ -232,7 +233,9 @@ class Branch:
 
     def resolved(self, ids: Callable[[int], int]) -> "Branch":
         """A copy in which children that are not stored yet have their final ids."""
-        copy = self.draft()
+        copy = Branch.__new__(Branch)
+        copy.keys, copy.children, copy.fresh = self.keys, self.children[:], self.fresh
+        copy.size, copy._texts = self.size, self._texts
         copy.settle(ids)
         return copy
 
@@ -240,11 +243,16 @@ class Branch:
         """Put ids in the place of children that are not stored; `ids` may give a child back as it is."""
         if len(self.fresh) > _FEW:
             self.children = array("q", [ids(child) if child < 0 else child for child in self.children])
-        else:
-            for child in self.fresh:
-                if child in self.children:
-                    self.children[self.children.index(child)] = ids(child)
-        self.fresh = [child for child in self.fresh if child in self.children] if self.fresh else []
+            self.fresh = [child for child in self.children if child < 0]
+            return
+        still = []
+        for child in dict.fromkeys(self.fresh):
+            with suppress(ValueError):  # it may have gone again
+                at = self.children.index(child)
+                self.children[at] = ids(child)
+                if self.children[at] < 0:
+                    still.append(child)
+        self.fresh = still
 
     def put(self, index: int, key: bytes, child: int) -> None:
         """A new child to the right of child `index`, with `key` between them."""

@@ -17,6 +17,7 @@ Pages have checksums of their own. A row here ends in the crc32 of the values be
 head that points to another root would be a database with other contents.
 """
 
+from array import array
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -31,7 +32,7 @@ PAGE_TABLE: Final = "CREATE TABLE page (id INTEGER PRIMARY KEY, body BLOB NOT NU
 ROW_TABLES: Final = """
 CREATE TABLE state (id INTEGER PRIMARY KEY, head INTEGER NOT NULL, next_page INTEGER NOT NULL, crc INTEGER NOT NULL) STRICT;
 CREATE TABLE version (seq INTEGER PRIMARY KEY, root INTEGER NOT NULL, committed_at REAL NOT NULL, txn TEXT NOT NULL,
-    dead BLOB NOT NULL, crc INTEGER NOT NULL) STRICT;
+    dead_crc INTEGER NOT NULL, crc INTEGER NOT NULL, dead BLOB NOT NULL) STRICT;
 CREATE TABLE extent (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, txn TEXT NOT NULL, save INTEGER, version INTEGER,
     crc INTEGER NOT NULL) STRICT;
 CREATE INDEX extent_of_branch ON extent (txn) WHERE version IS NULL;
@@ -69,7 +70,7 @@ class VersionRow(NamedTuple):
     root: int
     committed_at: float
     txn: str
-    dead: bytes
+    dead_crc: int
 
 
 class ExtentRow(NamedTuple):
@@ -118,6 +119,26 @@ class PinRow(NamedTuple):
     id: str
     version: int
     lease_until: float
+
+
+VERSION: Final = "seq, root, committed_at, txn, dead_crc, crc"
+"""The columns of a version without the list of the dead, which may be long and has a checksum of its own."""
+
+
+def version_row(row: Sequence[Any]) -> VersionRow:
+    """The values of `VERSION`. Raises Corrupted."""
+    return VersionRow(*unsealed(row, "version"))
+
+
+def dead_pages(row: VersionRow, dead: bytes) -> "array[int]":
+    """The ids of dead pages. Raises Corrupted."""
+    if not isinstance(dead, bytes) or crc32(dead) != row.dead_crc or len(dead) % 8:
+        raise Corrupted(
+            f"the list of dead pages of version {row.seq} does not have the checksum it was written with",
+            hint="restore the database from a backup",
+            table="version",
+        )
+    return array("Q", dead)
 
 
 def sealed(row: Sequence[Any]) -> tuple[Any, ...]:

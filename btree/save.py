@@ -1,7 +1,10 @@
 """Writing a branch down: giving pages their ids, and the rows about them. All of it happens inside of one write block."""
 
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from isal.isal_zlib import crc32
 
 from btree.catalog import Entry
 from btree.edit import Tree
@@ -77,9 +80,11 @@ def put_extent(writer: Writer, row: ExtentRow) -> None:
     writer.execute("INSERT OR REPLACE INTO extent VALUES (?, ?, ?, ?, ?, ?)", sealed(row))
 
 
-def put_version(writer: Writer, row: VersionRow) -> None:
-    """Insert or replace the row of a version."""
-    writer.execute("INSERT OR REPLACE INTO version VALUES (?, ?, ?, ?, ?, ?)", sealed(row))
+def put_version(writer: Writer, row: VersionRow, dead: Iterable[int]) -> None:
+    """Insert or replace the row of a version, with the pages that are dead by it."""
+    ids = array("Q", dead).tobytes()
+    values = sealed(row._replace(dead_crc=crc32(ids)))
+    writer.execute("INSERT OR REPLACE INTO version VALUES (?, ?, ?, ?, ?, ?, ?)", (*values, ids))
 
 
 def extents_of(rows: list[tuple[Any, ...]]) -> list[ExtentRow]:

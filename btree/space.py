@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from btree.page import TARGET
 from btree.pager import Row, Writer
-from btree.records import ExtentRow, PinRow, TxnRow, VersionRow, unsealed
+from btree.records import VERSION, ExtentRow, PinRow, TxnRow, VersionRow, dead_pages, unsealed, version_row
 from btree.save import extents_of, put_extent, put_txn, put_version
 
 if TYPE_CHECKING:
@@ -151,25 +151,23 @@ class Space:
     def _drop_versions(self, retention: float, history_bytes: int) -> int:
         """Mark the versions that are not kept; gives their number."""
         now = self._database.clock()
-        sql = "SELECT * FROM version WHERE root > 0 ORDER BY seq"
-        rows = [VersionRow(*unsealed(row, "version")) for row in self._database.pager.read(sql)]
+        sql = f"SELECT {VERSION}, length(dead) FROM version WHERE root > 0 ORDER BY seq"
+        rows = [(version_row(row), length) for *row, length in self._database.pager.read(sql)]
         room = history_bytes
         drop = []
         for at in range(len(rows) - 2, -1, -1):
-            room -= len(rows[at + 1].dead) // 8 * TARGET
-            age = now - rows[at + 1].committed_at  # since it was the head
+            room -= rows[at + 1][1] // 8 * TARGET
+            age = now - rows[at + 1][0].committed_at  # since it was the head
             if age > retention or (room < 0 and age > GRACE):
-                drop.append(rows[at].seq)
+                drop.append(rows[at][0].seq)
         dropped = 0
         for start in range(0, len(drop), BLOCK):
             with self._database.pager.write() as writer:
                 kept = _needed(writer)
                 for seq in drop[start : start + BLOCK]:
                     if seq not in kept:
-                        row = VersionRow(
-                            *unsealed(writer.execute("SELECT * FROM version WHERE seq = ?", (seq,))[0], "version")
-                        )
-                        put_version(writer, row._replace(root=0))
+                        row, dead = _version(writer.execute, seq)
+                        put_version(writer, row._replace(root=0), dead)
                         dropped += 1
         return dropped
 
@@ -189,17 +187,17 @@ class Space:
 
     def _free_dead_of(self, seq: int, nearest: int, pause: float) -> int:
         """Give back what one version lists as dead, where nothing needs it. Takes the lock only if there is something."""
-        rows = self._database.pager.read("SELECT * FROM version WHERE seq = ?", (seq,))
-        row = VersionRow(*unsealed(rows[0], "version")) if rows else None
-        if row is None or not (self._any_free(array("Q", row.dead), nearest) if row.dead else not row.root):
+        if not self._database.pager.read("SELECT 1 FROM version WHERE seq = ?", (seq,)):
+            return 0
+        row, dead = _version(self._database.pager.read, seq)
+        if not (self._any_free(dead, nearest) if dead else not row.root):
             return 0
         freed, more = 0, True
         while more:
             with self._database.pager.write() as writer:
-                found = writer.execute("SELECT * FROM version WHERE seq = ?", (seq,))
-                if not found:
+                if not writer.execute("SELECT 1 FROM version WHERE seq = ?", (seq,)):
                     break
-                gone, more = self._free_some(writer, VersionRow(*unsealed(found[0], "version")))
+                gone, more = self._free_some(writer, seq)
             freed += gone
             time.sleep(pause)
         return freed
@@ -208,9 +206,9 @@ class Space:
         births = _Births(self._database.pager.read)
         return any(births.of(page) > nearest for page in dead)
 
-    def _free_some(self, writer: Writer, row: VersionRow) -> tuple[int, bool]:
+    def _free_some(self, writer: Writer, seq: int) -> tuple[int, bool]:
         """Free a block of what is listed as dead in one version."""
-        dead = array("Q", row.dead)
+        row, dead = _version(writer.execute, seq)
         rows = writer.execute("SELECT max(seq) FROM version WHERE seq < ? AND root > 0", (row.seq,))
         nearest = rows[0][0] or 0
         births = _Births(writer.execute)
@@ -219,11 +217,11 @@ class Space:
         if block:
             births.remove(writer, block)
             gone = set(block)
-            row = row._replace(dead=array("Q", (page for page in dead if page not in gone)).tobytes())
-        if not row.dead and not row.root:
+            dead = array("Q", (page for page in dead if page not in gone))
+        if not dead and not row.root:
             writer.execute("DELETE FROM version WHERE seq = ?", (row.seq,))
         elif block:
-            put_version(writer, row)
+            put_version(writer, row, dead)
         return len(block), len(free) > len(block)
 
     # --- ended transactions ---
@@ -298,6 +296,13 @@ class _Births:
                 if until < extent.last:
                     put_extent(writer, extent._replace(first=until + 1))
                 first = until + 1
+
+
+def _version(read: Callable[[str, Sequence[Any]], list[Row]], seq: int) -> "tuple[VersionRow, array[int]]":
+    """A version's row, and its dead pages."""
+    *row, dead = read(f"SELECT {VERSION}, dead FROM version WHERE seq = ?", (seq,))[0]
+    found = version_row(row)
+    return found, dead_pages(found, dead)
 
 
 def _stretches(pages: list[int]) -> Iterator[tuple[int, int]]:

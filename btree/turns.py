@@ -1,8 +1,8 @@
 """Taking turns at writing one file, among threads and processes.
 
-SQLite has a lock for writers of its own, and it stays in force. But whoever finds it taken has to ask again, and each asking is a handful of
-system calls on the memory that the holder works with. Measured with four writers on two processors, that slows the holder down to
-less than a writer alone (1,800 commits a second of 14 KB, against 2,240); with turns they are as quick.
+SQLite has a lock for writers of its own, and it stays in force. But whoever finds it taken has to ask again, and each asking is a
+handful of system calls on the memory that the holder works with. Measured with four writers on two processors, that slows the
+holder down to less than a writer alone (1,800 commits a second of 14 KB, against 2,240); with turns they are as quick.
 
 A turn is a lock (flock) on a file beside the database's. It goes when its holder dies. It is asked for without waiting in the
 kernel, so that there is an end to it: after `SECONDS` the answer is Busy. The pauses between are long on purpose: a writer that

@@ -11,6 +11,7 @@ from typing import Any
 
 import apsw
 import orjson
+from isal.isal_zlib import crc32
 
 from btree.errors import Corrupted
 from btree.page import Branch, decode
@@ -63,9 +64,9 @@ class _Format1:
         seen: set[int] = set()
         for seq, root, committed_at, txn in versions:
             now = self._reached(root)
-            dead = array("Q", sorted(before - now))
-            row = VersionRow(seq, root, float(committed_at), txn, dead.tobytes())
-            self._connection.execute("INSERT INTO version VALUES (?, ?, ?, ?, ?, ?)", sealed(row))
+            dead = array("Q", sorted(before - now)).tobytes()
+            row = sealed(VersionRow(seq, root, float(committed_at), txn, crc32(dead)))
+            self._connection.execute("INSERT INTO version VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, dead))
             self._extents(now - seen, "", None, seq)
             before, seen = now, seen | now
         return seen

@@ -77,6 +77,11 @@ class Access:
     def __bool__(self) -> bool:
         return any(self._trees.values())
 
+    @property
+    def has_touched(self) -> bool:
+        """Whether anything was touched."""
+        return any(done.touched or done.touched_ranges for done in self._trees.values())
+
     def tree(self, name: str) -> TreeAccess:
         """The notes for a tree."""
         found = self._trees.get(name)

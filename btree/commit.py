@@ -70,12 +70,14 @@ class Commit:
         """Under the lock. Raises Conflict, HeadMoved, TransactionEnded."""
         branch = self._transaction
         row = branch.open_row(writer)
-        if not branch.has_writes:
-            self.version = branch.base_version
-            return self._end(writer, row, branch.base, step_key, result), None
         head = branch.base_version
         if writer.state().head != head.seq:
             head = branch.database.version(writer.state().head)
+        if not branch.has_writes:
+            if head.seq != branch.base:
+                self._merging(head).check_touched(branch.all_access())
+            self.version = branch.base_version
+            return self._end(writer, row, branch.base, step_key, result), None
         merged = self._on(head)
         extents = extents_of(
             writer.execute("SELECT * FROM extent WHERE txn = ? AND version IS NULL", (branch.id,))
@@ -120,11 +122,14 @@ class Commit:
     def _merge(self, head: Version) -> _Merged:
         branch = self._transaction
         branch.stage()
-        merge = Merge(
-            branch.database.cache, branch.workspace, base=branch.base_root, mine=branch.catalog.root, head=head.root
-        )
+        merge = self._merging(head)
         merge.run(branch.all_access(), branch.changed_trees(), serializable=branch.isolation == "serializable")
         return _Merged(head, merge.catalog, merge.trees, merged=True, replaced=merge.replaced)
+
+    def _merging(self, head: Version) -> Merge:
+        branch = self._transaction
+        base, mine = branch.base_root, branch.catalog.root
+        return Merge(branch.database.cache, branch.workspace, base=base, mine=mine, head=head.root)
 
     def _dead(self, merged: _Merged, extents: list[ExtentRow]) -> list[int]:
         """The pages that the head has and the new version does not, and what of the branch's own it does not use."""

@@ -52,6 +52,12 @@ class Merge:
         if self.replaced is not None:
             self.replaced = replaced
 
+    def check_touched(self, access: Access) -> None:
+        """For a branch that changed nothing in the end: whether others changed what it wrote. Raises Conflict."""
+        self._check_names(access, serializable=False)
+        for name in access.trees():
+            self._check_reads(name, access, serializable=False)
+
     def _run(self, access: Access, mine: dict[str, Tree], serializable: bool) -> None:
         self._check_names(access, serializable)
         for name in access.trees():

@@ -78,7 +78,7 @@ class Transaction:
     @property
     def has_unsaved(self) -> bool:
         """Whether anything was changed since the last save."""
-        return self.catalog.changed or any(tree.changed or tree.waiting for tree in self._trees.values())
+        return any(tree.changed or tree.waiting for tree in (self.catalog, *self._trees.values()))
 
     @property
     def has_unsaved_reads(self) -> bool:
@@ -160,7 +160,7 @@ class Transaction:
             self._row = stored if stored.state == "committed" else self._row
         if self._row.state != "committed":
             self._settle()
-            if not (self._named or self._stored or self.has_writes or step_key):
+            if not (self._named or self._stored or self.has_writes or self._access.has_touched or step_key):
                 self._row, self._version = self._row._replace(state="committed"), self.base_version
                 return self.base_version
             commit = Commit(self)

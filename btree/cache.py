@@ -69,14 +69,17 @@ class PageCache:
         cached = self._nodes
         absent = [page for page in pages if page not in cached]
         try:
-            read = {page: decode(page, body) for page, body in self._pager.pages(absent)} if absent else {}
+            read = list(map(decode, absent, self._pager.pages(absent))) if absent else []
         except Corrupted as error:
             self._explain(error.details.get("page", 0))
             raise
         if keep:
-            for page, node in read.items():
+            for page, node in zip(absent, read, strict=True):
                 self.keep(page, node)
-        return [read.get(page) or self.node(page) for page in pages]
+        if len(read) == len(pages):
+            return read  # type: ignore[return-value]
+        at_hand = dict(zip(absent, read, strict=True))
+        return [at_hand.get(page) or self.node(page) for page in pages]
 
     def keep(self, page: int, node: Leaf | Branch) -> None:
         """Remember a page."""

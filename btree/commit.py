@@ -9,6 +9,8 @@ on the way and does not use. For a transaction that was never saved before, that
 it is found by comparing the trees.
 """
 
+from array import array
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,7 +45,7 @@ class _Merged:
     catalog: Tree
     trees: dict[str, Tree]
     merged: bool
-    replaced: list[int] | None = None
+    replaced: "array[int] | None" = None
     """The head's pages that it replaced, where that is known."""
 
 
@@ -85,9 +87,9 @@ class Commit:
             else []
         )
         known = not extents and (merged.replaced is not None or not merged.merged)
-        dead = [] if known else self._dead(merged, extents)
+        dead = array("q") if known else self._dead(merged, extents)
         if known and merged.merged:
-            branch.workspace.replaced = list(merged.replaced or ())
+            branch.workspace.replaced = array("q", merged.replaced or ())
         pages = Pages(writer, branch.workspace)
         root, extent = pages.write(merged.catalog, merged.trees)
         seq = head.seq + 1
@@ -131,7 +133,7 @@ class Commit:
         base, mine = branch.base_root, branch.catalog.root
         return Merge(branch.database.cache, branch.workspace, base=base, mine=mine, head=head.root)
 
-    def _dead(self, merged: _Merged, extents: list[ExtentRow]) -> list[int]:
+    def _dead(self, merged: _Merged, extents: list[ExtentRow]) -> "array[int]":
         """The pages that the head has and the new version does not, and what of the branch's own it does not use."""
         if not merged.merged:
             self._transaction.stage()
@@ -143,9 +145,15 @@ class Commit:
             gone, made = page_changes(nodes, before, behind)
             dead += gone
             used += made
-        kept = set(used)
-        own = (page for extent in extents for page in range(extent.first, extent.last + 1))
-        return dead + [page for page in own if page not in kept]
+        kept = array("q", sorted(page for page in used if page >= 0))
+        for extent in extents:
+            at = bisect_left(kept, extent.first)
+            for page in range(extent.first, extent.last + 1):
+                if at < len(kept) and kept[at] == page:
+                    at += 1
+                else:
+                    dead.append(page)
+        return dead
 
 
 def all_access(saved: list[bytes], now: Access) -> Access:

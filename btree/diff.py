@@ -5,6 +5,7 @@ hangs. So the work is in proportion to what was changed, not to the tree. Where 
 brought down first.
 """
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 
@@ -35,12 +36,12 @@ def changed(nodes: Nodes, left: int | None, right: int | None, lower: bytes | No
     return next(changes(nodes, left, right, lower, upper), None) is not None
 
 
-def page_changes(nodes: Nodes, left: int | None, right: int | None) -> tuple[list[int], list[int]]:
+def page_changes(nodes: Nodes, left: int | None, right: int | None) -> "tuple[array[int], array[int]]":
     """The pages that only the left tree has, and those that only the right one has, of all levels."""
-    lefts, rights = [], []
+    lefts, rights = array("q"), array("q")
     for only_left, only_right in _levels(nodes, left, right, None, None):
-        lefts += only_left
-        rights += only_right
+        lefts.extend(only_left)
+        rights.extend(only_right)
     return lefts, rights
 
 
@@ -63,7 +64,7 @@ def _compared(
 class _Side:
     """The pairs of some leaves, in order."""
 
-    def __init__(self, nodes: Nodes, pages: list[int], lower: bytes | None, upper: bytes | None) -> None:
+    def __init__(self, nodes: Nodes, pages: "array[int]", lower: bytes | None, upper: bytes | None) -> None:
         self._leaves = (
             node for start in range(0, len(pages), 64) for node in nodes.nodes(pages[start : start + 64], keep=False)
         )
@@ -93,8 +94,8 @@ class _Side:
 
 def _leaves(
     nodes: Nodes, left: int | None, right: int | None, lower: bytes | None, upper: bytes | None
-) -> tuple[list[int], list[int]]:
-    last: tuple[list[int], list[int]] = [], []
+) -> "tuple[array[int], array[int]]":
+    last = array("q"), array("q")
     for level in _levels(nodes, left, right, lower, upper):
         last = level
     return last
@@ -102,25 +103,26 @@ def _leaves(
 
 def _levels(
     nodes: Nodes, left: int | None, right: int | None, lower: bytes | None, upper: bytes | None
-) -> Iterator[tuple[list[int], list[int]]]:
+) -> "Iterator[tuple[array[int], array[int]]]":
     """The pages of each level that are on one side only, from above; the last are the leaves."""
     if left == right:
         return
-    lefts, rights = [left] if left is not None else [], [right] if right is not None else []
+    lefts = array("q", [left] if left is not None else [])
+    rights = array("q", [right] if right is not None else [])
     left_height, right_height = _height(nodes, left), _height(nodes, right)
     while True:
         if left_height == right_height:
-            shared = {*lefts}.intersection(rights)
+            shared = set(lefts).intersection(rights)
             if shared:
-                lefts = [page for page in lefts if page not in shared]
-                rights = [page for page in rights if page not in shared]
+                lefts = array("q", (page for page in lefts if page not in shared))
+                rights = array("q", (page for page in rights if page not in shared))
             yield lefts, rights
             if not left_height:
                 return
         elif left_height > right_height:
-            yield lefts, []
+            yield lefts, array("q")
         else:
-            yield [], rights
+            yield array("q"), rights
         down_left, down_right = left_height >= right_height, right_height >= left_height
         if down_left:
             lefts, left_height = _below(nodes, lefts, lower, upper), left_height - 1
@@ -128,13 +130,14 @@ def _levels(
             rights, right_height = _below(nodes, rights, lower, upper), right_height - 1
 
 
-def _below(nodes: Nodes, pages: list[int], lower: bytes | None, upper: bytes | None) -> list[int]:
-    found: list[int] = []
-    for branch in nodes.nodes(pages, keep=True) if pages else ():
-        assert isinstance(branch, Branch)
-        first = bisect_right(branch.keys, lower) if lower is not None else 0
-        last = bisect_left(branch.keys, upper) if upper is not None else len(branch.keys)
-        found += branch.children[first : last + 1]
+def _below(nodes: Nodes, pages: "array[int]", lower: bytes | None, upper: bytes | None) -> "array[int]":
+    found = array("q")
+    for start in range(0, len(pages), 64):
+        for branch in nodes.nodes(pages[start : start + 64], keep=True):
+            assert isinstance(branch, Branch)
+            first = bisect_right(branch.keys, lower) if lower is not None else 0
+            last = bisect_left(branch.keys, upper) if upper is not None else len(branch.keys)
+            found.extend(branch.children[first : last + 1])
     return found
 
 

@@ -217,7 +217,7 @@ class Tree(PageTree):
         """Make the collected changes in the pages."""
         if self._collected:
             collected, self._collected, self._bytes = self._collected, {}, 0
-            self.apply(sorted(collected.items()))
+            self.apply(sorted(collected.items()) if len(collected) > 1 else collected.items())
 
     def forget(self, root: int, count: int) -> None:
         """Drop what was collected, and go on from stored pages."""

@@ -25,8 +25,10 @@ _HEAD: Final = 16
 class _Level:
     """The open branch of a level, and the closed one to its left."""
 
-    def __init__(self, page: int, branch: Branch, first: bytes, left: Branch | None) -> None:
-        self.page, self.branch, self.first, self.left = page, branch, first, left
+    def __init__(self, page: int, branch: Branch, first: bytes, left: "_Level | None") -> None:
+        self.page, self.branch, self.first = page, branch, first
+        self.left = left.branch if left is not None else None
+        self.left_page = left.page if left is not None else 0
 
 
 class Loader:
@@ -47,6 +49,7 @@ class Loader:
         if count:
             self._workspace.drop(self._tree.root)
             self._tree.root = self._finish()
+        self._workspace.open.clear()
         return count
 
     def _attach(self, level: int, first: bytes, child: int) -> None:
@@ -58,13 +61,17 @@ class Loader:
         branch = opened.branch
         if branch.size + len(first) + 10 > BRANCH_TARGET and len(branch.children) > 1:
             self._attach(level + 1, opened.first, opened.page)
-            self._levels[level] = self._opened(first, child, branch)
+            if opened.left is not None:
+                self._workspace.open.discard(opened.left_page)
+            self._levels[level] = self._opened(first, child, opened)
         else:
             branch.put(len(branch.keys), first, child)
 
-    def _opened(self, first: bytes, child: int, left: Branch | None) -> _Level:
+    def _opened(self, first: bytes, child: int, left: _Level | None) -> _Level:
         branch = Branch([], [child])
-        return _Level(self._workspace.create(branch), branch, first, left)
+        page = self._workspace.create(branch)
+        self._workspace.open.add(page)
+        return _Level(page, branch, first, left)
 
     def _finish(self) -> int:
         """Close the levels; gives the root."""

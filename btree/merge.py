@@ -13,6 +13,7 @@ Method: the comparison of snapshots by shared structure is that of persistent tr
 range at commit is backward validation (Haerder 1984), with ranges against phantoms.
 """
 
+from array import array
 from collections.abc import Iterator
 
 from btree.access import CATALOG, Access
@@ -38,13 +39,13 @@ class Merge:
         self._head = ReadTree(stored, head, 0)
         self.catalog = Tree(workspace, head, 0)
         self.trees: dict[str, Tree] = {}
-        self.replaced: list[int] | None = []
+        self.replaced: array[int] | None = array("q")
         """The head's pages that are replaced; None where trees were taken over whole, so that they have to be looked for."""
 
     def run(self, access: Access, mine: dict[str, Tree], *, serializable: bool) -> None:
         """Merge into `catalog` and `trees` (those whose roots are not in the catalog yet). Raises Conflict."""
         self._workspace.hold()
-        before, self._workspace.replaced = self._workspace.replaced, []
+        before, self._workspace.replaced = self._workspace.replaced, array("q")
         try:
             self._run(access, mine, serializable)
         finally:

@@ -14,8 +14,8 @@ no `run at` (where the run begins, in bytes from the page's start); it is still 
 
 A separator is the smallest key of the subtree to its right: child i holds the keys k with separator[i-1] <= k < separator[i].
 
-Pages have no fixed size: a page is a row of a table. `TARGET` is where one is split (so chosen that a full page fits into one
-page of SQLite), and a leaf with one large value is as large as that value, so there are no overflow pages of our own.
+Pages have no fixed size: a page is a row of a table. `TARGET` is where one is split, and a leaf with one large value is as large as
+that value, so there are no overflow pages of our own.
 
 A leaf is decoded as late as possible: a scan needs its run and nothing else, a point read its keys and one value. And where values are
 only replaced, the new page is made of stretches of the old one, without decoding it (`Leaf.patched`).
@@ -23,6 +23,7 @@ only replaced, the new page is made of stretches of the old one, without decodin
 
 import struct
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -33,14 +34,14 @@ from isal.isal_zlib import crc32
 
 from btree.errors import Corrupted
 
-SQLITE_PAGE: Final = 8192
-"""Bytes of a page of SQLite, in which ours are rows."""
-TARGET: Final = SQLITE_PAGE - 64
-"""Bytes of a page at which it is split."""
+SQLITE_PAGE: Final = 16_384
+"""Bytes of a page of SQLite, in which ours are rows. Chosen by measurement, as the others: docs/decisions/0006."""
+TARGET: Final = SQLITE_PAGE // 2 - 64
+"""Bytes of a leaf at which it is split: two full ones fit into a page of SQLite."""
 MINIMUM: Final = TARGET // 4
-"""Bytes below which a page is merged with a neighbour, or filled up from it."""
-BRANCH_TARGET: Final = SQLITE_PAGE // 2 - 64
-"""The same for branches. They are smaller: every change of a record writes one of each level, and two fit into a page of SQLite."""
+"""Bytes below which a leaf is merged with a neighbour, or filled up from it."""
+BRANCH_TARGET: Final = SQLITE_PAGE // 4 - 64
+"""The same for branches. They are smaller: every change of a record writes one of each level."""
 BRANCH_MINIMUM: Final = BRANCH_TARGET // 4
 
 SEPARATOR: Final = b",\n"
@@ -107,6 +108,19 @@ class Leaf:
         """The values as one run of JSON texts divided by `,\\n`."""
         return self._data[self._run :]
 
+    def find(self, key: bytes) -> bytes | None:
+        """The value of a key."""
+        keys = self._keys
+        if keys is None:
+            keys = self.keys
+        index = bisect_left(keys, key)
+        if index == self.count or keys[index] != key:
+            return None
+        if index:
+            before, end = _TWO.unpack_from(self._data, _HEAD - 4 + 2 * self.count + 4 * index)
+            return self._data[self._run + before + 2 : self._run + end]
+        return self.value(0)
+
     def value(self, index: int) -> bytes:
         """One value, without making the others."""
         start, end = self._span(index)
@@ -168,6 +182,11 @@ class DirtyLeaf:
     @property
     def count(self) -> int:
         return len(self.keys)
+
+    def find(self, key: bytes) -> bytes | None:
+        """The value of a key."""
+        index = bisect_left(self.keys, key)
+        return self.values[index] if index < len(self.keys) and self.keys[index] == key else None
 
     @property
     def run(self) -> bytes:

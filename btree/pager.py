@@ -82,8 +82,8 @@ class Pager(Protocol):
 
     def page(self, page: int) -> bytes: ...
 
-    def pages(self, pages: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-        """Several pages, in no particular order."""
+    def pages(self, pages: Sequence[int]) -> list[bytes]:
+        """Several pages, in the order asked for."""
         ...
 
     def write(self) -> AbstractContextManager[Writer]: ...
@@ -128,19 +128,21 @@ class SqlitePager:
             raise _translate(error) from error
         raise Corrupted(f"page {page} is missing", hint="restore the database from a backup", page=page)
 
-    def pages(self, pages: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    def pages(self, pages: Sequence[int]) -> list[bytes]:
+        found: list[bytes] = []
         for start in range(0, len(pages), _AT_ONCE):
             part = list(pages[start : start + _AT_ONCE])
             if part == list(range(part[0], part[0] + len(part))):
-                sql, bindings = "SELECT id, body FROM page WHERE id BETWEEN ? AND ?", [part[0], part[-1]]
+                rows = self.read("SELECT body FROM page WHERE id BETWEEN ? AND ?", (part[0], part[-1]))
+                bodies = [body for (body,) in rows]
             else:
-                sql = f"SELECT id, body FROM page WHERE id IN ({','.join('?' * len(part))})"
-                bindings = part
-            found = self.read(sql, bindings)
-            if len(found) < len(set(part)):
-                missing = min(set(part) - {page for page, _ in found})
-                raise Corrupted(f"page {missing} is missing", hint="restore the database from a backup", page=missing)
-            yield from found
+                places = ",".join("?" * len(part))
+                by_id: dict[int, bytes] = dict(self.read(f"SELECT id, body FROM page WHERE id IN ({places})", part))
+                bodies = [by_id[page] for page in part if page in by_id]
+            if len(bodies) < len(part):
+                bodies = [self.page(page) for page in part]  # raises for the one that is missing
+            found += bodies
+        return found
 
     @contextmanager
     def write(self) -> Iterator[Writer]:

@@ -38,8 +38,9 @@ class LeafSlice:
     @property
     def values_json(self) -> bytes:
         """The values, divided by `,\\n`."""
-        if self.count == self._leaf.count:
-            return self._leaf.run
+        leaf = self._leaf
+        if self.count == leaf.count:
+            return leaf.run
         return SEPARATOR.join(self._leaf.values[self._start : self._stop])
 
     def values(self) -> list[bytes]:
@@ -51,6 +52,7 @@ class ReadTree:
 
     def __init__(self, nodes: Nodes, root: int, count: int) -> None:
         self._nodes = nodes
+        self._cached = nodes.cached
         self.root = root
         self._count = count
 
@@ -60,15 +62,12 @@ class ReadTree:
 
     def get(self, key: bytes) -> bytes | None:
         """The value of a key."""
-        nodes = self._nodes
-        cached, page = nodes.cached, self.root
-        node = cached.get(page) or nodes.node(page)
+        cached, page = self._cached, self.root
+        node = cached.get(page) or self._nodes.node(page)
         while type(node) is Branch:
             page = node.children[bisect_right(node.keys, key)]
-            node = cached.get(page) or nodes.node(page)
-        keys = node.keys
-        index = bisect_left(keys, key)
-        return node.value(index) if index < len(keys) and keys[index] == key else None  # type: ignore[union-attr]
+            node = cached.get(page) or self._nodes.node(page)
+        return node.find(key)  # type: ignore[union-attr]
 
     def cursor(self) -> Cursor:
         """A new cursor, standing nowhere."""

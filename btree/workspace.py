@@ -3,11 +3,12 @@
 They have negative ids until they are stored. A page that is changed for the first time is copied here, and its id is
 noted as *replaced*: whoever commits tells the space keeping which pages the new version does not need.
 
-When the pages here take more than `budget` bytes, the leaves are stored early (*spilled*) and the branches above are pointed to
-their final ids. So a transaction of any size takes the same memory; what it spilled belongs to no save yet, and is
+When the pages here take more than `budget` bytes, they are stored early (*spilled*), from the leaves upwards, and the branches above are
+pointed to their final ids. So a transaction of any size takes the same memory; what it spilled belongs to no save yet, and is
 given back if none ever claims it.
 """
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
@@ -18,7 +19,7 @@ from btree.page import Branch, DirtyLeaf, Leaf, Node
 if TYPE_CHECKING:
     from btree.shape import PageTree
 
-BUDGET: Final = 16 << 20
+BUDGET: Final = 12 << 20
 
 Draft = Leaf | DirtyLeaf | Branch
 """A node that is not stored yet."""
@@ -38,7 +39,9 @@ class Workspace:
         self._next = -1
         self.dirty: dict[int, Draft] = {}
         """Nodes by id; newer ones have smaller ids."""
-        self.replaced: list[int] = []
+        self.replaced = array("q")
+        self.open: set[int] = set()
+        """Branches that somebody goes on filling, and keeps at hand."""
         self.trees: list[PageTree] = []
         self.paused = False
         self.broken = False
@@ -48,7 +51,8 @@ class Workspace:
     def reset(self) -> None:
         """Forget all of it."""
         self.dirty.clear()
-        self.replaced.clear()
+        self.replaced = array("q")
+        self.open.clear()
         self._bytes = self._held = 0
         self.broken = False
 
@@ -124,19 +128,22 @@ class Workspace:
         self._held = self._next
 
     def relieve(self) -> None:
-        """Store the leaves if there are too many."""
+        """Store what is complete if there is too much: the leaves, then the branches whose children are stored."""
         if self.paused or self._bytes <= self._budget:
             return
-        leaves = [page for page, node in self.dirty.items() if not isinstance(node, Branch) and page <= self._held]
-        ids = dict(zip(leaves, self._store([self.dirty[page] for page in leaves]), strict=True))
-        for page in leaves:
-            del self.dirty[page]
-        for node in self.dirty.values():
-            if isinstance(node, Branch):
-                node.settle(lambda child: ids.get(child, child))
-        for tree in self.trees:
-            tree.root = ids.get(tree.root, tree.root)
+        while pages := [page for page, node in self.dirty.items() if self._complete(page, node)]:
+            ids = dict(zip(pages, self._store([self.dirty[page] for page in pages]), strict=True))
+            for page in pages:
+                del self.dirty[page]
+            for node in self.dirty.values():
+                if isinstance(node, Branch) and node.fresh:
+                    node.settle(lambda child, ids=ids: ids.get(child, child))  # type: ignore[misc]
+            for tree in self.trees:
+                tree.root = ids.get(tree.root, tree.root)
         self._bytes = sum(map(_bytes_of, self.dirty.values()))
+
+    def _complete(self, page: int, node: Draft) -> bool:
+        return page <= self._held and page not in self.open and not (isinstance(node, Branch) and node.fresh)
 
 
 def _bytes_of(node: Draft) -> int:

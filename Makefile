@@ -36,7 +36,9 @@ golden: $(READY)
 	GOLDEN=write $(BIN)/python -m pytest -k golden
 
 bench: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/btree.py
 
 docs: $(READY)
 	$(BIN)/python -m script.schema > docs/script.schema.json
@@ -45,6 +47,7 @@ docs: $(READY)
 lock:
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml requirements.in -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements-bench.in -o requirements-bench.lock
 
 clean:
 	rm -rf $(VENV) .demo build *.egg-info

@@ -45,7 +45,7 @@ from btree.turns import Turns
 from btree.upgrade import upgrade
 
 BUSY_SECONDS: Final = 20.0
-CHECKPOINT: Final = 1000
+CHECKPOINT: Final = 400
 """Pages of SQLite."""
 _WAITS: Final = (0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.002)
 _AT_ONCE: Final = 64
@@ -310,9 +310,9 @@ class MemoryPager(SqlitePager):
 class _SqliteWriter:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self._before = self._state = State(
-            *unsealed(connection.execute("SELECT head, next_page, crc FROM state").fetchall()[0], "state")
-        )
+        row = connection.execute("SELECT head, next_page, crc FROM state").fetchall()[0]
+        self._before = State(*unsealed(row, "state"))
+        self._head, self._next = self._before
 
     def execute(self, sql: str, bindings: Sequence[Any] = ()) -> list[Row]:
         return self._connection.execute(sql, bindings).fetchall()
@@ -321,23 +321,23 @@ class _SqliteWriter:
         return self._connection.changes()
 
     def state(self) -> State:
-        return self._state
+        return State(self._head, self._next)
 
     def move_head(self, seq: int) -> None:
-        self._state = self._state._replace(head=seq)
+        self._head = seq
 
     def allocate(self, count: int) -> int:
-        first = self._state.next_page
-        self._state = self._state._replace(next_page=first + count)
-        return first
+        self._next += count
+        return self._next - count
 
     def store(self, pages: Iterable[tuple[int, bytes]]) -> None:
         self._connection.executemany("INSERT INTO page VALUES (?, ?)", pages)
 
     def finish(self) -> None:
         """Write the state, if it was changed."""
-        if self._state != self._before:
-            self._connection.execute("UPDATE state SET head = ?, next_page = ?, crc = ?", sealed(self._state))
+        state = self.state()
+        if state != self._before:
+            self._connection.execute("UPDATE state SET head = ?, next_page = ?, crc = ?", sealed(state))
 
 
 class _Checkpoints:

@@ -1,8 +1,11 @@
 """The engine's behaviour as scripts: commands, `---`, what they answer.
 
-    begin T | resume T | save T [STEP RESULT] | commit T | rollback T | discard T | status T | recorded T STEP
-    create T TREE | drop T TREE | put T TREE K V | get T TREE K | delete T TREE K | scan T TREE [LOWER UPPER] | back T TREE
-    snapshot S [SEQ] | reopen | sweep SECONDS | versions | open | trees T
+    begin T [ISOLATION] | resume T | save T [STEP RESULT] | commit T | rollback T | discard T | status T | recorded T STEP | renew T
+    create T TREE | drop T TREE | put T TREE K V | get T TREE K | delete T TREE K | delete_range T TREE LOWER UPPER | count T TREE
+    scan T TREE [LOWER UPPER] | back T TREE | fill T TREE NUMBER
+    savepoint T NAME | rollback_to T NAME | release T NAME | savepoints T
+    snapshot S [SEQ] | reopen | sweep SECONDS | versions | open | trees T | wait SECONDS | at SECONDS
+    pin P [SEQ] | unpin P | pins | diff FROM TO TREE | restore SEQ TREE | space | check
 
 T names a transaction or a snapshot. After each file the database is checked.
 """
@@ -35,8 +38,8 @@ class Shell:
         except BTreeError as error:
             return f"{error.code}{' (retryable)' if error.retryable else ''}: {error.message}"
 
-    def do_begin(self, name: str) -> str:
-        self.views[name] = self.database.begin(name, lease_seconds=60)
+    def do_begin(self, name: str, isolation: str = "serializable") -> str:
+        self.views[name] = self.database.begin(name, lease_seconds=60, isolation=isolation)
         return f"{name} at version {self.views[name].base}"
 
     def do_resume(self, name: str) -> str:
@@ -105,6 +108,67 @@ class Shell:
     def do_back(self, name: str, tree: str) -> str:
         found = self.views[name].tree(tree).scan(reverse=True)
         return " ".join(key.decode() for key, _ in found) or "nothing"
+
+    def do_renew(self, name: str) -> str:
+        self._txn(name).renew()
+        return f"until {self.database.status(name).lease_until}"
+
+    def do_wait(self, seconds: str) -> str:
+        self.now += float(seconds)
+        return f"it is {self.now}"
+
+    def do_at(self, moment: str) -> str:
+        return f"version {self.database.version_at(float(moment)).seq}"
+
+    def do_delete_range(self, name: str, tree: str, lower: str, upper: str) -> str:
+        return f"{self._txn(name).tree(tree).delete_range(lower.encode(), upper.encode())} deleted"
+
+    def do_count(self, name: str, tree: str) -> str:
+        return str(self.views[name].tree(tree).count())
+
+    def do_fill(self, name: str, tree: str, number: str) -> str:
+        for position in range(int(number)):
+            self._txn(name).tree(tree).put(b"%06d" % position, b'"%s"' % (b"x" * 90))
+        return f"{number} put"
+
+    def do_savepoint(self, name: str, place: str) -> str:
+        self._txn(name).savepoint(place)
+        return "marked"
+
+    def do_rollback_to(self, name: str, place: str) -> str:
+        self._txn(name).rollback_to(place)
+        return "gone back"
+
+    def do_release(self, name: str, place: str) -> str:
+        self._txn(name).release(place)
+        return "released"
+
+    def do_savepoints(self, name: str) -> str:
+        return " ".join(self._txn(name).savepoints()) or "none"
+
+    def do_pin(self, name: str, seq: str | None = None) -> str:
+        return f"version {self.database.pin(int(seq) if seq else None, pin_id=name, lease_seconds=60).version}"
+
+    def do_unpin(self, name: str) -> str:
+        return "let go" if self.database.unpin(name) else "nothing"
+
+    def do_pins(self) -> str:
+        return " ".join(f"{pin.id}={pin.version}" for pin in self.database.pins()) or "none"
+
+    def do_diff(self, old: str, new: str, tree: str) -> str:
+        found = self.database.difference(int(old), int(new), tree)
+        shown = [f"{key.decode()}:{(a or b'-').decode()}->{(b or b'-').decode()}" for key, a, b in found]
+        return " ".join(shown) or "nothing"
+
+    def do_restore(self, seq: str, tree: str) -> str:
+        return f"{self.database.restore(int(seq), tree)} changed"
+
+    def do_space(self) -> str:
+        info = self.database.info()
+        return f"{info.pages} pages, {info.history_pages} for history, {info.branch_pages} of branches, {info.versions} versions"
+
+    def do_check(self) -> str:
+        return " ".join(self.database.check().problems) or "in order"
 
     def do_versions(self) -> str:
         return " ".join(str(version.seq) for version in self.database.versions())

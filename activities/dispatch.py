@@ -60,4 +60,6 @@ def _send(resources: Resources, call: DispatchCall, row: dict[str, Any]) -> dict
         if error.retryable:
             raise
         return dict(error.to_dict())
+    except Exception as error:  # a defect of the tool: it would come again, and hold up the rows behind this one
+        return {"code": "internal", "message": f"{type(error).__name__}: {error}", "retryable": False}
     return None

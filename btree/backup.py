@@ -80,11 +80,11 @@ def _checked(path: Path) -> Version:
 
     with Database.open(path) as copy:
         report = copy.check()
-        head = copy.head()
+        if not report.ok:
+            hint = "check the database it is taken from"
+            raise Corrupted(f"the copy is not in order: {report.problems[0]}", hint=hint)
         copy.pager.outside("PRAGMA wal_checkpoint(TRUNCATE)")
-    if not report.ok:
-        raise Corrupted(f"the copy is not in order: {report.problems[0]}", hint="check the database it is taken from")
-    return head
+        return copy.head()
 
 
 def _durable(partial: Path, path: Path) -> None:

@@ -23,6 +23,7 @@ from btree.cache import PageCache
 from btree.check import CheckReport, check_database
 from btree.errors import (
     Conflict,
+    Corrupted,
     DatabaseNotFound,
     StorageError,
     TransactionEnded,
@@ -118,9 +119,7 @@ class Database:
         row = self.pager.read(_HEAD)[0]
         state = State(*unsealed(row[:3], "state"))
         if row[3] is None:
-            raise VersionNotFound(
-                f"the newest version {state.head} is missing", hint="restore the database from a backup"
-            )
+            raise Corrupted(f"the newest version {state.head} is missing", hint="restore the database from a backup")
         return _version(version_row(row[3:]))
 
     def version(self, seq: int) -> Version:

@@ -24,7 +24,6 @@ from btree import (
     Database,
     SweepReport,
     Version,
-    WrongFormat,
     restore_backup,
 )
 from query.errors import InvalidName, UnknownDatabase
@@ -97,7 +96,6 @@ class Databases:
                 version = restore_backup(backup, made)
             except _UNREADABLE as error:
                 raise Corrupted(f"a row cannot be read: {error}") from error
-            _check_ours(made)
             try:
                 os.link(made, self._path(name))
             except FileExistsError:
@@ -108,21 +106,10 @@ class Databases:
     def check(self, name: str) -> CheckReport:
         """Whether a database is in order, read from its file anew. Raises UnknownDatabase, InvalidName.
 
-        A check while others write may find pages that are just coming or going; so what it finds counts only if a copy of
-        one moment is not in order either. What SQLite finds in the file itself is of one moment, and a copy would not have it.
+        Others may write meanwhile: it looks at the file as it is at one moment.
         """
         self._check_there(name)
-        report = _check(self._path(name))
-        if report.ok or any(problem.startswith("SQLite") for problem in report.problems):
-            return report
-        with self.aside() as folder:
-            copy = folder / f"{name}.db"
-            try:
-                with Database.open(self._path(name)) as opened:
-                    opened.back_up(copy)
-            except (Corrupted, WrongFormat, *_UNREADABLE):
-                return report
-            return _check(copy)
+        return _check(self._path(name))
 
     def _check_there(self, name: str) -> None:
         if not self._path(name).is_file():
@@ -200,13 +187,6 @@ def _check_whole(backup: Path) -> None:
     told, found = (65536 if size == 1 else size) * pages, backup.stat().st_size
     if found < told:
         raise Corrupted(f"it was cut: it has {found} bytes, and should have {told}", hint="take a whole copy")
-
-
-def _check_ours(made: Path) -> None:
-    """Raises WrongFormat for a file that does more than hold rows: it may come from anywhere."""
-    with Database.open(made) as opened:
-        if opened.pager.read("SELECT 1 FROM sqlite_schema WHERE type IN ('trigger', 'view') LIMIT 1"):
-            raise WrongFormat("it has triggers or views, which no database of ours has", hint="take another backup")
 
 
 def _check(path: Path) -> CheckReport:

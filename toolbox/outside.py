@@ -17,7 +17,9 @@ from toolbox.context import SmtpSettings, ToolContext
 from toolbox.errors import InvalidArguments, MailDelayed, MailRefused, RecipientRefused, ToolError, ToolNotConfigured
 from toolbox.tool import tool
 
-_ADDRESS: Final = re.compile(r"[^\s@<>,;:\"()\[\]\\]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
+_ATOM: Final = r"[^\s@<>,;:\"()\[\]\\.]+"
+_LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_ADDRESS: Final = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*")
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -72,8 +74,15 @@ def build_message(smtp: SmtpSettings, key: str, to: list[str], subject: str, bod
             address == rule or (rule.startswith("@") and address.endswith(rule)) for rule in smtp.recipients
         ):
             raise RecipientRefused(f"{address} is not on the list of allowed recipients", pointer="/to")
-    if any(ord(char) < 32 for char in subject):
+    if any(ord(char) < 32 for char in subject) or len(subject.splitlines()) > 1:
         raise InvalidArguments("the subject has a line break or another control character", pointer="/subject")
+    try:
+        return _message(smtp, key, to, subject, body)
+    except ValueError as error:  # what the standard library makes of an address that the pattern lets through
+        raise InvalidArguments(f"the mail cannot be written: {error}", pointer="/to") from error
+
+
+def _message(smtp: SmtpSettings, key: str, to: list[str], subject: str, body: str) -> EmailMessage:
     message = EmailMessage()
     message["From"] = smtp.sender
     message["To"] = ", ".join(to)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import btree
-import btree.pager
+import btree.turns
 from btree import BTreeError, Database
 from gateway.app import create_app
 from gateway.problems import ApiError, translate
@@ -278,7 +278,7 @@ async def test_a_version_that_goes_while_a_page_is_read(gateway: Gateway, monkey
 
 async def test_a_database_that_is_busy_is_told_as_such(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = await make(gateway)
-    monkeypatch.setattr(btree.pager, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(btree.turns, "SECONDS", 0.05)
     with opened.pager.write():
         began = time.monotonic()
         answer = await gateway.http.post(

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from btree.errors import Corrupted, VersionNotFound
 from btree.page import Branch, Leaf, Node, decode
 from btree.pager import Pager
+from btree.records import ExtentRow, unsealed
 
 DECODED: Final = 3
 """How many bytes of memory a byte of a page takes when its keys and values are Python objects (measured: 2.2 to 3.4)."""
@@ -100,8 +101,8 @@ class PageCache:
 
     def _explain(self, page: int) -> None:
         """Every page of the file is in an extent; one that is in none was given back."""
-        rows = self._pager.read("SELECT last FROM extent WHERE first <= ? ORDER BY first DESC LIMIT 1", (page,))
-        if not rows or rows[0][0] < page:
+        rows = self._pager.read("SELECT * FROM extent WHERE first <= ? ORDER BY first DESC LIMIT 1", (page,))
+        if not rows or ExtentRow(*unsealed(rows[0], "extent")).last < page:
             raise VersionNotFound(
                 "the version that is being read is not kept any more",
                 hint="read the newest version; pin a version to go on reading it for long, or keep versions for longer",

@@ -57,6 +57,8 @@ def check_database(pager: Pager) -> CheckReport:
             report.problems += [f"SQLite: {text}" for text in texts if text != "ok"]
     except BTreeError as error:
         report.problems.append(error.message)
+    except (TypeError, ValueError) as error:  # a value of another kind than was written
+        report.problems.append(f"a row that cannot be read: {error}")
     return report
 
 

@@ -41,6 +41,8 @@ class TreeAccess:
         self.ranges.append([lower, upper])
         if len(self.ranges) > MANY:
             self.ranges = joined(self.ranges)
+            if len(self.ranges) > MANY // 2:
+                self.ranges = _coarser(self.ranges)
 
     def begin(self, lower: bytes | None) -> Range:
         """Note a range that begins at `lower`, and is widened while it is read."""
@@ -158,6 +160,12 @@ def _cover(points: set[bytes]) -> list[Range]:
         [ordered[start], after(ordered[min(start + _COARSE, len(ordered)) - 1])]
         for start in range(0, len(ordered), _COARSE)
     ]
+
+
+def _coarser(ranges: list[Range]) -> list[Range]:
+    """Fewer ranges that cover these, which are in order."""
+    groups = [ranges[start : start + _COARSE] for start in range(0, len(ranges), _COARSE)]
+    return [[group[0][0], group[-1][1]] for group in groups]
 
 
 def joined(ranges: list[Range]) -> list[Range]:

@@ -100,4 +100,4 @@ def _durable(partial: Path, path: Path) -> None:
 
 
 def _files(path: Path) -> list[Path]:
-    return [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm", "-journal")]
+    return [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm", "-journal", "-turns")]

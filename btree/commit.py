@@ -18,8 +18,8 @@ from btree.access import Access
 from btree.catalog import Entry
 from btree.diff import changes, page_changes
 from btree.edit import Tree
-from btree.errors import Conflict
-from btree.merge import Merge
+from btree.errors import Conflict, VersionNotFound
+from btree.merge import HINT, Merge
 from btree.pager import Writer
 from btree.records import ExtentRow, TxnRow, VersionRow
 from btree.save import Pages, extents_of, put_extent, put_version
@@ -90,8 +90,9 @@ class Commit:
         dead = array("q") if known else self._dead(merged, extents)
         if known and merged.merged:
             branch.workspace.replaced = array("q", merged.replaced or ())
-        pages = Pages(writer, branch.workspace)
+        pages, before = Pages(writer, branch.workspace), len(branch.workspace.replaced)
         root, extent = pages.write(merged.catalog, merged.trees)
+        dead.extend(branch.workspace.replaced[before:])
         seq = head.seq + 1
         for made in [*extents, *([extent] if extent else [])]:
             put_extent(writer, made._replace(txn=branch.id, version=seq))
@@ -125,7 +126,10 @@ class Commit:
         branch = self._transaction
         branch.stage()
         merge = self._merging(head)
-        merge.run(branch.all_access(), branch.changed_trees(), serializable=branch.isolation == "serializable")
+        try:
+            merge.run(branch.all_access(), branch.changed_trees(), serializable=branch.isolation == "serializable")
+        except VersionNotFound as error:
+            raise Conflict(f"what the transaction began from is not kept any more: {error}", hint=HINT) from error
         return _Merged(head, merge.catalog, merge.trees, merged=True, replaced=merge.replaced)
 
     def _merging(self, head: Version) -> Merge:

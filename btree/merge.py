@@ -50,6 +50,7 @@ class Merge:
             self._run(access, mine, serializable)
         finally:
             replaced, self._workspace.replaced = self._workspace.replaced, before
+            self._workspace.broken = False  # what is half done is on the head's tree, not in the branch
         if self.replaced is not None:
             self.replaced = replaced
 
@@ -65,14 +66,16 @@ class Merge:
             self._check_reads(name, access, serializable)
         for key, old, new in changes(self._workspace, self._base_root, self._mine_root):
             self._merge(key.decode(), _entry(old), _entry(new), mine)
-        for name, tree in self.trees.items():
-            self.catalog.put(name.encode(), Entry(tree.root, tree.length).encode())
-        self.catalog.settle()
+        with self._workspace.pause():
+            for name, tree in self.trees.items():
+                self.catalog.put(name.encode(), Entry(tree.root, tree.length).encode())
+            self.catalog.settle()
 
     def _merge(self, name: str, base: Entry | None, mine: Entry | None, trees: dict[str, Tree]) -> None:
         head = entry_of(self._head, name)
         if mine is None:
-            if head != base:
+            roots = base.root if base else None, head.root if head else None
+            if head is None or changed(self._stored, *roots, None, None):
                 raise Conflict(f"the tree {name!r} was dropped here, and changed by another transaction", hint=HINT)
             self.catalog.delete(name.encode())
             self.replaced = None

@@ -92,14 +92,14 @@ class PageTree(ReadTree):
         for level in range(len(branches) - 1, 0, -1):
             branch, parent, index = branches[level], branches[level - 1], path[level - 1]
             if branch.size > BRANCH_TARGET:
-                separator, right = halve(branch)
-                parent.put(index, separator, self._workspace.create(right))
+                for offset, (separator, right) in enumerate(split(branch)):
+                    parent.put(index + offset, separator, self._workspace.create(right))
             elif branch.size < BRANCH_MINIMUM or not branch.keys:
                 self._merge(parent, index)
         root = branches[0]
-        if root.size > BRANCH_TARGET:
-            separator, right = halve(root)
-            self.root = self._workspace.create(Branch([separator], [self.root, self._workspace.create(right)]))
+        if root.size > BRANCH_TARGET and (parts := split(root)):
+            rights = [self._workspace.create(right) for _, right in parts]
+            self.root = self._workspace.create(Branch([separator for separator, _ in parts], [self.root, *rights]))
         while isinstance(root, Branch) and not root.keys:
             self._workspace.drop(self.root)
             self.root = root.children[0]
@@ -120,9 +120,8 @@ class PageTree(ReadTree):
             node.append(parent.keys[at], other)
             self._workspace.drop(right)
             parent.remove(at + 1)
-            if node.size > BRANCH_TARGET:
-                separator, rest = halve(node)
-                parent.put(at, separator, self._workspace.create(rest))
+            for offset, (separator, rest) in enumerate(split(node)):
+                parent.put(at + offset, separator, self._workspace.create(rest))
             return
         first, second = node.draft(), self._leaf(right).draft()
         pieces = divide(DirtyLeaf(first.keys + second.keys, first.values + second.values), full=False)
@@ -148,6 +147,14 @@ def divide(leaf: DirtyLeaf, *, full: bool) -> list[DirtyLeaf]:
         size += more
     pieces.append(DirtyLeaf(leaf.keys[start:], leaf.values[start:]))
     return pieces
+
+
+def split(branch: Branch) -> list[tuple[bytes, Branch]]:
+    """Make a branch small enough: the parts cut off to its right, each with the separator before it."""
+    if branch.size <= BRANCH_TARGET or len(branch.keys) < 3:
+        return []
+    separator, right = halve(branch)
+    return [*split(branch), (separator, right), *split(right)]
 
 
 def halve(branch: Branch) -> tuple[bytes, Branch]:

@@ -113,38 +113,38 @@ class Space:
     def _ended_branches(self) -> list[str]:
         sql = (
             "SELECT DISTINCT e.txn FROM extent e LEFT JOIN txn t ON t.id = e.txn"
-            " WHERE e.version IS NULL AND (t.state IS NULL OR t.state = 'rolled_back')"
+            " WHERE e.version IS NULL AND (t.state IS NULL OR t.state <> 'open')"
         )
         return [txn_id for (txn_id,) in self._database.pager.read(sql)]
 
     def free_branch(self, txn_id: str, pause: float = 0.0) -> int:
-        """Give back the pages of a branch that was rolled back."""
-        freed = 0
-        rest = [
-            ExtentRow(txn=txn_id, first=first, last=last, save=None, version=None)
-            for first, last in self._database.extents(txn_id)
-        ]
-        while rest:
+        """Give back the pages that a branch has made and that are in no version, when it has ended."""
+        freed, more = 0, True
+        while more:
             with self._database.pager.write() as writer:
-                if writer.execute("SELECT 1 FROM txn WHERE id = ? AND state <> 'rolled_back'", (txn_id,)):
+                if writer.execute("SELECT 1 FROM txn WHERE id = ? AND state = 'open'", (txn_id,)):
                     return freed
-                room = BLOCK
-                while rest and room > 0:
-                    extent = rest.pop()
-                    first = max(extent.first, extent.last - room + 1)
-                    _delete_pages(writer, first, extent.last)
-                    freed += extent.last - first + 1
-                    room -= extent.last - first + 1
-                    if first > extent.first:
-                        rest.append(extent._replace(last=first - 1))
-                        put_extent(writer, rest[-1])
-                    else:
-                        writer.execute("DELETE FROM extent WHERE first = ?", (extent.first,))
-                if not rest:
-                    for table in ("access", "savepoint"):
-                        writer.execute(f"DELETE FROM {table} WHERE txn = ?", (txn_id,))
+                gone, more = self._free_some_of_branch(writer, txn_id)
+            freed += gone
             time.sleep(pause)
         return freed
+
+    def _free_some_of_branch(self, writer: Writer, txn_id: str) -> tuple[int, bool]:
+        freed = 0
+        sql = "SELECT * FROM extent WHERE txn = ? AND version IS NULL ORDER BY first"
+        for extent in extents_of(writer.execute(sql, (txn_id,))):
+            if freed == BLOCK:
+                return freed, True
+            last = min(extent.last, extent.first + BLOCK - freed - 1)
+            _delete_pages(writer, extent.first, last)
+            freed += last - extent.first + 1
+            writer.execute("DELETE FROM extent WHERE first = ?", (extent.first,))
+            if last < extent.last:
+                put_extent(writer, extent._replace(first=last + 1))
+                return freed, True
+        for table in ("access", "savepoint"):
+            writer.execute(f"DELETE FROM {table} WHERE txn = ?", (txn_id,))
+        return freed, False
 
     # --- versions ---
 
@@ -165,9 +165,9 @@ class Space:
             with self._database.pager.write() as writer:
                 kept = _needed(writer)
                 for seq in drop[start : start + BLOCK]:
-                    if seq not in kept:
-                        row, dead = _version(writer.execute, seq)
-                        put_version(writer, row._replace(root=0), dead)
+                    found = _version(writer.execute, seq) if seq not in kept else None
+                    if found is not None and found[0].root:
+                        put_version(writer, found[0]._replace(root=0), found[1])
                         dropped += 1
         return dropped
 
@@ -187,16 +187,12 @@ class Space:
 
     def _free_dead_of(self, seq: int, nearest: int, pause: float) -> int:
         """Give back what one version lists as dead, where nothing needs it. Takes the lock only if there is something."""
-        if not self._database.pager.read("SELECT 1 FROM version WHERE seq = ?", (seq,)):
-            return 0
-        row, dead = _version(self._database.pager.read, seq)
-        if not (self._any_free(dead, nearest) if dead else not row.root):
+        found = _version(self._database.pager.read, seq)
+        if found is None or not (self._any_free(found[1], nearest) if found[1] else not found[0].root):
             return 0
         freed, more = 0, True
         while more:
             with self._database.pager.write() as writer:
-                if not writer.execute("SELECT 1 FROM version WHERE seq = ?", (seq,)):
-                    break
                 gone, more = self._free_some(writer, seq)
             freed += gone
             time.sleep(pause)
@@ -208,7 +204,10 @@ class Space:
 
     def _free_some(self, writer: Writer, seq: int) -> tuple[int, bool]:
         """Free a block of what is listed as dead in one version."""
-        row, dead = _version(writer.execute, seq)
+        found = _version(writer.execute, seq)
+        if found is None:
+            return 0, False
+        row, dead = found
         rows = writer.execute("SELECT max(seq) FROM version WHERE seq < ? AND root > 0", (row.seq,))
         nearest = rows[0][0] or 0
         births = _Births(writer.execute)
@@ -298,9 +297,12 @@ class _Births:
                 first = until + 1
 
 
-def _version(read: Callable[[str, Sequence[Any]], list[Row]], seq: int) -> "tuple[VersionRow, array[int]]":
-    """A version's row, and its dead pages."""
-    *row, dead = read(f"SELECT {VERSION}, dead FROM version WHERE seq = ?", (seq,))[0]
+def _version(read: Callable[[str, Sequence[Any]], list[Row]], seq: int) -> "tuple[VersionRow, array[int]] | None":
+    """A version's row, and its dead pages; None if another sweep was done with it."""
+    rows = read(f"SELECT {VERSION}, dead FROM version WHERE seq = ?", (seq,))
+    if not rows:
+        return None
+    *row, dead = rows[0]
     found = version_row(row)
     return found, dead_pages(found, dead)
 

@@ -27,7 +27,9 @@ from btree.errors import (
     TreeExists,
     TreeNotFound,
     UnknownOutcome,
+    VersionNotFound,
 )
+from btree.merge import HINT
 from btree.page import DirtyLeaf
 from btree.pager import Writer
 from btree.records import AccessRow, ExtentRow, JournalRow, SavepointRow, TxnRow, sealed, unsealed
@@ -62,6 +64,7 @@ class Transaction:
         self.workspace = Workspace(database.cache, self._spill, self.own, database.workspace_bytes)
         self.catalog = Tree(self.workspace, row.root, 0)
         self._trees: dict[str, Tree] = {}
+        self._dropped: dict[str, Tree] = {}
 
     # --- trees ---
 
@@ -120,7 +123,8 @@ class Transaction:
     def drop_tree(self, name: str) -> None:
         """Remove a tree. Raises TreeNotFound."""
         self.tree(name).clear()
-        self.workspace.drop(self._trees.pop(name).root)
+        self._dropped[name] = self._trees.pop(name)
+        self.workspace.drop(self._dropped[name].root)
         self.catalog.delete(name.encode())
         self._access.tree(CATALOG).touched.add(name.encode())
 
@@ -173,8 +177,16 @@ class Transaction:
             self._version = commit.version
         if self._version is not None:
             return self._version
-        assert self._row.version is not None
-        return self.database.version(self._row.version)
+        return self._became()
+
+    def _became(self) -> Version:
+        """The version of a commit that another object made; it may not be kept any more."""
+        row = self._row
+        assert row.version is not None
+        try:
+            return self.database.version(row.version)
+        except VersionNotFound:
+            return Version(row.version, row.root, row.ended_at or 0.0, row.id)
 
     def rollback(self) -> None:
         """End it, and drop what was written. Rolling back again, or after a commit, does nothing."""
@@ -257,9 +269,10 @@ class Transaction:
 
     def stage(self) -> None:
         """Let the catalog name the roots of changed trees as they are in the workspace."""
-        for name, tree in self.changed_trees().items():
-            self.catalog.put(name.encode(), Entry(tree.root, tree.length).encode())
-        self.catalog.settle()
+        with self.workspace.pause():
+            for name, tree in self.changed_trees().items():
+                self.catalog.put(name.encode(), Entry(tree.root, tree.length).encode())
+            self.catalog.settle()
 
     def all_access(self) -> Access:
         """What was read and touched, in all saves and since."""
@@ -322,11 +335,22 @@ class Transaction:
         """Write the transaction's row. Raises TransactionEnded if one of this id was begun meanwhile that is not ours."""
         if self._stored:
             put_txn(writer, row)
+        elif not self._base_is_kept():
+            raise Conflict(
+                f"version {self.base}, which the transaction {self.id!r} began from, is not kept any more", hint=HINT
+            )
         elif not self._named and row.state == "committed":
             return  # nobody will ask for it: its version's row says all there is
         elif not insert_txn(writer, row):
             status = self.database.status(self.id)
             raise TransactionEnded(f"a transaction {self.id!r} is {status.state} already", status=status)
+
+    def _base_is_kept(self) -> bool:
+        """A transaction that is not durable yet keeps no version; when it becomes so, its base has to be there."""
+        try:
+            return self.database.version(self.base).root > 0
+        except VersionNotFound:
+            return False
 
     def _spill(self, nodes: Sequence[Draft]) -> list[int]:
         """Store pages early: in an extent that no save claims yet."""
@@ -348,15 +372,12 @@ class Transaction:
     def _durably(self, work: Work) -> None:
         """Run `work` in one write block; afterwards the branch stands on the row that it gives."""
         row, pages = self._row, None
-        self.workspace.paused = True
         try:
-            with self.database.pager.write() as writer:
+            with self.workspace.pause(), self.database.pager.write() as writer:
                 row, pages = work(writer)
         except UnknownOutcome as error:
             if not self._happened(row):
                 raise StorageError(f"nothing was written: {error}", hint="try again") from error
-        finally:
-            self.workspace.paused = False
         self._stored = True
         if pages is not None:
             for page, node in pages.decoded:
@@ -381,9 +402,11 @@ class Transaction:
         self.catalog.forget(row.root, 0)
         if row.state != "open":
             return
-        for name, tree in list(self._trees.items()):
+        for name, tree in [*self._trees.items(), *self._dropped.items()]:
             entry = entry_of(self.catalog, name)
             if entry is None:
-                del self._trees[name]
-            else:
+                self._trees.pop(name, None)
+                tree.forget(self.workspace.create(DirtyLeaf([], [])), 0)
+            elif self._trees.setdefault(name, tree) is tree:
                 tree.forget(entry.root, entry.length)
+        self._dropped.clear()

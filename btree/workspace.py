@@ -10,7 +10,8 @@ given back if none ever claims it.
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from btree.cache import DECODED, Nodes
@@ -122,6 +123,15 @@ class Workspace:
             for dropped in level:
                 self.drop(dropped)
             level = below
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Store nothing early: ids are being written down."""
+        before, self.paused = self.paused, True
+        try:
+            yield
+        finally:
+            self.paused = before
 
     def hold(self) -> None:
         """Keep the ids of the leaves that are here now, somebody remembers them: only newer ones are stored early."""

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -80,13 +81,19 @@ def create_worker(
     )
 
 
-async def keep_swept(databases: Databases, settings: Settings) -> None:
-    """Until cancelled: end abandoned transactions, and give space back."""
-    while True:
-        await asyncio.sleep(settings.sweep_seconds)
-        done = await asyncio.to_thread(
-            databases.sweep, retention_seconds=settings.retention_seconds, history_bytes=settings.history_bytes
-        )
+async def keep_swept(databases: Databases, settings: Settings, stop: asyncio.Event) -> None:
+    """End abandoned transactions, and give space back, again and again until `stop`; a sweep that has begun is ended in order."""
+    while not stop.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), settings.sweep_seconds)
+            return
+        try:
+            done = await asyncio.to_thread(
+                databases.sweep, retention_seconds=settings.retention_seconds, history_bytes=settings.history_bytes
+            )
+        except Exception:
+            _log.exception("the databases could not be swept")
+            continue
         for name, found in done.items():
             if isinstance(found, BTreeError):
                 _log.warning("the database %s could not be swept: %s", name, found.message)
@@ -105,10 +112,10 @@ async def serve(settings: Settings) -> None:
     activities = Activities(resources)
     with ThreadPoolExecutor(THREADS, thread_name_prefix="step") as threads:
         async with create_worker(client, settings.task_queue, activities, threads):
-            sweeping = asyncio.create_task(keep_swept(resources.databases, settings))
+            sweeping = asyncio.create_task(keep_swept(resources.databases, settings, stop))
             print("worker ready", flush=True)  # noqa: T201
             await stop.wait()
-            sweeping.cancel()
+            await sweeping
     activities.close()
     resources.databases.close()
     await asyncio.sleep(0.3)

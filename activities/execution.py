@@ -62,7 +62,7 @@ def perform_call(resources: Resources, call: StepCall) -> Any:
     except BaseException:
         view.discard()
         raise
-    if tool.effect == "write":
+    if tool.effect == "write" or view.has_unsaved:
         view.save(call.key, orjson.dumps(result))
     elif view.has_unsaved_reads:
         view.save()  # what was read is of the transaction: its commit looks whether others have changed it
@@ -155,7 +155,8 @@ def run_alone(
             transaction.rollback()
             raise
         else:
-            return result
+            recorded = None if dry_run else database.recorded(name, key)
+            return orjson.loads(recorded) if recorded is not None else result
 
 
 def end_transaction(resources: Resources, call: EndTransaction, *, commit: bool) -> dict[str, Any]:

@@ -12,7 +12,8 @@ shape.py         dividing and merging pages                              backup.
 load.py          bulk loading                                            check.py     is everything in order?
 workspace.py     pages that are not saved yet                            limits.py    sizes of keys and values
 cursor.py        a place in a tree                                       errors.py    what to do about each
-catalog.py       the trees of a version                                  version.py, snapshot.py
+catalog.py       the trees of a version                                  turns.py     one writer after the other
+savepoints.py    places in a branch to go back to                        checkpoints.py, version.py, snapshot.py
 """
 
 from btree.backup import restore_backup
@@ -33,6 +34,7 @@ from btree.errors import (
     KeyExists,
     KeyNotFound,
     KeyTooLarge,
+    NotWritten,
     PinNotFound,
     ReadOnly,
     SavepointNotFound,
@@ -71,6 +73,7 @@ __all__ = [
     "KeyTooLarge",
     "LeafSlice",
     "MemoryPager",
+    "NotWritten",
     "Pager",
     "Pin",
     "PinNotFound",

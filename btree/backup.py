@@ -22,7 +22,7 @@ def back_up(database: "Database", path: Path) -> Version:
     partial = path.with_name(path.name + ".partial")
     partial.unlink(missing_ok=True)
     try:
-        database.pager.outside("VACUUM INTO ?", (str(partial),))
+        database.pager.outside("VACUUM INTO ?", (str(partial),), turn=False)
         head = _checked(partial)
         _durable(partial, path)
     finally:

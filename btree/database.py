@@ -25,7 +25,7 @@ from btree.errors import (
     Conflict,
     Corrupted,
     DatabaseNotFound,
-    StorageError,
+    NotWritten,
     TransactionEnded,
     TransactionNotFound,
     UnknownOutcome,
@@ -163,9 +163,16 @@ class Database:
 
         Raises VersionNotFound.
         """
+        pin_id = pin_id or uuid4().hex
+        try:
+            return self._pin(seq, pin_id, float(lease_seconds))
+        except UnknownOutcome:
+            return self._pin(seq, pin_id, float(lease_seconds))
+
+    def _pin(self, seq: int | None, pin_id: str, lease_seconds: float) -> Pin:
         with self.pager.write() as writer:
             version = self.version(seq if seq is not None else writer.state().head)
-            row = PinRow(pin_id or uuid4().hex, version.seq, self.clock() + float(lease_seconds))
+            row = PinRow(pin_id, version.seq, self.clock() + lease_seconds)
             known = writer.execute("SELECT version FROM pin WHERE id = ?", (row.id,))
             if known and seq is None:
                 row = row._replace(version=known[0][0])
@@ -215,7 +222,7 @@ class Database:
                     put_txn(writer, row._replace(base=head.seq, root=head.root))
         except UnknownOutcome as error:
             if self._transaction_row(row.id) is None:
-                raise StorageError(f"nothing was written: {error}", hint="try again") from error
+                raise NotWritten(f"nothing was written: {error}", hint="try again") from error
 
     def resume(self, txn_id: str) -> Transaction:
         """Go on with an open transaction, in whichever process. Raises TransactionNotFound, TransactionEnded."""
@@ -319,6 +326,21 @@ class Database:
             raise TransactionNotFound(f"there is no transaction {txn_id!r}")
         return row
 
+    def keeps(self, seq: int) -> bool:
+        """Whether a version is kept."""
+        try:
+            return self.version(seq).root > 0
+        except VersionNotFound:
+            return False
+
+    def became(self, row: TxnRow) -> Version:
+        """The version that a transaction was committed as, also when it is not kept any more."""
+        assert row.version is not None
+        try:
+            return self.version(row.version)
+        except VersionNotFound:
+            return Version(row.version, row.root, row.ended_at or 0.0, row.id)
+
     def extents(self, txn_id: str) -> list[tuple[int, int]]:
         """The page ids that an open branch has made."""
         sql = "SELECT * FROM extent WHERE txn = ? AND version IS NULL ORDER BY first"
@@ -332,6 +354,8 @@ class Database:
     def _first_version(self) -> None:
         try:
             with self.pager.write() as writer:
+                if writer.state().head:
+                    raise Corrupted("the versions are missing", hint="restore the database from a backup")
                 if not writer.execute("SELECT 1 FROM version LIMIT 1"):
                     page = writer.allocate(1)
                     writer.store([(page, DirtyLeaf([], []).encode(page))])

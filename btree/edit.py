@@ -84,23 +84,26 @@ class Tree(PageTree):
     def delete_range(self, lower: bytes | None = None, upper: bytes | None = None) -> int:
         """Remove the keys with lower <= key < upper; gives their number."""
         before, at, more = self._settled(), lower if lower is not None else b"", True
-        self._workspace.broken = True
-        while more and (upper is None or at < upper):
-            path, page, bound = self._descend(at)
-            leaf = self._leaf(page)
-            start = bisect_left(leaf.keys, at)
-            stop = bisect_left(leaf.keys, upper, start) if upper is not None else leaf.count
-            if stop > start:
-                keys, values = [*leaf.keys[:start], *leaf.keys[stop:]], [*leaf.values[:start], *leaf.values[stop:]]
-                self._place(path, page, [DirtyLeaf(keys, values)] if keys else [])
-                self._count -= stop - start
-                self._workspace.relieve()
-            at, more = bound if bound is not None else b"", bound is not None
-        self._workspace.broken = False
         self.epoch += 1
-        self.changed = self.changed or self._count != before
         self._access().touched_ranges.append([lower, upper])
+        with self._workspace.changing():
+            while more and (upper is None or at < upper):
+                path, page, bound = self._descend(at)
+                self._cut(path, page, at, upper)
+                self._workspace.relieve()
+                at, more = bound if bound is not None else b"", bound is not None
+        self.changed = self.changed or self._count != before
         return before - self._count
+
+    def _cut(self, path: list[int], page: int, lower: bytes, upper: bytes | None) -> None:
+        """Remove the keys of a range from one leaf."""
+        leaf = self._leaf(page)
+        start = bisect_left(leaf.keys, lower)
+        stop = bisect_left(leaf.keys, upper, start) if upper is not None else leaf.count
+        if stop > start:
+            keys, values = [*leaf.keys[:start], *leaf.keys[stop:]], [*leaf.values[:start], *leaf.values[stop:]]
+            self._place(path, page, [DirtyLeaf(keys, values)] if keys else [])
+            self._count -= stop - start
 
     def load(self, pairs: Iterable[tuple[bytes, bytes]]) -> int:
         """Fill an empty tree with pairs in ascending key order, page after page; gives their number.
@@ -110,12 +113,10 @@ class Tree(PageTree):
         if self.count():
             raise KeyExists("a bulk load needs an empty tree", hint="use put")
         self.clear()
-        loader = Loader(self._workspace, self)
         try:
-            self._count = loader.load(pairs)
-        except BaseException:
-            self.clear()
-            raise
+            self._count = Loader(self._workspace, self).load(pairs)
+        finally:
+            self._workspace.open.clear()
         return self._count
 
     def touch_all(self) -> None:
@@ -126,11 +127,12 @@ class Tree(PageTree):
         """Remove everything."""
         self._collected.clear()
         self._bytes = 0
-        self._workspace.drop_all(self.root)
-        self.root, self._count = self._workspace.create(DirtyLeaf([], [])), 0
         self.changed = True
         self.epoch += 1
         self.touch_all()
+        with self._workspace.changing():
+            self._workspace.drop_all(self.root)
+            self.root, self._count = self._workspace.create(DirtyLeaf([], [])), 0
 
     # --- reading ---
 
@@ -233,15 +235,14 @@ class Tree(PageTree):
         """Make changes that come in key order: (key, value), or (key, None) to remove it."""
         stream = iter(changes)
         self.epoch += 1
-        self._workspace.broken = True
-        while chunk := list(islice(stream, _CHUNK)):
-            keys = [key for key, _ in chunk]
-            ahead = self._read_ahead(keys) if len(keys) > _FEW else {}
-            at = 0
-            while at < len(keys):
-                at = self._apply_to_leaf(chunk, keys, at, ahead)
-                self._workspace.relieve()
-        self._workspace.broken = False
+        with self._workspace.changing():
+            while chunk := list(islice(stream, _CHUNK)):
+                keys = [key for key, _ in chunk]
+                ahead = self._read_ahead(keys) if len(keys) > _FEW else {}
+                at = 0
+                while at < len(keys):
+                    at = self._apply_to_leaf(chunk, keys, at, ahead)
+                    self._workspace.relieve()
 
     def _apply_to_leaf(self, chunk: list[Change], keys: list[bytes], at: int, ahead: dict[int, Node]) -> int:
         """Make the changes from `at` on that belong into one leaf; gives the place of the first that does not."""

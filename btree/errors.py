@@ -23,6 +23,7 @@ BTreeError
 +-- Closed              open it again
 +-- DiskFull            RETRY when there is room
 +-- StorageError        the operating system failed a read or a write
+    |-- NotWritten      RETRY: nothing was changed
     '-- UnknownOutcome  RETRY: it may have happened, and doing it again changes nothing then
 """
 
@@ -146,6 +147,13 @@ class DiskFull(BTreeError):
 
 class StorageError(BTreeError):
     code = "storage_error"
+
+
+class NotWritten(StorageError):
+    """A write that did not happen, and may the next time."""
+
+    code = "not_written"
+    retryable = True
 
 
 class UnknownOutcome(StorageError):

@@ -49,7 +49,6 @@ class Loader:
         if count:
             self._workspace.drop(self._tree.root)
             self._tree.root = self._finish()
-        self._workspace.open.clear()
         return count
 
     def _attach(self, level: int, first: bytes, child: int) -> None:

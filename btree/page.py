@@ -25,7 +25,6 @@ import struct
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Final
@@ -259,18 +258,22 @@ class Branch:
         return copy
 
     def settle(self, ids: Callable[[int], int]) -> None:
-        """Put ids in the place of children that are not stored; `ids` may give a child back as it is."""
+        """Put ids in the place of children that are not stored; `ids` may give a child back as it is.
+
+        In the same array: a scan may be walking along it.
+        """
         if len(self.fresh) > _FEW:
-            self.children = array("q", [ids(child) if child < 0 else child for child in self.children])
+            self.children[:] = array("q", [ids(child) if child < 0 else child for child in self.children])
             self.fresh = [child for child in self.children if child < 0]
             return
         still = []
         for child in dict.fromkeys(self.fresh):
-            with suppress(ValueError):  # it may have gone again
-                at = self.children.index(child)
-                self.children[at] = ids(child)
-                if self.children[at] < 0:
-                    still.append(child)
+            if child not in self.children:
+                continue  # it has gone again
+            at = self.children.index(child)
+            self.children[at] = ids(child)
+            if self.children[at] < 0:
+                still.append(child)
         self.fresh = still
 
     def put(self, index: int, key: bytes, child: int) -> None:

@@ -12,12 +12,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import apsw
 
+from btree.checkpoints import Checkpoints
 from btree.errors import (
     BTreeError,
     Busy,
@@ -45,8 +46,6 @@ from btree.turns import Turns
 from btree.upgrade import upgrade
 
 BUSY_SECONDS: Final = 20.0
-CHECKPOINT: Final = 400
-"""Pages of SQLite."""
 _WAITS: Final = (0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.002)
 _AT_ONCE: Final = 64
 
@@ -92,8 +91,8 @@ class Pager(Protocol):
         """While in it, this thread's reads see one moment."""
         ...
 
-    def outside(self, sql: str, bindings: Sequence[Any] = ()) -> None:
-        """Run a statement that cannot be in a transaction (VACUUM, a checkpoint)."""
+    def outside(self, sql: str, bindings: Sequence[Any] = (), *, turn: bool = True) -> None:
+        """Run a statement that cannot be in a transaction (VACUUM, a checkpoint); without `turn`, while others write."""
         ...
 
     def close(self) -> None: ...
@@ -188,8 +187,8 @@ class SqlitePager:
         """The one COMMIT; tests make it fail."""
         connection.execute("COMMIT")
 
-    def outside(self, sql: str, bindings: Sequence[Any] = ()) -> None:
-        with self._turns.turn(), _translated():
+    def outside(self, sql: str, bindings: Sequence[Any] = (), *, turn: bool = True) -> None:
+        with self._turns.turn() if turn else nullcontext(), _translated():
             self._connection().execute(sql, bindings).fetchall()
 
     def close(self) -> None:
@@ -217,8 +216,15 @@ class SqlitePager:
         if connection.in_transaction:
             try:
                 connection.execute("ROLLBACK")
-            except apsw.Error:
-                connection.interrupt()
+            except apsw.Error:  # it would stay in the transaction: the thread gets a new one
+                self._forget(connection)
+
+    def _forget(self, connection: apsw.Connection) -> None:
+        with self._lock:
+            self._connections = [other for other in self._connections if other is not connection]
+        if getattr(self._local, "connection", None) is connection:
+            self._local.connection = None
+        connection.close(True)
 
     def _connection(self, *, create: bool = False) -> apsw.Connection:
         connection: apsw.Connection | None = getattr(self._local, "connection", None)
@@ -240,7 +246,7 @@ class SqlitePager:
     def set_up(self, connection: apsw.Connection) -> None:
         """Make a new connection this thread's."""
         connection.set_busy_handler(_wait)
-        connection.set_wal_hook(_Checkpoints())
+        connection.set_wal_hook(Checkpoints())
         connection.execute("PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; PRAGMA cache_size = -8192")
         with self._lock:
             self._connections.append(connection)
@@ -338,26 +344,6 @@ class _SqliteWriter:
         state = self.state()
         if state != self._before:
             self._connection.execute("UPDATE state SET head = ?, next_page = ?, crc = ?", sealed(state))
-
-
-class _Checkpoints:
-    """Copies SQLite's log into the file, after every `CHECKPOINT` pages that it has grown.
-
-    SQLite's own rule is to try at every commit while the log is that long. With several busy processes the log is seldom at rest, so
-    that it stays long, and then every commit pays for two more syncs.
-    """
-
-    def __init__(self) -> None:
-        self._last = 0
-
-    def __call__(self, connection: apsw.Connection, name: str, pages: int) -> int:
-        if pages < self._last:
-            self._last = 0  # the log has begun anew
-        if pages - self._last >= CHECKPOINT:
-            self._last = pages
-            with suppress(apsw.BusyError):  # another one is at it
-                connection.wal_checkpoint(name, apsw.SQLITE_CHECKPOINT_PASSIVE)
-        return apsw.SQLITE_OK
 
 
 def _wait(attempt: int) -> bool:

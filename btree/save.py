@@ -1,7 +1,7 @@
 """Writing a branch down: giving pages their ids, and the rows about them. All of it happens inside of one write block."""
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from isal.isal_zlib import crc32
@@ -55,6 +55,15 @@ class Pages:
         number = self._writer.allocate(1)
         self._nodes.append((number, node))
         return number
+
+
+def store_early(writer: Writer, nodes: Sequence[Draft], txn_id: str) -> ExtentRow:
+    """Store nodes in an extent that no save claims yet; their ids are in order."""
+    first = writer.allocate(len(nodes))
+    writer.store((page, node.encode(page)) for page, node in enumerate(nodes, first))
+    extent = ExtentRow(first, first + len(nodes) - 1, txn_id, None, None)
+    put_extent(writer, extent)
+    return extent
 
 
 def read_txn(writer: Writer, txn_id: str) -> TxnRow | None:

@@ -16,6 +16,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from btree.page import TARGET
@@ -211,8 +212,8 @@ class Space:
         rows = writer.execute("SELECT max(seq) FROM version WHERE seq < ? AND root > 0", (row.seq,))
         nearest = rows[0][0] or 0
         births = _Births(writer.execute)
-        free = sorted(page for page in dead if births.of(page) > nearest)
-        block = free[:BLOCK]
+        free = (page for page in sorted(dead) if births.of(page) > nearest)
+        block = list(islice(free, BLOCK))
         if block:
             births.remove(writer, block)
             gone = set(block)
@@ -221,7 +222,7 @@ class Space:
             writer.execute("DELETE FROM version WHERE seq = ?", (row.seq,))
         elif block:
             put_version(writer, row, dead)
-        return len(block), len(free) > len(block)
+        return len(block), len(block) == BLOCK
 
     # --- ended transactions ---
 

@@ -15,25 +15,27 @@ What is read and touched is noted as it happens (see `access`), and saved with t
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from btree import savepoints
 from btree.access import CATALOG, Access, TreeAccess
 from btree.catalog import Entry, entry_of
 from btree.commit import Commit, HeadMoved, all_access
 from btree.edit import Tree
 from btree.errors import (
+    BTreeError,
     Conflict,
-    SavepointNotFound,
+    KeyExists,
+    NotWritten,
     StorageError,
     TransactionEnded,
     TreeExists,
     TreeNotFound,
     UnknownOutcome,
-    VersionNotFound,
 )
 from btree.merge import HINT
 from btree.page import DirtyLeaf
 from btree.pager import Writer
-from btree.records import AccessRow, ExtentRow, JournalRow, SavepointRow, TxnRow, sealed, unsealed
-from btree.save import Pages, extents_of, insert_txn, put_extent, put_txn, read_txn
+from btree.records import AccessRow, ExtentRow, JournalRow, TxnRow, sealed, unsealed
+from btree.save import Pages, insert_txn, put_extent, put_txn, read_txn, store_early
 from btree.version import Version
 from btree.workspace import Draft, Workspace
 
@@ -142,8 +144,8 @@ class Transaction:
 
         Raises TransactionEnded if it was committed or rolled back meanwhile, Conflict if it was continued elsewhere, Busy, DiskFull.
         """
-        self._settle()
-        self._durably(lambda writer: self._save_in(writer, step_key, result))
+        self.settle()
+        self.durably(lambda writer: self.save_in(writer, step_key, result))
 
     def discard(self) -> None:
         """Forget what was changed since the last save: for a step that failed. What it read stays noted.
@@ -160,10 +162,9 @@ class Transaction:
         Raises Conflict if another transaction changed what this one wrote or read; TransactionEnded if it was rolled back.
         """
         if self._stored and self._row.state == "open":
-            stored = self.database.transaction_row(self.id)
-            self._row = stored if stored.state == "committed" else self._row
+            self._find_commit(step_key)
         if self._row.state != "committed":
-            self._settle()
+            self.settle()
             if not (self._named or self._stored or self.has_writes or self._access.has_touched or step_key):
                 self._row, self._version = self._row._replace(state="committed"), self.base_version
                 return self.base_version
@@ -171,22 +172,35 @@ class Transaction:
             while self._row.state != "committed":
                 try:
                     commit.prepare()
-                    self._durably(lambda writer: commit.run(writer, step_key, result))
+                    self.durably(lambda writer: commit.run(writer, step_key, result))
+                    self._version = commit.version
                 except HeadMoved:
                     continue
-            self._version = commit.version
+                except (
+                    Conflict,
+                    TransactionEnded,
+                ):  # perhaps with a commit of this very transaction, by another object
+                    if not self._find_commit(step_key):
+                        raise
         if self._version is not None:
             return self._version
-        return self._became()
+        return self.database.became(self._row)
 
-    def _became(self) -> Version:
-        """The version of a commit that another object made; it may not be kept any more."""
-        row = self._row
-        assert row.version is not None
-        try:
-            return self.database.version(row.version)
-        except VersionNotFound:
-            return Version(row.version, row.root, row.ended_at or 0.0, row.id)
+    def _find_commit(self, step_key: str | None) -> bool:
+        """Whether another object has committed this transaction; with what was written here, or its step.
+
+        Raises TransactionEnded where it was committed without what was written here.
+        """
+        stored = self.database.transaction_row(self.id) if self.database.status(self.id).state != "unknown" else None
+        if stored is None or stored.state != "committed":
+            return False
+        if self.has_unsaved and (step_key is None or self.recorded(step_key) is None):
+            status = self.database.status(self.id)
+            raise TransactionEnded(
+                f"the transaction {self.id!r} was committed without what is unsaved here", status=status
+            )
+        self._row = stored
+        return True
 
     def rollback(self) -> None:
         """End it, and drop what was written. Rolling back again, or after a commit, does nothing."""
@@ -205,57 +219,27 @@ class Transaction:
             self.put_row(writer, row)
         self._row, self._stored = row, True
 
-    # --- savepoints ---
+    # --- savepoints (see savepoints.py) ---
 
     def savepoint(self, name: str) -> None:
         """Save, and mark the place under a name; the same name may be given again, further in."""
-        self._settle()
-
-        def work(writer: Writer) -> tuple[TxnRow, Pages | None]:
-            row, pages = self._save_in(writer, None, None)
-            level = len(writer.execute("SELECT 1 FROM savepoint WHERE txn = ?", (self.id,)))
-            place = SavepointRow(self.id, level, name, row.root, row.saves)
-            writer.execute("INSERT INTO savepoint VALUES (?, ?, ?, ?, ?, ?)", sealed(place))
-            return row, pages
-
-        self._durably(work)
+        self.settle()
+        savepoints.mark(self, name)
 
     def rollback_to(self, name: str) -> None:
         """Go back to a savepoint, which stays; what was written since, and the steps recorded since, are forgotten.
 
         What was read since counts as read. Raises SavepointNotFound.
         """
-
-        def work(writer: Writer) -> tuple[TxnRow, Pages | None]:
-            row, place = self.open_row(writer), self._savepoint(writer, name)
-            writer.execute("DELETE FROM savepoint WHERE txn = ? AND level > ?", (self.id, place.level))
-            writer.execute("DELETE FROM journal WHERE txn = ? AND save > ?", (self.id, place.saves))
-            later = "SELECT * FROM extent WHERE txn = ? AND version IS NULL AND save > ?"
-            for extent in extents_of(writer.execute(later, (self.id, place.saves))):
-                put_extent(writer, extent._replace(save=None))
-            return self._saved(writer, row._replace(root=place.root)), None
-
-        self._durably(work)
+        savepoints.go_back(self, name)
 
     def release(self, name: str) -> None:
         """Forget a savepoint, and those further in; what was written stays. Raises SavepointNotFound."""
-        with self.database.pager.write() as writer:
-            self.open_row(writer)
-            place = self._savepoint(writer, name)
-            writer.execute("DELETE FROM savepoint WHERE txn = ? AND level >= ?", (self.id, place.level))
+        savepoints.release(self, name)
 
     def savepoints(self) -> list[str]:
         """The names of the open savepoints, from the outermost."""
-        rows = self.database.pager.read("SELECT name FROM savepoint WHERE txn = ? ORDER BY level", (self.id,))
-        return [name for (name,) in rows]
-
-    def _savepoint(self, writer: Writer, name: str) -> SavepointRow:
-        rows = writer.execute(
-            "SELECT * FROM savepoint WHERE txn = ? AND name = ? ORDER BY level DESC LIMIT 1", (self.id, name)
-        )
-        if not rows:
-            raise SavepointNotFound(f"the transaction {self.id!r} has no savepoint {name!r}")
-        return SavepointRow(*unsealed(rows[0], "savepoint"))
+        return savepoints.names(self)
 
     # --- for commits (see commit.py) ---
 
@@ -294,11 +278,14 @@ class Transaction:
         """The journal entry of a step."""
         if step_key is not None:
             entry = JournalRow(self.id, step_key, row.saves, result if result is not None else b"null")
-            writer.execute("INSERT INTO journal VALUES (?, ?, ?, ?, ?)", sealed(entry))
+            writer.execute("INSERT INTO journal VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", sealed(entry))
+            if not writer.changes():
+                raise KeyExists(f"the step {step_key!r} is recorded already", hint="`recorded` gives its result")
 
     # --- writing ---
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Make the collected changes in the pages. Raises TransactionEnded, StorageError."""
         if self._row.state != "open":
             raise TransactionEnded(
                 f"the transaction {self.id!r} is {self._row.state}", status=self.database.status(self.id)
@@ -308,7 +295,8 @@ class Transaction:
         for tree in self._trees.values():
             tree.settle()
 
-    def _save_in(self, writer: Writer, step_key: str | None, result: bytes | None) -> tuple[TxnRow, Pages | None]:
+    def save_in(self, writer: Writer, step_key: str | None, result: bytes | None) -> tuple[TxnRow, Pages | None]:
+        """Write down what is not saved yet."""
         row = self.open_row(writer)
         pages = None
         if self.has_unsaved:
@@ -317,11 +305,11 @@ class Transaction:
             row = row._replace(root=root)
             for made in [*self._spilled, *([extent] if extent else [])]:
                 put_extent(writer, made._replace(txn=self.id, save=row.saves + 1))
-        row = self._saved(writer, row)
+        row = self.saved(writer, row)
         self.note_step(writer, row, step_key, result)
         return row, pages
 
-    def _saved(self, writer: Writer, row: TxnRow) -> TxnRow:
+    def saved(self, writer: Writer, row: TxnRow) -> TxnRow:
         """The row after one more save, with what was read since the last one."""
         row = row._replace(saves=row.saves + 1, lease_until=self.database.clock() + row.lease_seconds)
         if self._access:
@@ -335,7 +323,7 @@ class Transaction:
         """Write the transaction's row. Raises TransactionEnded if one of this id was begun meanwhile that is not ours."""
         if self._stored:
             put_txn(writer, row)
-        elif not self._base_is_kept():
+        elif not self.database.keeps(self.base):
             raise Conflict(
                 f"version {self.base}, which the transaction {self.id!r} began from, is not kept any more", hint=HINT
             )
@@ -345,39 +333,28 @@ class Transaction:
             status = self.database.status(self.id)
             raise TransactionEnded(f"a transaction {self.id!r} is {status.state} already", status=status)
 
-    def _base_is_kept(self) -> bool:
-        """A transaction that is not durable yet keeps no version; when it becomes so, its base has to be there."""
-        try:
-            return self.database.version(self.base).root > 0
-        except VersionNotFound:
-            return False
-
     def _spill(self, nodes: Sequence[Draft]) -> list[int]:
         """Store pages early: in an extent that no save claims yet."""
         try:
             with self.database.pager.write() as writer:
                 self.put_row(writer, self.open_row(writer))
-                first = writer.allocate(len(nodes))
-                ids = list(range(first, first + len(nodes)))
-                writer.store((page, node.encode(page)) for page, node in zip(ids, nodes, strict=True))
-                extent = ExtentRow(first, ids[-1], self.id, None, None)
-                put_extent(writer, extent)
+                extent = store_early(writer, nodes, self.id)
         except UnknownOutcome as error:
-            raise StorageError(f"pages could not be stored: {error}", hint="roll back, and try again") from error
+            raise NotWritten(f"pages could not be stored: {error}", hint="roll back, and try again") from error
         self._stored = True
         self._spilled.append(extent)
-        self.own.append((first, ids[-1]))
-        return ids
+        self.own.append((extent.first, extent.last))
+        return list(range(extent.first, extent.last + 1))
 
-    def _durably(self, work: Work) -> None:
+    def durably(self, work: Work) -> None:
         """Run `work` in one write block; afterwards the branch stands on the row that it gives."""
         row, pages = self._row, None
         try:
             with self.workspace.pause(), self.database.pager.write() as writer:
                 row, pages = work(writer)
         except UnknownOutcome as error:
-            if not self._happened(row):
-                raise StorageError(f"nothing was written: {error}", hint="try again") from error
+            if not self._happened(row, error):
+                raise NotWritten(f"nothing was written: {error}", hint="try again") from error
         self._stored = True
         if pages is not None:
             for page, node in pages.decoded:
@@ -388,8 +365,15 @@ class Transaction:
         self._spilled = []
         self._return_to(row)
 
-    def _happened(self, row: TxnRow) -> bool:
-        """After a COMMIT that raised: whether exactly this write is there. Every save has its number."""
+    def _happened(self, row: TxnRow, error: UnknownOutcome) -> bool:
+        """After a COMMIT that raised: whether exactly this write is there. Raises the error again where that cannot be read either."""
+        try:
+            return self._is_there(row)
+        except BTreeError:
+            raise error from None
+
+    def _is_there(self, row: TxnRow) -> bool:
+        """Every save has its number."""
         if row.state == "committed" and row.version != row.base:
             return self.database.pager.read("SELECT txn FROM version WHERE seq = ?", (row.version,)) == [(self.id,)]
         found = self.database.pager.read("SELECT state, root, saves FROM txn WHERE id = ?", (self.id,))

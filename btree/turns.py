@@ -9,6 +9,7 @@ kernel, so that there is an end to it: after `SECONDS` the answer is Busy. The p
 comes back at once finds the head as it left it, and has nothing to merge; it is the others' turn when it does not.
 """
 
+import errno
 import fcntl
 import os
 import threading
@@ -17,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from btree.errors import Busy
+from btree.errors import Busy, ReadOnly, StorageError
 
 SECONDS: Final = 20.0
 _FIRST: Final = 0.0005
@@ -53,7 +54,13 @@ class Turns:
     def _file(self) -> int:
         found: int | None = getattr(self._local, "file", None)
         if found is None:
-            found = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                found = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            except OSError as error:
+                kind = ReadOnly if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM) else StorageError
+                raise kind(
+                    f"there is no taking turns at writing: {error}", hint="look at the folder's permissions"
+                ) from error
             with self._lock:
                 self._files.append(found)
             self._local.file = found

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from btree.cache import DECODED, Nodes
+from btree.errors import StorageError
 from btree.page import Branch, DirtyLeaf, Leaf, Node
 
 if TYPE_CHECKING:
@@ -112,17 +113,25 @@ class Workspace:
 
     def drop_all(self, page: int) -> None:
         """A whole subtree is not needed any more."""
-        level = [page]
-        while level:
-            first = self.node(level[0])
+        found, level = [page], [page]
+        while isinstance(self.node(level[0]), Branch):
             below: list[int] = []
-            if isinstance(first, Branch):
-                for branch in map(self.node, level):
-                    assert isinstance(branch, Branch)
-                    below.extend(branch.children)
-            for dropped in level:
-                self.drop(dropped)
+            for branch in map(self.node, level):
+                assert isinstance(branch, Branch)
+                below.extend(branch.children)
+            found += below
             level = below
+        for dropped in found:
+            self.drop(dropped)
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Around a change: one that fails half-way leaves the workspace broken, until all of it is forgotten. Raises StorageError."""
+        if self.broken:
+            raise StorageError("a change before could not be made", hint="discard it, or roll the transaction back")
+        self.broken = True
+        yield
+        self.broken = False
 
     @contextmanager
     def pause(self) -> Iterator[None]:

@@ -3,9 +3,24 @@
 import threading
 from pathlib import Path
 
+import apsw
 import pytest
 
-from btree import Conflict, Database, MemoryPager, SqlitePager, TreeNotFound, VersionNotFound
+import btree.commit
+from btree import (
+    Conflict,
+    Corrupted,
+    Database,
+    DiskFull,
+    KeyExists,
+    MemoryPager,
+    SqlitePager,
+    StorageError,
+    Transaction,
+    TransactionEnded,
+    TreeNotFound,
+    VersionNotFound,
+)
 from btree.access import MANY, TreeAccess
 from btree.page import BRANCH_TARGET, Branch
 
@@ -192,3 +207,109 @@ def test_branches_of_long_keys_stay_small(tmp_path: Path) -> None:
             assert len(body) <= BRANCH_TARGET + 1100, page
     assert database.check().problems == []
     database.close()
+
+
+class FullOnce(SqlitePager):
+    """Has no room for one write block."""
+
+    full = False
+
+    def write(self):  # type: ignore[no-untyped-def]
+        if self.full:
+            self.full = False
+            raise DiskFull("the disk is full")
+        return super().write()
+
+
+def test_half_of_a_change_is_never_saved(tmp_path: Path) -> None:
+    pager = FullOnce(str(tmp_path / "half.db"), create=True)
+    database = Database(pager, workspace_bytes=1 << 16)
+    database.transact(lambda t: (t.create_tree("t"), t.create_tree("other")))
+    branch = database.begin("branch")
+    for number in range(5000):
+        branch.tree("t").put(b"%05d" % number, b"1" * 100)
+    pager.full = True
+    with pytest.raises(DiskFull):
+        branch.tree("t").count()
+    branch.tree("other").put(b"k", b"1")
+    for attempt in (branch.tree("other").count, branch.save, branch.commit):
+        with pytest.raises(StorageError):
+            attempt()
+    branch.discard()
+    branch.tree("other").put(b"k", b"1")
+    branch.commit()
+    assert database.snapshot().tree("t").count() == 0
+    assert database.snapshot().tree("other").get(b"k") == b"1"
+    assert database.check().problems == []
+    database.close()
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_two_attempts_at_one_commit(database: Database, large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one gets there between the look at the transaction and the write: it is one commit, told to both."""
+    database.transact(lambda t: t.create_tree("t").load((b"%06d" % n, b"1" * 100) for n in range(20_000)))
+    branch = database.begin("branch")
+    for number in range(0, 20_000, 60 if large else 19_000):
+        branch.tree("t").put(b"%06d" % number, b"2")
+    branch.save()
+    one, other = database.resume("branch"), database.resume("branch")
+    prepare = btree.commit.Commit.prepare
+
+    def late(commit: btree.commit.Commit) -> None:
+        monkeypatch.undo()
+        other.commit("step", b"1")
+        prepare(commit)
+
+    monkeypatch.setattr(btree.commit.Commit, "prepare", late)
+    assert one.commit("step", b"1") == other.commit("step", b"1")
+    assert database.head().seq == 3
+
+
+def test_a_commit_without_what_is_unsaved_here_is_not_told_as_ours(database: Database) -> None:
+    database.transact(lambda t: t.create_tree("t"))
+    one = database.begin("t")
+    other = database.resume("t")
+    other.tree("t").put(b"k", b"1")
+    one.commit()
+    with pytest.raises(TransactionEnded):
+        other.commit()
+    assert database.snapshot().tree("t").get(b"k") is None
+
+
+def test_a_step_is_recorded_once(database: Database) -> None:
+    branch = database.begin("t")
+    branch.create_tree("t")
+    branch.save("step", b"1")
+    branch.tree("t").put(b"k", b"1")
+    with pytest.raises(KeyExists):
+        branch.save("step", b"2")
+    assert branch.recorded("step") == b"1"
+    branch.save("next", b"3")
+    assert branch.commit().seq == 2
+
+
+def test_a_scan_goes_on_while_pages_of_its_tree_are_stored_early(tmp_path: Path) -> None:
+    database = Database(SqlitePager(str(tmp_path / "scan.db"), create=True), workspace_bytes=1 << 18)
+
+    def copy(t: Transaction) -> int:
+        source = t.create_tree("source")
+        for number in range(3000):
+            source.put(b"%05d" % number, b"1" * 60)
+        return t.create_tree("copy").load(source.scan())
+
+    assert database.transact(copy) == 3000
+    view = database.snapshot()
+    assert list(view.tree("copy").scan()) == list(view.tree("source").scan())
+    assert database.check().problems == []
+    database.close()
+
+
+def test_a_file_without_its_versions_is_not_a_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "lost.db"
+    with Database.open(path, create=True) as database:
+        database.transact(lambda t: t.create_tree("t"))
+    connection = apsw.Connection(str(path))
+    connection.execute("DELETE FROM version")
+    connection.close()
+    with pytest.raises(Corrupted, match="versions are missing"):
+        Database.open(path)

@@ -199,10 +199,10 @@ class SqlitePager:
                 connection = self._connections.pop()
                 try:
                     connection.close()
-                except (
-                    apsw.Error
-                ) as error:  # the last one copies the log into the file; that can be done at the next opening
-                    connection.close(True)
+                except apsw.Error as error:
+                    connection.close(
+                        True
+                    )  # what it could not copy from the log into the file is copied at the next opening
                     failed = error
         self._turns.close()
         if failed is not None:

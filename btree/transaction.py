@@ -59,7 +59,6 @@ class Transaction:
         self._row = row
         self._stored = stored
         self._named = named
-        self._writer: Writer | None = None
         self._version: Version | None = None
         self._spilled: list[ExtentRow] = []
         self._access = Access()
@@ -323,7 +322,7 @@ class Transaction:
         """Write the transaction's row. Raises TransactionEnded if one of this id was begun meanwhile that is not ours."""
         if self._stored:
             put_txn(writer, row)
-        elif not self.database.keeps(self.base):
+        elif writer.state().head != self.base and not self.database.keeps(self.base):
             raise Conflict(
                 f"version {self.base}, which the transaction {self.id!r} began from, is not kept any more", hint=HINT
             )

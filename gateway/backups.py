@@ -8,7 +8,6 @@ Up: the body is written to a file as it arrives, never held in memory; then the 
 `Repr-Digest: sha-256=:<base64>:` (RFC 9530) goes with both. Down it is always there; up it is checked if it is there.
 """
 
-import base64
 import errno
 import hashlib
 import os
@@ -25,6 +24,7 @@ from starlette.types import Receive, Scope, Send
 
 from btree import Corrupted, DiskFull, StorageError, Version, WrongFormat
 from gateway.databases import check_not_ours, open_database
+from gateway.digests import digest_of, digest_text
 from gateway.problems import ApiError
 from gateway.services import Here, Services
 from gateway.times import iso
@@ -94,20 +94,6 @@ async def restore_backup(
         version = await to_thread.run_sync(_restored, here, database, upload)
     response.headers["Location"] = f"/v1/databases/{database}"
     return {"name": database, "version": version.seq, "committed_at": iso(version.committed_at)}
-
-
-def digest_of(file: BinaryIO) -> str:
-    """A file's digest as RFC 9530 writes it; the file stands at its begin again."""
-    found = hashlib.sha256()
-    while block := file.read(_BLOCK):
-        found.update(block)
-    file.seek(0)
-    return digest_text(found.digest())
-
-
-def digest_text(digest: bytes) -> str:
-    """A SHA-256 as RFC 9530 writes it."""
-    return f"sha-256=:{base64.b64encode(digest).decode()}:"
 
 
 async def _received(request: Request, path: Path) -> str:

@@ -11,7 +11,8 @@ from gateway.cli.connection import Connection
 from gateway.cli.data import store_path
 from gateway.cli.failures import RUN_FAILED, USAGE, CommandFailed
 from gateway.cli.output import Format, tell, write_object, write_rows
-from gateway.cli.transfer import check_free, digest_of, pieces, save
+from gateway.cli.transfer import check_free, pieces, save
+from gateway.digests import digest_of
 
 app = typer.Typer(no_args_is_help=True, help="Databases: info, check, compact, history, diff, restore, backup.")
 DatabaseName = Annotated[str, typer.Argument(metavar="DB", help="the database")]

@@ -4,7 +4,6 @@ A download goes to FILE.partial, is checked against the length and the digest th
 name only then: a file of that name is always whole.
 """
 
-import base64
 import hashlib
 import os
 import sys
@@ -18,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from gateway.cli.failures import CONFLICT, RUN_FAILED, USAGE, CommandFailed
+from gateway.digests import digest_text
 
 _PIECE: Final = 256 * 1024
 
@@ -28,15 +28,6 @@ def pieces(opened: BinaryIO, size: int, label: str) -> Iterator[bytes]:
         while piece := opened.read(_PIECE):
             yield piece
             progress.update(task, advance=len(piece))
-
-
-def digest_of(opened: BinaryIO) -> str:
-    """A file's SHA-256 as RFC 9530 writes it; the file stands at its begin again."""
-    found = hashlib.sha256()
-    while piece := opened.read(_PIECE):
-        found.update(piece)
-    opened.seek(0)
-    return _digest_text(found.digest())
 
 
 def check_free(file: Path) -> None:
@@ -70,13 +61,9 @@ def _write(answer: httpx2.Response, target: BinaryIO, label: str) -> int:
             digest.update(piece)
             size += len(piece)
             progress.update(task, advance=len(piece))
-    if size != told or _digest_text(digest.digest()) != answer.headers.get("repr-digest"):
+    if size != told or digest_text(digest.digest()) != answer.headers.get("repr-digest"):
         raise CommandFailed(RUN_FAILED, f"error: what arrived is not what was sent ({size} bytes)", "hint: try again")
     return size
-
-
-def _digest_text(digest: bytes) -> str:
-    return f"sha-256=:{base64.b64encode(digest).decode()}:"
 
 
 @contextmanager

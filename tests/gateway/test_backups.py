@@ -13,7 +13,7 @@ import pytest
 
 from btree import Database
 from gateway import backups
-from gateway.backups import digest_text
+from gateway.digests import digest_text
 from query import open_store
 from tests.gateway.conftest import Gateway, authorization, eventually, problem_of
 

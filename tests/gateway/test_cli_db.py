@@ -13,6 +13,7 @@ import pytest
 
 from btree import Database
 from gateway import backups
+from gateway.digests import digest_text
 from query import drop_store, open_store
 from tests.gateway.conftest import Gateway, Sop
 
@@ -162,7 +163,7 @@ async def test_a_backup_that_does_not_arrive_whole_makes_no_file(
     opened = await prepare(gateway)
     file = tmp_path / "crm.backup"
     with monkeypatch.context() as patched:
-        patched.setattr(backups, "digest_of", lambda file: backups.digest_text(b"another"))
+        patched.setattr(backups, "digest_of", lambda file: digest_text(b"another"))
         other = await sop("db", "backup", "crm", str(file))
     assert other.code == 1 and "what arrived is not what was sent" in other.err
     assert files(tmp_path) == []

@@ -14,129 +14,27 @@ import gc
 import importlib
 import json
 import os
-import random
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import apsw
 import lmdb
+from btree_bench import Bench, Sqlite, Timer, timed
+from btree_records import Pair, key, pairs, record
 
-from btree import Conflict, Database
+from btree import Database
 
-Pair = tuple[bytes, bytes]
-Timer = Callable[[], float]
-
+PARTS = str(Path(__file__).parent / "btree_parts.py")
 UPDATES = 100_000
 READS = 20_000
 COLD_READS = 3_000
 SMALL = 500
-WRITES = 600
-
-
-def key(number: int) -> bytes:
-    return b"%012d" % number
-
-
-def record(number: int) -> bytes:
-    return (
-        b'{"id":%d,"customer":"customer-%07d","amount":%d.%02d,"status":"%s","note":"ordered by telephone, to be delivered"}'
-        % (number, number * 7919 % 9_999_991, number % 9973, number % 100, (b"open", b"paid", b"sent")[number % 3])
-    )
-
-
-def pairs(count: int) -> Iterator[Pair]:
-    return ((key(number), record(number)) for number in range(count))
-
-
-class Sqlite:
-    """A table of SQLite with the same promises."""
-
-    def __init__(self, path: Path) -> None:
-        self.connection = apsw.Connection(str(path))
-        self.connection.execute(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -32768;"
-            "CREATE TABLE IF NOT EXISTS t (k BLOB PRIMARY KEY, v BLOB NOT NULL) WITHOUT ROWID"
-        ).fetchall()
-
-    def close(self) -> None:
-        self.connection.close()
-
-
-class Bench:
-    """A folder with the loaded files, and the figures."""
-
-    def __init__(self, folder: Path, records: int, rounds: int) -> None:
-        self.folder, self.records, self.rounds = folder, records, rounds
-        self.pairs = list(pairs(records))
-        self.ok = True
-        self.random = random.Random(20261121)
-
-    def path(self, name: str) -> Path:
-        return self.folder / name
-
-    def ours(self, **options: Any) -> Database:
-        return Database.open(self.path("ours.db"), **options)
-
-    def load(self) -> None:
-        """The files that the other figures read."""
-        for name in ("ours.db", "apsw.db"):
-            for suffix in ("", "-wal", "-shm"):
-                self.path(name + suffix).unlink(missing_ok=True)
-        with self.ours(create=True) as database:
-            database.transact(lambda t: t.create_tree("t").load(self.pairs))
-        peer = Sqlite(self.path("apsw.db"))
-        with peer.connection:
-            peer.connection.executemany("INSERT INTO t VALUES (?, ?)", self.pairs)
-        peer.close()
-        shutil.rmtree(self.path("lmdb"), ignore_errors=True)
-        with lmdb.open(str(self.path("lmdb")), map_size=4 << 30) as environment, environment.begin(write=True) as txn:
-            txn.cursor().putmulti(self.pairs, append=True)
-
-    def measure(self, timers: dict[str, Timer]) -> dict[str, float]:
-        """The medians; the sides take turns."""
-        seconds: dict[str, list[float]] = {name: [] for name in timers}
-        for _ in range(self.rounds):
-            for name, timer in timers.items():
-                gc.collect()
-                seconds[name].append(timer())
-        return {name: statistics.median(values) for name, values in seconds.items()}
-
-    def report(
-        self, figure: str, unit: str, found: dict[str, float], bars: dict[str, tuple[str, float]], digits: int = 4
-    ) -> None:
-        """`bars`: peer -> (">=" or "<=", ratio of ours to the peer's)."""
-        ours = found.pop("ours")
-        ratios = {name: ours / value for name, value in found.items() if value}
-        holds = all(
-            ratios.get(name, 0.0) >= bar if sign == ">=" else ratios.get(name, 0.0) <= bar
-            for name, (sign, bar) in bars.items()
-        )
-        self.ok = self.ok and holds
-        line = {
-            "figure": figure,
-            "ours": round(ours, digits),
-            "unit": unit,
-            "peers": {name: round(value, digits) for name, value in found.items()},
-            "ratio": {name: round(value, 3) for name, value in ratios.items()},
-            "bar": {name: f"{sign} {bar}" for name, (sign, bar) in bars.items()},
-            "holds": holds,
-        }
-        print(json.dumps(line), flush=True)
-
-
-def timed(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 def scan(bench: Bench) -> None:
@@ -346,13 +244,12 @@ def many_writers(bench: Bench) -> None:
         for suffix in ("", "-wal", "-shm"):
             bench.path("writers.db" + suffix).unlink(missing_ok=True)
         with Database.open(path, create=True) as database:
-            database.transact(lambda t: t.create_tree("t").load(bench.pairs[:100_000]))
+            loaded = bench.pairs[:100_000]
+            database.transact(lambda t: t.create_tree("t").load(loaded))
             before = database.head().seq
-            command = [sys.executable, __file__, "--part", "writer", "--path", str(path)]
+            command = [sys.executable, PARTS, "writer", str(path)]
             children = [
-                subprocess.Popen(
-                    [*command, "--number", str(number)], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
-                )
+                subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
                 for number in range(writers)
             ]
             answers = []
@@ -368,7 +265,7 @@ def many_writers(bench: Bench) -> None:
             commits = sum(answer["commits"] for answer in answers)
             assert database.head().seq - before == commits, "every commit has to be a version"
             tree = database.snapshot().tree("t")
-            assert tree.count() == 100_000 + commits, "a commit was lost"
+            assert tree.count() == len(loaded) + commits, "a commit was lost"
             span = max(answer["end"] for answer in answers) - min(answer["begin"] for answer in answers)
         return commits / span, sum(answer["conflicts"] for answer in answers)
 
@@ -382,28 +279,6 @@ def many_writers(bench: Bench) -> None:
     medians = {"ours": statistics.median(rates[4]), "one writer": statistics.median(rates[1])}
     assert conflicts == 0, "disjoint keys must not conflict"
     bench.report("four processes, disjoint keys", "commits/s", medians, {"one writer": (">=", 0.9)}, 0)
-
-
-def writer(path: str, number: int) -> None:
-    """One writing process: waits for a line, and commits records of its own one by one."""
-    conflicts = 0
-    with Database.open(Path(path)) as database:
-        print("ready", flush=True)
-        sys.stdin.readline()
-        begin = time.monotonic()
-        for count in range(WRITES):
-            wanted = key(1_000_000 + random.Random(count * 4 + number).randrange(1 << 30) * 4 + number)
-            while True:
-                transaction = database.begin(f"{number}/{count}", durable=False)
-                transaction.tree("t").put(wanted, record(count))
-                try:
-                    transaction.commit()
-                    break
-                except Conflict:
-                    conflicts += 1
-                    transaction.rollback()
-        end = time.monotonic()
-    print(json.dumps({"commits": WRITES, "conflicts": conflicts, "begin": begin, "end": end}), flush=True)
 
 
 def merging(bench: Bench) -> None:
@@ -437,40 +312,13 @@ def memory(bench: Bench) -> None:
                 bench.path("memory.db" + suffix).unlink(missing_ok=True)
             with Database.open(path, create=True) as database:
                 database.transact(lambda t, times=times: t.create_tree("t").load(pairs(times * bench.records)))  # type: ignore[misc]
-            command = [sys.executable, __file__, "--part", part, "--path", str(path)]
+            command = [sys.executable, PARTS, part, str(path)]
             found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout)
             peaks[f"{times}x"] = found["peak_mb"]
             bench.path("memory.db").unlink()
         medians = {"ours": peaks["5x"], "at a fifth of the records": peaks["1x"], "the bar's": 100.0}
         bars = {"at a fifth of the records": ("<=", 1.1), "the bar's": ("<=", 1.0)}
         bench.report(f"peak memory above idle: {part} of {5 * bench.records} records", "MB", medians, bars, 1)
-
-
-def peak_memory() -> int:
-    """KiB that this process has had resident at most. (getrusage tells the parent's, before the child's program began.)"""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
-
-
-def memory_part(part: str, path: str) -> None:
-    """In a process of its own: scan, or change every record in one transaction."""
-    with Database.open(Path(path)) as database, Path(os.devnull).open("wb") as sink:
-        database.snapshot().tree("t").get(key(0))
-        idle = peak_memory()
-        if part == "scan":
-            for slice_ in database.snapshot().tree("t").leaves():
-                sink.write(slice_.values_json)
-        else:
-
-            def change(t: Any) -> None:
-                tree = t.tree("t")
-                for slice_ in tree.leaves():
-                    for found, value in zip(slice_.keys, slice_.values(), strict=True):
-                        tree.put(found, value[:-1] + b',"seen":true}')
-
-            database.transact(change)
-        peak = peak_memory()
-    print(json.dumps({"peak_mb": (peak - idle) / 1024}))
 
 
 def original(bench: Bench) -> None:
@@ -527,16 +375,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only")
     parser.add_argument("--folder", type=Path)
-    parser.add_argument("--part", help=argparse.SUPPRESS)
-    parser.add_argument("--path", help=argparse.SUPPRESS)
-    parser.add_argument("--number", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.part == "writer":
-        writer(options.path, options.number)
-        return 0
-    if options.part:
-        memory_part(options.part, options.path)
-        return 0
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         bench = Bench(Path(folder), options.records, options.rounds)
         bench.load()

@@ -33,7 +33,7 @@ Change = tuple[bytes, bytes | None]
 
 
 class Tree(PageTree):
-    """A tree in a transaction: reads its own writes. `access` gives the notes about reads, or None where none are wanted."""
+    """A tree in a transaction: reads its own writes. `access` gives where reads and touches are noted now (nowhere, by default)."""
 
     def __init__(
         self, workspace: Workspace, root: int, count: int, access: Callable[[], TreeAccess] = TreeAccess

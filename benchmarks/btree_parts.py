@@ -17,7 +17,7 @@ from btree_records import key, record
 
 from btree import Conflict, Database
 
-WRITES = 600
+WRITES = 1500
 
 
 def writer(path: str, number: int) -> None:

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from btree.errors import Corrupted, VersionNotFound
 from btree.page import Branch, Leaf, Node, decode
 from btree.pager import Pager
-from btree.records import ExtentRow, unsealed
+from btree.records import VERSION, ExtentRow, unsealed, version_row
 
 DECODED: Final = 3
 """How many bytes of memory a byte of a page takes when its keys and values are Python objects (measured: 2.2 to 3.4)."""
@@ -62,7 +62,7 @@ class PageCache:
             except Corrupted:
                 self._explain(page)
                 raise
-            self.keep(page, found)
+            self.keep((page, found))
         return found
 
     def nodes(self, pages: Sequence[int], *, keep: bool) -> list[Node]:
@@ -75,20 +75,19 @@ class PageCache:
             self._explain(error.details.get("page", 0))
             raise
         if keep:
-            for page, node in zip(absent, read, strict=True):
-                self.keep(page, node)
+            self.keep(*zip(absent, read, strict=True))
         if len(read) == len(pages):
             return read  # type: ignore[return-value]
         at_hand = dict(zip(absent, read, strict=True))
         return [at_hand.get(page) or self.node(page) for page in pages]
 
-    def keep(self, page: int, node: Leaf | Branch) -> None:
-        """Remember a page."""
+    def keep(self, *pages: tuple[int, Leaf | Branch]) -> None:
+        """Remember pages."""
         with self._lock:
-            if page in self._nodes:
-                return
-            self._nodes[page] = node
-            self._bytes += DECODED * node.size
+            for page, node in pages:
+                if page not in self._nodes:
+                    self._nodes[page] = node
+                    self._bytes += DECODED * node.size
             if self._bytes > self.budget:
                 self._evict()
 
@@ -102,7 +101,9 @@ class PageCache:
     def _explain(self, page: int) -> None:
         """Every page of the file is in an extent; one that is in none was given back."""
         rows = self._pager.read("SELECT * FROM extent WHERE first <= ? ORDER BY first DESC LIMIT 1", (page,))
-        if not rows or ExtentRow(*unsealed(rows[0], "extent")).last < page:
+        young = self._pager.read(f"SELECT {VERSION} FROM version WHERE first <= ? AND last >= ?", (page, page))
+        lasts = [ExtentRow(*unsealed(row, "extent")).last for row in rows] + [version_row(row).last for row in young]
+        if all(last < page for last in lasts):
             raise VersionNotFound(
                 "the version that is being read is not kept any more",
                 hint="read the newest version; pin a version to go on reading it for long, or keep versions for longer",

@@ -18,7 +18,7 @@ from btree.catalog import Entry
 from btree.errors import BTreeError
 from btree.page import Branch
 from btree.pager import Pager
-from btree.records import VERSION, dead_pages, unsealed, version_row
+from btree.records import STATE, VERSION, dead_pages, unsealed, version_row
 
 _CACHE: Final = 8 << 20
 
@@ -63,8 +63,8 @@ def check_database(pager: Pager) -> CheckReport:
 
 
 def _check_rows(pager: Pager, report: CheckReport) -> None:
-    for table in ("state", "version", "extent", "txn", "journal", "access", "savepoint", "pin"):
-        columns = {"state": "head, next_page, crc", "version": VERSION}.get(table, "*")
+    for table in ("version", "extent", "txn", "journal", "access", "savepoint", "pin"):
+        columns = VERSION if table == "version" else "*"
         for row in pager.read(f"SELECT {columns} FROM {table}"):
             try:
                 unsealed(row, table)
@@ -74,10 +74,9 @@ def _check_rows(pager: Pager, report: CheckReport) -> None:
 
 def _check(pager: Pager, report: CheckReport) -> None:
     walk = _Walk(pager, report)
-    ((head,),) = pager.read("SELECT head FROM state")
-    rows = [version_row(row) for row in pager.read(f"SELECT {VERSION} FROM version WHERE root > 0 ORDER BY seq")]
-    if not rows or rows[-1].seq != head:
-        report.problems.append(f"the head, version {head}, is missing")
+    pager.newest()
+    kept = f"SELECT {VERSION} FROM version WHERE root > 0 AND seq < ? ORDER BY seq"
+    rows = [version_row(row) for row in pager.read(kept, (STATE,))]
     for version in rows:
         walk.catalog(f"version {version.seq}", version.root)
         report.versions += 1
@@ -93,7 +92,8 @@ def _account(pager: Pager, report: CheckReport, needed: set[int]) -> None:
     ids = {page for (page,) in pager.read("SELECT id FROM page")}
     covered: set[int] = set()
     branches: set[int] = set()
-    for first, last, version in pager.read("SELECT first, last, version FROM extent"):
+    extents = "SELECT first, last, version FROM extent UNION ALL SELECT first, last, seq FROM version WHERE last > 0"
+    for first, last, version in pager.read(extents):
         pages = range(first, last + 1)
         if not covered.isdisjoint(pages):
             report.problems.append(f"the extent {first}-{last} overlaps another")
@@ -101,7 +101,7 @@ def _account(pager: Pager, report: CheckReport, needed: set[int]) -> None:
         if version is None:
             branches.update(pages)
     dead: set[int] = set()
-    for *row, listed in pager.read(f"SELECT {VERSION}, dead FROM version"):
+    for *row, listed in pager.read(f"SELECT {VERSION}, dead FROM version WHERE seq < ?", (STATE,)):
         dead.update(dead_pages(version_row(row), listed))
     _told(report, "in an extent and missing", covered - ids)
     _told(report, "in no extent", ids - covered)

@@ -22,8 +22,8 @@ from btree.errors import Conflict, VersionNotFound
 from btree.merge import HINT, Merge
 from btree.pager import Writer
 from btree.records import ExtentRow, TxnRow, VersionRow
-from btree.save import Pages, extents_of, put_extent, put_version
-from btree.version import Version
+from btree.save import Pages, append_version, extents_of, put_extent
+from btree.version import Version, version_of
 
 if TYPE_CHECKING:
     from btree.transaction import Transaction
@@ -72,9 +72,7 @@ class Commit:
         """Under the lock. Raises Conflict, HeadMoved, TransactionEnded."""
         branch = self._transaction
         row = branch.open_row(writer)
-        head = branch.base_version
-        if writer.state().head != head.seq:
-            head = branch.database.version(writer.state().head)
+        head = version_of(writer.newest().version())
         if not branch.has_writes:
             if head.seq != branch.base:
                 self._merging(head).check_touched(branch.all_access())
@@ -94,12 +92,13 @@ class Commit:
         root, extent = pages.write(merged.catalog, merged.trees)
         dead.extend(branch.workspace.replaced[before:])
         seq = head.seq + 1
-        for made in [*extents, *([extent] if extent else [])]:
-            put_extent(writer, made._replace(txn=branch.id, version=seq))
-        self.version = Version(seq, root, max(branch.database.clock(), head.committed_at), branch.id)
-        row_of_version = VersionRow(seq, root, self.version.committed_at, branch.id, 0)
-        put_version(writer, row_of_version, branch.workspace.replaced if known else dead)
-        writer.move_head(seq)
+        for made in extents:
+            put_extent(writer, made._replace(version=seq))
+        first, last = (extent.first, extent.last) if extent is not None else (0, 0)
+        committed_at = max(branch.database.clock(), head.committed_at)
+        made_version = VersionRow(seq, root, committed_at, branch.id, first, last)
+        append_version(writer, made_version, branch.workspace.replaced if known else dead)
+        self.version = version_of(made_version)
         return self._end(writer, row._replace(root=root), seq, step_key, result), pages
 
     def _end(self, writer: Writer, row: TxnRow, version: int, step_key: str | None, result: bytes | None) -> TxnRow:

@@ -15,15 +15,14 @@ What old versions and ended branches do not share with anything kept is given ba
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from secrets import token_hex
 from typing import TypeVar
-from uuid import uuid4
 
 from btree.backup import back_up, compact
 from btree.cache import PageCache
 from btree.check import CheckReport, check_database
 from btree.errors import (
     Conflict,
-    Corrupted,
     DatabaseNotFound,
     NotWritten,
     TransactionEnded,
@@ -35,33 +34,28 @@ from btree.history import difference, restore
 from btree.page import DirtyLeaf
 from btree.pager import Pager, SqlitePager
 from btree.records import (
+    STATE,
     VERSION,
     ExtentRow,
     JournalRow,
     PinRow,
-    State,
     TxnRow,
     VersionRow,
     sealed,
     unsealed,
     version_row,
 )
-from btree.save import put_extent, put_txn, put_version, read_txn
+from btree.save import append_version, put_txn, read_txn
 from btree.snapshot import Snapshot
 from btree.space import HISTORY_BYTES, RETENTION, Space, SpaceReport, SweepReport
 from btree.transaction import Transaction
-from btree.version import Pin, TransactionStatus, Version
+from btree.version import Pin, TransactionStatus, Version, version_of
 from btree.workspace import BUDGET
 
 T = TypeVar("T")
 
 LEASE = 3600.0
 """Seconds that a transaction or a pin is kept without a sign of life, where nothing else is asked for."""
-
-_HEAD = (
-    "SELECT s.head, s.next_page, s.crc, v.seq, v.root, v.committed_at, v.txn, v.dead_crc, v.crc"
-    " FROM state s LEFT JOIN version v ON v.seq = s.head"
-)
 
 
 class Database:
@@ -80,7 +74,7 @@ class Database:
         self.workspace_bytes = workspace_bytes
         self.cache = PageCache(pager, cache_bytes)
         self.space = Space(self)
-        if not pager.read("SELECT 1 FROM version LIMIT 1"):
+        if pager.newest().head is None:
             self._first_version()
 
     @classmethod
@@ -116,31 +110,28 @@ class Database:
 
     def head(self) -> Version:
         """The newest committed version. Raises Corrupted."""
-        row = self.pager.read(_HEAD)[0]
-        state = State(*unsealed(row[:3], "state"))
-        if row[3] is None:
-            raise Corrupted(f"the newest version {state.head} is missing", hint="restore the database from a backup")
-        return _version(version_row(row[3:]))
+        return version_of(self.pager.newest().version())
 
     def version(self, seq: int) -> Version:
         """A committed version that is kept. Raises VersionNotFound."""
         rows = self.pager.read(f"SELECT {VERSION} FROM version WHERE seq = ?", (seq,))
-        row = version_row(rows[0]) if rows else None
+        row = version_row(rows[0]) if rows and seq != STATE else None
         if row is None or not row.root:
             head = self.head().seq
             gone = f"version {seq} is not kept any more" if 1 <= seq < head else f"there is no version {seq}"
             raise VersionNotFound(gone, hint=f"the newest is {head}; versions are kept while they are pinned or young")
-        return _version(row)
+        return version_of(row)
 
     def versions(self, limit: int = 50, *, before: int | None = None) -> list[Version]:
         """The newest versions that are kept (and are older than `before`), newest first."""
         sql = f"SELECT {VERSION} FROM version WHERE root > 0 AND seq < ? ORDER BY seq DESC LIMIT ?"
-        rows = self.pager.read(sql, (before if before is not None else 1 << 62, limit))
-        return [_version(version_row(row)) for row in rows]
+        rows = self.pager.read(sql, (before if before is not None else STATE, limit))
+        return [version_of(version_row(row)) for row in rows]
 
     def version_at(self, moment: float) -> Version:
         """The version that was the head at a moment (seconds since 1970). Raises VersionNotFound where it is not kept."""
-        rows = self.pager.read("SELECT seq FROM version WHERE committed_at <= ? ORDER BY seq DESC LIMIT 1", (moment,))
+        sql = "SELECT seq FROM version WHERE committed_at <= ? AND seq < ? ORDER BY seq DESC LIMIT 1"
+        rows = self.pager.read(sql, (moment, STATE))
         if not rows:
             raise VersionNotFound("nothing is kept from that time", hint="`versions` shows what is kept")
         return self.version(rows[0][0])
@@ -163,7 +154,7 @@ class Database:
 
         Raises VersionNotFound.
         """
-        pin_id = pin_id or uuid4().hex
+        pin_id = pin_id or token_hex(16)
         try:
             return self._pin(seq, pin_id, float(lease_seconds))
         except UnknownOutcome:
@@ -171,7 +162,7 @@ class Database:
 
     def _pin(self, seq: int | None, pin_id: str, lease_seconds: float) -> Pin:
         with self.pager.write() as writer:
-            version = self.version(seq if seq is not None else writer.state().head)
+            version = self.version(seq) if seq is not None else version_of(writer.newest().version())
             row = PinRow(pin_id, version.seq, self.clock() + lease_seconds)
             known = writer.execute("SELECT version FROM pin WHERE id = ?", (row.id,))
             if known and seq is None:
@@ -218,7 +209,7 @@ class Database:
         try:
             with self.pager.write() as writer:
                 if read_txn(writer, row.id) is None:
-                    head = self.version(writer.state().head)
+                    head = writer.newest().version()
                     put_txn(writer, row._replace(base=head.seq, root=head.root))
         except UnknownOutcome as error:
             if self._transaction_row(row.id) is None:
@@ -269,7 +260,7 @@ class Database:
         for attempt in range(attempts):
             head = self.head()
             transaction = Transaction(
-                self, self._new_row(uuid4().hex, head, isolation, LEASE), head, stored=False, named=False
+                self, self._new_row(token_hex(16), head, isolation, LEASE), head, stored=False, named=False
             )
             try:
                 result = work(transaction)
@@ -354,18 +345,10 @@ class Database:
     def _first_version(self) -> None:
         try:
             with self.pager.write() as writer:
-                if writer.state().head:
-                    raise Corrupted("the versions are missing", hint="restore the database from a backup")
-                if not writer.execute("SELECT 1 FROM version LIMIT 1"):
+                if writer.newest().head is None:
                     page = writer.allocate(1)
                     writer.store([(page, DirtyLeaf([], []).encode(page))])
-                    put_extent(writer, ExtentRow(page, page, "", None, 1))
-                    put_version(writer, VersionRow(1, page, self.clock(), "", 0), [])
-                    writer.move_head(1)
+                    append_version(writer, VersionRow(1, page, self.clock(), "", page, page), [])
         except UnknownOutcome:
-            if not self.pager.read("SELECT 1 FROM version LIMIT 1"):
+            if self.pager.newest().head is None:
                 raise
-
-
-def _version(row: VersionRow) -> Version:
-    return Version(row.seq, row.root, row.committed_at, row.txn)

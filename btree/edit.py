@@ -251,7 +251,8 @@ class Tree(PageTree):
         stop = bisect_left(keys, bound, at) if bound is not None else len(keys)
         if self._workspace.owns(page):
             self._access().touched.update(keys[at:stop])
-        patched = self._patched(leaf, chunk[at:stop]) if isinstance(leaf, Leaf) else None
+        least = MINIMUM if page != self.root else 0
+        patched = self._patched(leaf, chunk[at:stop], least) if isinstance(leaf, Leaf) else None
         if patched is None:
             return self._rewrite(leaf, chunk, at, stop, (path, page, bound))
         if patched is not leaf:
@@ -259,8 +260,8 @@ class Tree(PageTree):
             self._place(path, page, [patched])
         return stop
 
-    def _patched(self, leaf: Leaf, changes: list[Change]) -> Leaf | None:
-        """The leaf where values are only replaced, and it stays as large as a page may be; None otherwise."""
+    def _patched(self, leaf: Leaf, changes: list[Change], least: int) -> Leaf | None:
+        """The leaf where values are only replaced, and it stays as large as a page may be (at least `least`); None otherwise."""
         keys, index = leaf.keys, 0
         indexes: list[int] = []
         values: list[bytes] = []
@@ -276,7 +277,7 @@ class Tree(PageTree):
         if not indexes:
             return leaf
         patched = leaf.patched(indexes, values)
-        return patched if MINIMUM <= patched.size <= TARGET else None
+        return patched if least <= patched.size <= TARGET else None
 
     def _rewrite(
         self,

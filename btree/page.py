@@ -109,15 +109,14 @@ class Leaf:
 
     def find(self, key: bytes) -> bytes | None:
         """The value of a key."""
-        keys = self._keys
-        if keys is None:
-            keys = self.keys
+        keys, count = self._keys or self.keys, self.count
         index = bisect_left(keys, key)
-        if index == self.count or keys[index] != key:
+        if index == count or keys[index] != key:
             return None
         if index:
-            before, end = _TWO.unpack_from(self._data, _HEAD - 4 + 2 * self.count + 4 * index)
-            return self._data[self._run + before + 2 : self._run + end]
+            data, run = self._data, self._run
+            before, end = _TWO.unpack_from(data, _HEAD - 4 + 2 * count + 4 * index)
+            return data[run + before + 2 : run + end]
         return self.value(0)
 
     def value(self, index: int) -> bytes:
@@ -154,13 +153,13 @@ class Leaf:
 
     def _with_ends(self, grown: list[tuple[int, int]]) -> bytes:
         """The part before the run, where values at some places are longer by so many bytes."""
-        first = _HEAD + 2 * self.count
-        ends = array("I", self._data[first : first + 4 * self.count])
-        more, found = 0, ends[: grown[0][0]]
+        first, more = _HEAD + 2 * self.count, 0
+        parts = [self._data[: first + 4 * grown[0][0]]]
         for (index, by), (until, _) in pairwise([*grown, (self.count, 0)]):
             more += by
-            found.extend([end + more for end in ends[index:until]])
-        return b"".join((self._data[:first], found.tobytes(), self._data[first + 4 * self.count : self._run]))
+            parts.append(_added(self._data[first + 4 * index : first + 4 * until], more))
+        parts.append(self._data[first + 4 * self.count : self._run])
+        return b"".join(parts)
 
     def encode(self, page: int) -> bytes:
         """The page's bytes, stored under the id `page`."""
@@ -218,8 +217,8 @@ class Branch:
     def __init__(self, keys: list[bytes], children: Iterable[int]) -> None:
         self.keys = keys
         self.children = array("q", children)
-        self.fresh = [child for child in self.children if child < 0]
-        """Children that are not stored, as they came; some may have gone again."""
+        self.fresh = {child: at for at, child in enumerate(self.children) if child < 0}
+        """Children that are not stored, as they came, and where they stood then; some may have moved, or gone again."""
         self.size = _BRANCH_HEAD + 8 + sum(map(len, keys)) + 10 * len(keys)
         self._texts: tuple[bytes, bytes] | None = None
 
@@ -231,7 +230,7 @@ class Branch:
         behind = texts + 8 * (count + 1)
         branch.keys = list(_texts(data, _BRANCH_HEAD, count, behind))
         branch.children = array("q", data[texts:behind])
-        branch.fresh = []
+        branch.fresh = {}
         branch.size = len(data)
         branch._texts = data[_BRANCH_HEAD:texts], data[behind:]
         return branch
@@ -247,7 +246,7 @@ class Branch:
         """Replace a child."""
         self.children[index] = child
         if child < 0:
-            self.fresh.append(child)
+            self.fresh[child] = index
 
     def resolved(self, ids: Callable[[int], int]) -> "Branch":
         """A copy in which children that are not stored yet have their final ids."""
@@ -264,16 +263,17 @@ class Branch:
         """
         if len(self.fresh) > _FEW:
             self.children[:] = array("q", [ids(child) if child < 0 else child for child in self.children])
-            self.fresh = [child for child in self.children if child < 0]
+            self.fresh = {child: at for at, child in enumerate(self.children) if child < 0}
             return
-        still = []
-        for child in dict.fromkeys(self.fresh):
-            if child not in self.children:
-                continue  # it has gone again
-            at = self.children.index(child)
-            self.children[at] = ids(child)
-            if self.children[at] < 0:
-                still.append(child)
+        still = {}
+        for child, at in self.fresh.items():
+            if at >= len(self.children) or self.children[at] != child:
+                if child not in self.children:
+                    continue  # it has gone again
+                at = self.children.index(child)
+            settled = self.children[at] = ids(child)
+            if settled < 0:
+                still[child] = at
         self.fresh = still
 
     def put(self, index: int, key: bytes, child: int) -> None:
@@ -281,7 +281,7 @@ class Branch:
         self.keys.insert(index, key)
         self.children.insert(index + 1, child)
         if child < 0:
-            self.fresh.append(child)
+            self.fresh[child] = index + 1
         self.size += len(key) + 10
         self._texts = None
 
@@ -297,7 +297,7 @@ class Branch:
         """Take in the neighbour to the right, with `key` between them."""
         self.keys += [key, *right.keys]
         self.children += right.children
-        self.fresh += right.fresh
+        self.fresh |= right.fresh
         self.size += len(key) + 10 + right.size - _BRANCH_HEAD - 8
         self._texts = None
 
@@ -362,6 +362,12 @@ def _texts(data: bytes, lengths_at: int, count: int, start: int) -> Sequence[byt
         return found
     ends = accumulate(array("H", raw), initial=start)
     return [data[begin:end] for begin, end in pairwise(ends)]
+
+
+def _added(numbers: bytes, more: int) -> bytes:
+    """u32 numbers, each with `more` added, as one addition: no sum leaves its 32 bits."""
+    ones = int.from_bytes(b"\x01\x00\x00\x00" * (len(numbers) // 4), "little")
+    return (int.from_bytes(numbers, "little") + more * ones).to_bytes(len(numbers), "little")
 
 
 @lru_cache(maxsize=4096)

@@ -34,13 +34,15 @@ from btree.page import SQLITE_PAGE
 from btree.records import (
     APPLICATION_ID,
     FORMAT,
+    NEWEST,
     OLD_PAGE_TABLE,
     PAGE_TABLE,
     ROW_TABLES,
-    State,
+    Newest,
+    VersionRow,
+    newest,
     sealed,
     statements,
-    unsealed,
 )
 from btree.turns import Turns
 from btree.upgrade import upgrade
@@ -61,10 +63,12 @@ class Writer(Protocol):
         """How many rows the last statement changed."""
         ...
 
-    def state(self) -> State: ...
+    def newest(self) -> Newest:
+        """The newest version, and the next page id."""
+        ...
 
-    def move_head(self, seq: int) -> None:
-        """Make a version the head."""
+    def move_head(self, row: VersionRow, stored: Row) -> None:
+        """Make a version the head; `stored` is the row as it is in the file."""
         ...
 
     def allocate(self, count: int) -> int:
@@ -78,6 +82,10 @@ class Pager(Protocol):
     """Storage for one database."""
 
     def read(self, sql: str, bindings: Sequence[Any] = ()) -> list[Row]: ...
+
+    def newest(self) -> Newest:
+        """The newest version. Raises Corrupted."""
+        ...
 
     def page(self, page: int) -> bytes: ...
 
@@ -108,6 +116,8 @@ class SqlitePager:
         self._connections: list[apsw.Connection] = []
         self._lock = threading.Lock()
         self._closed = False
+        self.known: tuple[list[Row], Newest] | None = None
+        """The rows of `NEWEST` as they were last, and what they say."""
         self._turns = self.turns()
         with _translated():
             self._prepare(self._connection(create=create), create)
@@ -118,6 +128,16 @@ class SqlitePager:
             return connection.execute(sql, bindings).fetchall()
         except (apsw.Error, UnicodeDecodeError) as error:
             raise _translate(error) from error
+
+    def newest(self) -> Newest:
+        return self._parsed(self.read(NEWEST))
+
+    def _parsed(self, rows: list[Row]) -> Newest:
+        """What the rows say; the same rows are looked at once."""
+        found = self.known
+        if found is None or found[0] != rows:
+            found = self.known = rows, newest(rows)
+        return found[1]
 
     def page(self, page: int) -> bytes:
         try:
@@ -143,34 +163,23 @@ class SqlitePager:
             found += bodies
         return found
 
-    @contextmanager
-    def write(self) -> Iterator[Writer]:
+    def write(self) -> AbstractContextManager[Writer]:
         """One durable SQLite transaction; rolled back when the block raises.
 
         Raises Busy, DiskFull, ReadOnly, StorageError, and UnknownOutcome when the COMMIT itself raised: whoever can look up
         whether it happened does so, and for whoever can do it again it is a StorageError like another.
         """
-        with self._turns.turn():
-            yield from self._write()
+        return _WriteBlock(self, self._turns)
 
-    def _write(self) -> Iterator[Writer]:
-        with _translated():
-            connection = self._connection()
-            connection.execute("BEGIN IMMEDIATE")
+    def begin(self) -> "SqliteWriter":
+        """Take SQLite's write lock."""
+        connection = self._connection()
+        connection.execute("BEGIN IMMEDIATE")
         try:
-            with _translated():
-                writer = _SqliteWriter(connection)
-                yield writer
-                writer.finish()
+            return SqliteWriter(connection, self._parsed(connection.execute(NEWEST).fetchall()))
         except BaseException:
-            self._abandon(connection)
+            self.take_back(connection)
             raise
-        try:
-            self.commit(connection)
-        except apsw.Error as error:
-            self._abandon(connection)
-            message = f"SQLite reports, for a write that may have happened or not: {error}"
-            raise UnknownOutcome(message, hint="do it again, that changes nothing if it happened") from error
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -181,7 +190,7 @@ class SqlitePager:
         try:
             yield
         finally:
-            self._abandon(connection)
+            self.take_back(connection)
 
     def commit(self, connection: apsw.Connection) -> None:
         """The one COMMIT; tests make it fail."""
@@ -212,7 +221,8 @@ class SqlitePager:
         """Where writers take turns."""
         return Turns(self._path + "-turns")
 
-    def _abandon(self, connection: apsw.Connection) -> None:
+    def take_back(self, connection: apsw.Connection) -> None:
+        """Take back what a connection has not committed."""
         if connection.in_transaction:
             try:
                 connection.execute("ROLLBACK")
@@ -259,7 +269,8 @@ class SqlitePager:
             connection.execute("BEGIN IMMEDIATE")
             if not connection.pragma("schema_version"):
                 connection.execute(PAGE_TABLE + ROW_TABLES)
-                connection.execute("INSERT INTO state VALUES (1, ?, ?, ?)", (*sealed(State(0, 1)),))
+                state = (*sealed(Newest(None, 1).state()), b"")
+                connection.execute("INSERT INTO version VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", state)
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}")
             connection.execute("COMMIT")
         if not self._read_only:
@@ -313,37 +324,94 @@ class MemoryPager(SqlitePager):
         self._folder.cleanup()
 
 
-class _SqliteWriter:
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
-        row = connection.execute("SELECT head, next_page, crc FROM state").fetchall()[0]
-        self._before = State(*unsealed(row, "state"))
-        self._head, self._next = self._before
+class _WriteBlock:
+    """The span of one write: its turn, its SQLite transaction, and what becomes of them. A class, as it is quicker than generators."""
+
+    def __init__(self, pager: SqlitePager, turns: Turns) -> None:
+        self._pager = pager
+        self._turns = turns
+        self._turn = -1
+        self._writer: SqliteWriter | None = None
+
+    def __enter__(self) -> Writer:
+        self._turn = self._turns.take()
+        try:
+            self._writer = self._pager.begin()
+        except BaseException as error:
+            self._turns.give_back(self._turn)
+            if isinstance(error, apsw.Error | UnicodeDecodeError):
+                raise _translate(error) from error
+            raise
+        return self._writer
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        writer = self._writer
+        assert writer is not None
+        try:
+            if error is None:
+                try:
+                    newest = writer.finish()
+                except BaseException as failure:
+                    self._pager.take_back(writer.connection)
+                    if isinstance(failure, apsw.Error):
+                        raise _translate(failure) from failure
+                    raise
+                self._commit(writer.connection)
+                if newest is not None:
+                    self._pager.known = newest
+            else:
+                self._pager.take_back(writer.connection)
+                if isinstance(error, apsw.Error | UnicodeDecodeError):
+                    raise _translate(error) from error
+        finally:
+            self._turns.give_back(self._turn)
+
+    def _commit(self, connection: apsw.Connection) -> None:
+        try:
+            self._pager.commit(connection)
+        except apsw.Error as error:
+            self._pager.take_back(connection)
+            message = f"SQLite reports, for a write that may have happened or not: {error}"
+            raise UnknownOutcome(message, hint="do it again, that changes nothing if it happened") from error
+
+
+class SqliteWriter:
+    """The inside of one write."""
+
+    def __init__(self, connection: apsw.Connection, newest: Newest) -> None:
+        self.connection = connection
+        self._before = newest
+        self._head, self._next = newest
+        self._stored: Row | None = None
 
     def execute(self, sql: str, bindings: Sequence[Any] = ()) -> list[Row]:
-        return self._connection.execute(sql, bindings).fetchall()
+        return self.connection.execute(sql, bindings).fetchall()
 
     def changes(self) -> int:
-        return self._connection.changes()
+        return self.connection.changes()
 
-    def state(self) -> State:
-        return State(self._head, self._next)
+    def newest(self) -> Newest:
+        return Newest(self._head, self._next)
 
-    def move_head(self, seq: int) -> None:
-        self._head = seq
+    def move_head(self, row: VersionRow, stored: Row) -> None:
+        self._head, self._stored = row, stored
 
     def allocate(self, count: int) -> int:
         self._next += count
         return self._next - count
 
     def store(self, pages: Iterable[tuple[int, bytes]]) -> None:
-        self._connection.executemany("INSERT INTO page VALUES (?, ?)", pages)
+        self.connection.executemany("INSERT INTO page VALUES (?, ?)", pages)
 
-    def finish(self) -> None:
-        """Write the state, if it was changed."""
-        state = self.state()
-        if state != self._before:
-            self._connection.execute("UPDATE state SET head = ?, next_page = ?, crc = ?", sealed(state))
+    def finish(self) -> tuple[list[Row], Newest] | None:
+        """Write the state, if it was changed; gives what `NEWEST` would find then, where the head was moved."""
+        now = self.newest()
+        if now == self._before:
+            return None
+        seq, head, *_, crc = state = sealed(now.state())
+        values = (head, now.next_page, crc, seq)
+        self.connection.execute("UPDATE version SET root = ?, first = ?, crc = ? WHERE seq = ?", values)
+        return ([state, self._stored], now) if self._stored is not None else None
 
 
 def _wait(attempt: int) -> bool:

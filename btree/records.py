@@ -1,14 +1,17 @@
 """The rows about pages: their tables, and the checksum that each of them carries.
 
     page(id, body)                                       immutable, ids never given out twice
-    state(head, next_page)                               one row: the newest version, the next page id
-    version(seq, root, committed_at, txn, dead)          committed versions; root 0: not kept any more, but `dead` is still of use
+    version(seq, root, committed_at, txn, first, last, dead)    committed versions; root 0: not kept any more, but `dead` is still of use
     extent(first, last, txn, save, version)              the page ids of one write: every page of the file is in one extent
     txn(id, base, root, state, version, isolation, saves, lease_seconds, lease_until, ended_at)     branches
     journal(txn, step, save, result)                     results of steps, in the commit that made their pages durable
     access(txn, save, reads)                             what a branch has read and touched (see access.py)
     savepoint(txn, level, name, root, saves)             places in a branch to go back to
     pin(id, version, lease_until)                        versions that somebody goes on reading
+
+The last row of `version`, with the seq `STATE`, is the *state*: its root is the number of the newest version, its first the next page
+id. `version.first` and `last` are the extent that its commit wrote, until a sweep puts it among the others. Both stand there so that a
+commit writes to one place of the file: every page of SQLite that it touches is a page of log.
 
 `version.dead` are the ids of pages that this version does not need, and the one before it or its own branch did (u64, little-endian).
 `extent.save` numbers the saves of a branch; NULL is a write that no save claims (yet), so that its pages go at the end.
@@ -30,9 +33,8 @@ APPLICATION_ID: Final = 0x534F5054
 
 PAGE_TABLE: Final = "CREATE TABLE page (id INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;"
 ROW_TABLES: Final = """
-CREATE TABLE state (id INTEGER PRIMARY KEY, head INTEGER NOT NULL, next_page INTEGER NOT NULL, crc INTEGER NOT NULL) STRICT;
 CREATE TABLE version (seq INTEGER PRIMARY KEY, root INTEGER NOT NULL, committed_at REAL NOT NULL, txn TEXT NOT NULL,
-    dead_crc INTEGER NOT NULL, crc INTEGER NOT NULL, dead BLOB NOT NULL) STRICT;
+    first INTEGER NOT NULL, last INTEGER NOT NULL, dead_crc INTEGER NOT NULL, crc INTEGER NOT NULL, dead BLOB NOT NULL) STRICT;
 CREATE TABLE extent (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, txn TEXT NOT NULL, save INTEGER, version INTEGER,
     crc INTEGER NOT NULL) STRICT;
 CREATE INDEX extent_of_branch ON extent (txn) WHERE version IS NULL;
@@ -60,17 +62,14 @@ def statements(script: str) -> list[str]:
     return [statement.strip() for statement in script.split(";") if statement.strip()]
 
 
-class State(NamedTuple):
-    head: int
-    next_page: int
-
-
 class VersionRow(NamedTuple):
     seq: int
     root: int
     committed_at: float
     txn: str
-    dead_crc: int
+    first: int = 0
+    last: int = 0
+    dead_crc: int = 0
 
 
 class ExtentRow(NamedTuple):
@@ -121,8 +120,40 @@ class PinRow(NamedTuple):
     lease_until: float
 
 
-VERSION: Final = "seq, root, committed_at, txn, dead_crc, crc"
+VERSION: Final = "seq, root, committed_at, txn, first, last, dead_crc, crc"
 """The columns of a version without the list of the dead, which may be long and has a checksum of its own."""
+STATE: Final = 1 << 62
+"""The seq of the row that is the state."""
+NEWEST: Final = f"SELECT {VERSION} FROM version ORDER BY seq DESC LIMIT 2"
+"""The rows for `newest`."""
+
+
+class Newest(NamedTuple):
+    """The newest version, None in a file that is being laid out, and the next page id."""
+
+    head: VersionRow | None
+    next_page: int
+
+    def version(self) -> VersionRow:
+        """The newest version. Raises Corrupted where there is none."""
+        if self.head is None:
+            raise Corrupted("the versions are missing", hint="restore the database from a backup")
+        return self.head
+
+    def state(self) -> VersionRow:
+        """As it is stored."""
+        return VersionRow(STATE, self.head.seq if self.head else 0, 0.0, "", self.next_page)
+
+
+def newest(rows: Sequence[Sequence[Any]]) -> Newest:
+    """From the last two rows. Raises Corrupted."""
+    if not rows or rows[0][0] != STATE:
+        raise Corrupted("the state of the database is missing", hint="restore the database from a backup")
+    state = version_row(rows[0])
+    head = version_row(rows[1]) if len(rows) > 1 else None
+    if state.root != (head.seq if head else 0):
+        raise Corrupted(f"the newest version {state.root} is missing", hint="restore the database from a backup")
+    return Newest(head, state.first)
 
 
 def version_row(row: Sequence[Any]) -> VersionRow:

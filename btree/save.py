@@ -89,11 +89,20 @@ def put_extent(writer: Writer, row: ExtentRow) -> None:
     writer.execute("INSERT OR REPLACE INTO extent VALUES (?, ?, ?, ?, ?, ?)", sealed(row))
 
 
-def put_version(writer: Writer, row: VersionRow, dead: Iterable[int]) -> None:
-    """Insert or replace the row of a version, with the pages that are dead by it."""
+def append_version(writer: Writer, row: VersionRow, dead: Iterable[int]) -> None:
+    """Insert the row of a version, with the pages that are dead by it, and make it the head."""
+    ids = array("Q", dead).tobytes()
+    row = row._replace(dead_crc=crc32(ids))
+    values = sealed(row)
+    writer.execute("INSERT INTO version VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*values, ids))
+    writer.move_head(row, values)
+
+
+def replace_version(writer: Writer, row: VersionRow, dead: Iterable[int]) -> None:
+    """Write the row of a version anew."""
     ids = array("Q", dead).tobytes()
     values = sealed(row._replace(dead_crc=crc32(ids)))
-    writer.execute("INSERT OR REPLACE INTO version VALUES (?, ?, ?, ?, ?, ?, ?)", (*values, ids))
+    writer.execute("INSERT OR REPLACE INTO version VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*values, ids))
 
 
 def extents_of(rows: list[tuple[Any, ...]]) -> list[ExtentRow]:

@@ -8,6 +8,9 @@ before its death that is decided by the nearest kept one.
 History may take `history_bytes`; when dead pages that only retention keeps take more, the oldest versions go before their time,
 but none that was the head within `GRACE`: readers that pin nothing have at least that long.
 
+The extent of a commit stands in its version's row at first, and a sweep puts it among the others: where a page was born is looked up
+by its id.
+
 The row of a version that is not kept stays, without its root, for as long as its list of the dead is of use. Everything is
 done in small write blocks, so that writers hardly wait.
 """
@@ -21,8 +24,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from btree.page import TARGET
 from btree.pager import Row, Writer
-from btree.records import VERSION, ExtentRow, PinRow, TxnRow, VersionRow, dead_pages, unsealed, version_row
-from btree.save import extents_of, put_extent, put_txn, put_version
+from btree.records import STATE, VERSION, ExtentRow, PinRow, TxnRow, VersionRow, dead_pages, unsealed, version_row
+from btree.save import extents_of, put_extent, put_txn, replace_version
 
 if TYPE_CHECKING:
     from btree.database import Database
@@ -84,7 +87,9 @@ class Space:
         for txn_id in self._ended_branches():
             report.pages += self.free_branch(txn_id, pause)
         report.versions = self._drop_versions(retention, history_bytes)
-        report.pages += self._free_dead(pause)
+        newest = self._database.head().seq
+        self._file_extents(newest, pause)
+        report.pages += self._free_dead(newest, pause)
         report.journals = self._forget_ended(max(ENDED, retention))
         return report
 
@@ -149,11 +154,25 @@ class Space:
 
     # --- versions ---
 
+    def _file_extents(self, newest: int, pause: float) -> None:
+        """Put the extents of commits, up to that version, among the others."""
+        sql = "SELECT seq FROM version WHERE last > 0 AND seq <= ? ORDER BY seq"
+        waiting = [seq for (seq,) in self._database.pager.read(sql, (newest,))]
+        for start in range(0, len(waiting), BLOCK):
+            with self._database.pager.write() as writer:
+                for seq in waiting[start : start + BLOCK]:
+                    found = _version(writer.execute, seq)
+                    if found is not None and found[0].last:
+                        row, dead = found
+                        put_extent(writer, ExtentRow(row.first, row.last, row.txn, None, seq))
+                        replace_version(writer, row._replace(first=0, last=0), dead)
+            time.sleep(pause)
+
     def _drop_versions(self, retention: float, history_bytes: int) -> int:
         """Mark the versions that are not kept; gives their number."""
         now = self._database.clock()
-        sql = f"SELECT {VERSION}, length(dead) FROM version WHERE root > 0 ORDER BY seq"
-        rows = [(version_row(row), length) for *row, length in self._database.pager.read(sql)]
+        sql = f"SELECT {VERSION}, length(dead) FROM version WHERE root > 0 AND seq < ? ORDER BY seq"
+        rows = [(version_row(row), length) for *row, length in self._database.pager.read(sql, (STATE,))]
         room = history_bytes
         drop = []
         for at in range(len(rows) - 2, -1, -1):
@@ -168,17 +187,18 @@ class Space:
                 for seq in drop[start : start + BLOCK]:
                     found = _version(writer.execute, seq) if seq not in kept else None
                     if found is not None and found[0].root:
-                        put_version(writer, found[0]._replace(root=0), found[1])
+                        replace_version(writer, found[0]._replace(root=0), found[1])
                         dropped += 1
         return dropped
 
-    def _free_dead(self, pause: float) -> int:
-        """Give back the dead pages that no kept version needs; gives their number.
+    def _free_dead(self, newest: int, pause: float) -> int:
+        """Give back the dead pages, up to that version, that no kept version needs; gives their number.
 
         What is listed in a version is looked at again only when the nearest kept version before it is another one.
         """
         freed, nearest, looked_at = 0, 0, {}
-        for seq, kept in self._database.pager.read("SELECT seq, root > 0 FROM version ORDER BY seq"):
+        sql = "SELECT seq, root > 0 FROM version WHERE seq <= ? ORDER BY seq"
+        for seq, kept in self._database.pager.read(sql, (newest,)):
             if self._looked_at.get(seq) != nearest or not kept:
                 freed += self._free_dead_of(seq, nearest, pause)
             looked_at[seq] = nearest
@@ -221,7 +241,7 @@ class Space:
         if not dead and not row.root:
             writer.execute("DELETE FROM version WHERE seq = ?", (row.seq,))
         elif block:
-            put_version(writer, row, dead)
+            replace_version(writer, row, dead)
         return len(block), len(block) == BLOCK
 
     # --- ended transactions ---
@@ -246,8 +266,11 @@ class Space:
             read("PRAGMA page_count"),
             read("PRAGMA freelist_count"),
         )
-        ((versions, oldest),) = read("SELECT count(*), min(seq) FROM version WHERE root > 0")
-        ((pages,),) = read("SELECT coalesce(sum(last - first + 1), 0) FROM extent")
+        ((versions, oldest),) = read("SELECT count(*), min(seq) FROM version WHERE root > 0 AND seq < ?", (STATE,))
+        ((pages,),) = read(
+            "SELECT coalesce(sum(last - first + 1), 0) FROM"
+            " (SELECT first, last FROM extent UNION ALL SELECT first, last FROM version WHERE last > 0)"
+        )
         ((branch,),) = read("SELECT coalesce(sum(last - first + 1), 0) FROM extent WHERE version IS NULL")
         ((history,),) = read("SELECT coalesce(sum(length(dead)), 0) / 8 FROM version")
         ((open_ones,),) = read("SELECT count(*) FROM txn WHERE state = 'open'")
@@ -325,4 +348,4 @@ def _needed(writer: Writer) -> set[int]:
     """The versions that are kept whatever their age: the head, pinned ones, bases of open transactions."""
     pinned = [PinRow(*unsealed(row, "pin")).version for row in writer.execute("SELECT * FROM pin")]
     bases = [seq for (seq,) in writer.execute("SELECT DISTINCT base FROM txn WHERE state = 'open'")]
-    return {writer.state().head, *pinned, *bases}
+    return {writer.newest().version().seq, *pinned, *bases}

@@ -206,8 +206,7 @@ class Transaction:
         if self._row.state == "open":
             if self._stored:
                 self.database.roll_back(self.id)
-            self._row = self._row._replace(state="rolled_back")
-            self.workspace.reset()
+            self._return_to(self._row._replace(state="rolled_back"))
 
     def renew(self, lease_seconds: float | None = None) -> None:
         """Extend the lease by what it was begun with, or to `lease_seconds` from now on. Raises TransactionEnded."""
@@ -263,8 +262,12 @@ class Transaction:
         return all_access([AccessRow(*unsealed(row, "access")).reads for row in rows], self._access)
 
     def open_row(self, writer: Writer) -> TxnRow:
-        """The transaction's row. Raises TransactionEnded; Conflict if another process went on with it."""
+        """The transaction's row. Raises TransactionEnded; Conflict if another process went on with it, or its base is gone."""
         row = read_txn(writer, self.id) if self._stored else self._row
+        if not self._stored and writer.newest().version().seq != self.base and not self.database.keeps(self.base):
+            raise Conflict(
+                f"version {self.base}, which the transaction {self.id!r} began from, is not kept any more", hint=HINT
+            )
         if row is None or row.state != "open":
             raise TransactionEnded(
                 f"the transaction {self.id!r} is {row.state if row else 'gone'}", status=self.database.status(self.id)
@@ -322,10 +325,6 @@ class Transaction:
         """Write the transaction's row. Raises TransactionEnded if one of this id was begun meanwhile that is not ours."""
         if self._stored:
             put_txn(writer, row)
-        elif writer.state().head != self.base and not self.database.keeps(self.base):
-            raise Conflict(
-                f"version {self.base}, which the transaction {self.id!r} began from, is not kept any more", hint=HINT
-            )
         elif not self._named and row.state == "committed":
             return  # nobody will ask for it: its version's row says all there is
         elif not insert_txn(writer, row):
@@ -356,8 +355,7 @@ class Transaction:
                 raise NotWritten(f"nothing was written: {error}", hint="try again") from error
         self._stored = True
         if pages is not None:
-            for page, node in pages.decoded:
-                self.database.cache.keep(page, node)
+            self.database.cache.keep(*pages.decoded)
             if pages.extent is not None:
                 self.own.append((pages.extent.first, pages.extent.last))
         self._access = Access()
@@ -384,6 +382,9 @@ class Transaction:
         self.workspace.reset()
         self.catalog.forget(row.root, 0)
         if row.state != "open":
+            self._trees.clear()
+            self._dropped.clear()
+            self.workspace.end()
             return
         for name, tree in [*self._trees.items(), *self._dropped.items()]:
             entry = entry_of(self.catalog, name)

@@ -63,10 +63,15 @@ class ReadTree:
     def get(self, key: bytes) -> bytes | None:
         """The value of a key."""
         cached, page = self._cached, self.root
-        node = cached.get(page) or self._nodes.node(page)
-        while type(node) is Branch:
-            page = node.children[bisect_right(node.keys, key)]
-            node = cached.get(page) or self._nodes.node(page)
+        try:
+            node = cached[page]
+            while type(node) is Branch:
+                page = node.children[bisect_right(node.keys, key)]
+                node = cached[page]
+        except KeyError:  # not at hand: the rest of the way through the cache
+            node = self._nodes.node(page)
+            while type(node) is Branch:
+                node = self._nodes.node(node.children[bisect_right(node.keys, key)])
         return node.find(key)  # type: ignore[union-attr]
 
     def cursor(self) -> Cursor:

@@ -22,7 +22,7 @@ from btree.errors import Busy, ReadOnly, StorageError
 
 SECONDS: Final = 20.0
 _FIRST: Final = 0.0005
-_LATER: Final = 0.006
+_LATER: Final = 0.01
 
 
 class Turns:
@@ -37,12 +37,21 @@ class Turns:
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Wait for a turn, and keep it. Raises Busy."""
-        file = self._file()
-        _take(file)
+        turn = self.take()
         try:
             yield
         finally:
-            fcntl.flock(file, fcntl.LOCK_UN)
+            self.give_back(turn)
+
+    def take(self) -> int:
+        """Wait for a turn; gives what `give_back` wants. Raises Busy."""
+        file = self._file()
+        _take(file)
+        return file
+
+    def give_back(self, turn: int) -> None:
+        """It is somebody else's turn."""
+        fcntl.flock(turn, fcntl.LOCK_UN)
 
     def close(self) -> None:
         """Close the files of all threads."""

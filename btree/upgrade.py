@@ -15,7 +15,7 @@ from isal.isal_zlib import crc32
 
 from btree.errors import Corrupted
 from btree.page import Branch, decode
-from btree.records import APPLICATION_ID, FORMAT, ROW_TABLES, ExtentRow, JournalRow, State, TxnRow, VersionRow, sealed
+from btree.records import APPLICATION_ID, FORMAT, ROW_TABLES, ExtentRow, JournalRow, Newest, TxnRow, VersionRow, sealed
 
 Rows = list[tuple[Any, ...]]
 
@@ -56,7 +56,8 @@ class _Format1:
         for txn, step, result in journal:
             entry = JournalRow(txn, step, 1 if txn in saved else 0, bytes(result) if result is not None else b"null")
             execute("INSERT INTO journal VALUES (?, ?, ?, ?, ?)", sealed(entry))
-        execute("INSERT INTO state VALUES (1, ?, ?, ?)", sealed(State(versions[-1][0], next_page)))
+        state = Newest(VersionRow(*versions[-1]), next_page).state()
+        execute("INSERT INTO version VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*sealed(state), b""))
         self._delete_unreached()
 
     def _versions(self, versions: Rows) -> set[int]:
@@ -65,8 +66,8 @@ class _Format1:
         for seq, root, committed_at, txn in versions:
             now = self._reached(root)
             dead = array("Q", sorted(before - now)).tobytes()
-            row = sealed(VersionRow(seq, root, float(committed_at), txn, crc32(dead)))
-            self._connection.execute("INSERT INTO version VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, dead))
+            row = sealed(VersionRow(seq, root, float(committed_at), txn, 0, 0, crc32(dead)))
+            self._connection.execute("INSERT INTO version VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, dead))
             self._extents(now - seen, "", None, seq)
             before, seen = now, seen | now
         return seen

@@ -1,10 +1,12 @@
 """The facts about versions, transactions and pins."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from btree.records import VersionRow
 
 
-@dataclass(frozen=True)
-class Version:
+class Version(NamedTuple):
     """A committed state: its number, the root page of its catalog, when it was committed (seconds since 1970), and by which transaction."""
 
     seq: int
@@ -30,3 +32,8 @@ class Pin:
     id: str
     version: int
     lease_until: float
+
+
+def version_of(row: VersionRow) -> Version:
+    """What a row says."""
+    return Version(row.seq, row.root, row.committed_at, row.txn)

@@ -10,8 +10,7 @@ given back if none ever claims it.
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from btree.cache import DECODED, Nodes
@@ -124,23 +123,18 @@ class Workspace:
         for dropped in found:
             self.drop(dropped)
 
-    @contextmanager
-    def changing(self) -> Iterator[None]:
+    def changing(self) -> "_Changing":
         """Around a change: one that fails half-way leaves the workspace broken, until all of it is forgotten. Raises StorageError."""
-        if self.broken:
-            raise StorageError("a change before could not be made", hint="discard it, or roll the transaction back")
-        self.broken = True
-        yield
-        self.broken = False
+        return _Changing(self)
 
-    @contextmanager
-    def pause(self) -> Iterator[None]:
-        """Store nothing early: ids are being written down."""
-        before, self.paused = self.paused, True
-        try:
-            yield
-        finally:
-            self.paused = before
+    def pause(self) -> "_Pause":
+        """Around what writes ids down: nothing is stored early."""
+        return _Pause(self)
+
+    def end(self) -> None:
+        """Nothing will be changed here any more: let go of what refers back to this, so that it is freed at once."""
+        self.trees.clear()
+        self._store = _too_late
 
     def hold(self) -> None:
         """Keep the ids of the leaves that are here now, somebody remembers them: only newer ones are stored early."""
@@ -163,6 +157,39 @@ class Workspace:
 
     def _complete(self, page: int, node: Draft) -> bool:
         return page <= self._held and page not in self.open and not (isinstance(node, Branch) and node.fresh)
+
+
+class _Changing:
+    """A change; a class, as it is quicker than a generator, and every small transaction has two."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def __enter__(self) -> None:
+        if self._workspace.broken:
+            raise StorageError("a change before could not be made", hint="discard it, or roll the transaction back")
+        self._workspace.broken = True
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._workspace.broken = kind is not None
+
+
+class _Pause:
+    """A pause in storing early."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._before = workspace.paused
+
+    def __enter__(self) -> None:
+        self._workspace.paused = True
+
+    def __exit__(self, *_: object) -> None:
+        self._workspace.paused = self._before
+
+
+def _too_late(nodes: Sequence[Draft]) -> list[int]:
+    raise StorageError("the transaction has ended", hint="begin another")
 
 
 def _bytes_of(node: Draft) -> int:

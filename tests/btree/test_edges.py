@@ -304,12 +304,16 @@ def test_a_scan_goes_on_while_pages_of_its_tree_are_stored_early(tmp_path: Path)
     database.close()
 
 
-def test_a_file_without_its_versions_is_not_a_new_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("lost", "told"),
+    [("seq > 2", "the state of the database is missing"), ("seq <= 2", "the newest version 2 is missing")],
+)
+def test_a_file_without_its_versions_is_not_a_new_one(tmp_path: Path, lost: str, told: str) -> None:
     path = tmp_path / "lost.db"
     with Database.open(path, create=True) as database:
         database.transact(lambda t: t.create_tree("t"))
     connection = apsw.Connection(str(path))
-    connection.execute("DELETE FROM version")
+    connection.execute(f"DELETE FROM version WHERE {lost}")
     connection.close()
-    with pytest.raises(Corrupted, match="versions are missing"):
+    with pytest.raises(Corrupted, match=told):
         Database.open(path)

@@ -247,7 +247,9 @@ class Cell:
     def flips(self, places: Callable[[int], list[int]], bit: Callable[[], int]) -> Iterator[Any]:
         """The value with one bit flipped: all bits of a number; of bytes and text one bit at each of `places(length)`."""
         if isinstance(self.value, int):
-            yield from (self.value ^ (1 << position) for position in range(self.value.bit_length() + 2))
+            bits = min(self.value.bit_length() + 2, 63)
+            yield from (self.value ^ (1 << position) for position in range(bits))
+            yield self.value - (1 << 63)  # the sign
         elif isinstance(self.value, float):
             (bits,) = struct.unpack("<q", struct.pack("<d", self.value))
             yield from (struct.unpack("<d", struct.pack("<q", bits ^ (1 << position)))[0] for position in range(63))

@@ -63,8 +63,6 @@ def known(*values: str, why: str) -> Any:
 
 ROWS = [
     ("page", "keys"),
-    ("state", "keys"),
-    ("state", "values"),
     ("version", "keys"),
     ("version", "values"),
     ("extent", "keys"),

@@ -20,10 +20,10 @@ from btree.diff import changes, page_changes
 from btree.edit import Tree
 from btree.errors import Conflict, VersionNotFound
 from btree.merge import HINT, Merge
-from btree.pager import Writer
 from btree.records import ExtentRow, TxnRow, VersionRow
 from btree.save import Pages, append_version, extents_of, put_extent
 from btree.version import Version, version_of
+from btree.writer import Writer
 
 if TYPE_CHECKING:
     from btree.transaction import Transaction

@@ -335,7 +335,7 @@ def decode(page: int, data: bytes) -> Leaf | Branch:
 def _decode_other(page: int, data: bytes) -> Leaf | Branch:
     """A branch, a leaf of format 1, or something that is no page."""
     if not isinstance(data, bytes) or len(data) < _BRANCH_HEAD:
-        raise _corrupted(page, f"has {len(data)} bytes: it is cut off")
+        raise _corrupted(page, f"has {len(data)} bytes: it is cut off" if isinstance(data, bytes) else "has no bytes")
     kind, version, reserved, checksum, count = _SHORT_HEADER.unpack_from(data)
     seed = page & 0xFFFFFFFF if version == PAGE_FORMAT else 0
     if crc32(memoryview(data)[_CHECKED:], seed) != checksum or reserved or version not in (1, PAGE_FORMAT):

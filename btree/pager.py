@@ -11,7 +11,7 @@ return, in the checkpoint): `UnknownOutcome` is raised, and the caller looks the
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -20,14 +20,9 @@ import apsw
 
 from btree.checkpoints import Checkpoints
 from btree.errors import (
-    BTreeError,
-    Busy,
     Closed,
     Corrupted,
-    DiskFull,
     ReadOnly,
-    StorageError,
-    UnknownOutcome,
     WrongFormat,
 )
 from btree.page import SQLITE_PAGE
@@ -39,43 +34,19 @@ from btree.records import (
     PAGE_TABLE,
     ROW_TABLES,
     Newest,
-    VersionRow,
+    Row,
     newest,
     sealed,
     statements,
 )
+from btree.translation import translate, translated
 from btree.turns import Turns
 from btree.upgrade import upgrade
+from btree.writer import SqliteWriter, WriteBlock, Writer
 
 BUSY_SECONDS: Final = 20.0
 _WAITS: Final = (0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.002)
 _AT_ONCE: Final = 64
-
-Row = tuple[Any, ...]
-
-
-class Writer(Protocol):
-    """The inside of a write block."""
-
-    def execute(self, sql: str, bindings: Sequence[Any] = ()) -> list[Row]: ...
-
-    def changes(self) -> int:
-        """How many rows the last statement changed."""
-        ...
-
-    def newest(self) -> Newest:
-        """The newest version, and the next page id."""
-        ...
-
-    def move_head(self, row: VersionRow, stored: Row) -> None:
-        """Make a version the head; `stored` is the row as it is in the file."""
-        ...
-
-    def allocate(self, count: int) -> int:
-        """The first of `count` new page ids."""
-        ...
-
-    def store(self, pages: Iterable[tuple[int, bytes]]) -> None: ...
 
 
 class Pager(Protocol):
@@ -119,7 +90,7 @@ class SqlitePager:
         self.known: tuple[list[Row], Newest] | None = None
         """The rows of `NEWEST` as they were last, and what they say."""
         self._turns = self.turns()
-        with _translated():
+        with translated():
             self._prepare(self._connection(create=create), create)
 
     def read(self, sql: str, bindings: Sequence[Any] = ()) -> list[Row]:
@@ -127,7 +98,7 @@ class SqlitePager:
             connection = self._connection()
             return connection.execute(sql, bindings).fetchall()
         except (apsw.Error, UnicodeDecodeError) as error:
-            raise _translate(error) from error
+            raise translate(error) from error
 
     def newest(self) -> Newest:
         return self._parsed(self.read(NEWEST))
@@ -144,7 +115,7 @@ class SqlitePager:
             for (body,) in self._connection().execute("SELECT body FROM page WHERE id = ?", (page,)):
                 return body  # type: ignore[no-any-return]
         except (apsw.Error, UnicodeDecodeError) as error:
-            raise _translate(error) from error
+            raise translate(error) from error
         raise Corrupted(f"page {page} is missing", hint="restore the database from a backup", page=page)
 
     def pages(self, pages: Sequence[int]) -> list[bytes]:
@@ -169,7 +140,7 @@ class SqlitePager:
         Raises Busy, DiskFull, ReadOnly, StorageError, and UnknownOutcome when the COMMIT itself raised: whoever can look up
         whether it happened does so, and for whoever can do it again it is a StorageError like another.
         """
-        return _WriteBlock(self, self._turns)
+        return WriteBlock(self, self._turns)
 
     def begin(self) -> "SqliteWriter":
         """Take SQLite's write lock."""
@@ -184,7 +155,7 @@ class SqlitePager:
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """One read transaction: reads of this thread see the file as it is now."""
-        with _translated():
+        with translated():
             connection = self._connection()
             connection.execute("BEGIN")
         try:
@@ -197,7 +168,7 @@ class SqlitePager:
         connection.execute("COMMIT")
 
     def outside(self, sql: str, bindings: Sequence[Any] = (), *, turn: bool = True) -> None:
-        with self._turns.turn() if turn else nullcontext(), _translated():
+        with self._turns.turn() if turn else nullcontext(), translated():
             self._connection().execute(sql, bindings).fetchall()
 
     def close(self) -> None:
@@ -215,7 +186,7 @@ class SqlitePager:
                     failed = error
         self._turns.close()
         if failed is not None:
-            raise _translate(failed) from failed
+            raise translate(failed) from failed
 
     def turns(self) -> Turns:
         """Where writers take turns."""
@@ -324,96 +295,6 @@ class MemoryPager(SqlitePager):
         self._folder.cleanup()
 
 
-class _WriteBlock:
-    """The span of one write: its turn, its SQLite transaction, and what becomes of them. A class, as it is quicker than generators."""
-
-    def __init__(self, pager: SqlitePager, turns: Turns) -> None:
-        self._pager = pager
-        self._turns = turns
-        self._turn = -1
-        self._writer: SqliteWriter | None = None
-
-    def __enter__(self) -> Writer:
-        self._turn = self._turns.take()
-        try:
-            self._writer = self._pager.begin()
-        except BaseException as error:
-            self._turns.give_back(self._turn)
-            if isinstance(error, apsw.Error | UnicodeDecodeError):
-                raise _translate(error) from error
-            raise
-        return self._writer
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        writer = self._writer
-        assert writer is not None
-        try:
-            if error is None:
-                try:
-                    newest = writer.finish()
-                except BaseException as failure:
-                    self._pager.take_back(writer.connection)
-                    if isinstance(failure, apsw.Error):
-                        raise _translate(failure) from failure
-                    raise
-                self._commit(writer.connection)
-                if newest is not None:
-                    self._pager.known = newest
-            else:
-                self._pager.take_back(writer.connection)
-                if isinstance(error, apsw.Error | UnicodeDecodeError):
-                    raise _translate(error) from error
-        finally:
-            self._turns.give_back(self._turn)
-
-    def _commit(self, connection: apsw.Connection) -> None:
-        try:
-            self._pager.commit(connection)
-        except apsw.Error as error:
-            self._pager.take_back(connection)
-            message = f"SQLite reports, for a write that may have happened or not: {error}"
-            raise UnknownOutcome(message, hint="do it again, that changes nothing if it happened") from error
-
-
-class SqliteWriter:
-    """The inside of one write."""
-
-    def __init__(self, connection: apsw.Connection, newest: Newest) -> None:
-        self.connection = connection
-        self._before = newest
-        self._head, self._next = newest
-        self._stored: Row | None = None
-
-    def execute(self, sql: str, bindings: Sequence[Any] = ()) -> list[Row]:
-        return self.connection.execute(sql, bindings).fetchall()
-
-    def changes(self) -> int:
-        return self.connection.changes()
-
-    def newest(self) -> Newest:
-        return Newest(self._head, self._next)
-
-    def move_head(self, row: VersionRow, stored: Row) -> None:
-        self._head, self._stored = row, stored
-
-    def allocate(self, count: int) -> int:
-        self._next += count
-        return self._next - count
-
-    def store(self, pages: Iterable[tuple[int, bytes]]) -> None:
-        self.connection.executemany("INSERT INTO page VALUES (?, ?)", pages)
-
-    def finish(self) -> tuple[list[Row], Newest] | None:
-        """Write the state, if it was changed; gives what `NEWEST` would find then, where the head was moved."""
-        now = self.newest()
-        if now == self._before:
-            return None
-        seq, head, *_, crc = state = sealed(now.state())
-        values = (head, now.next_page, crc, seq)
-        self.connection.execute("UPDATE version SET root = ?, first = ?, crc = ? WHERE seq = ?", values)
-        return ([state, self._stored], now) if self._stored is not None else None
-
-
 def _wait(attempt: int) -> bool:
     """SQLite's busy handler: ask again soon, for `BUSY_SECONDS` in all."""
     if attempt < len(_WAITS):
@@ -421,28 +302,3 @@ def _wait(attempt: int) -> bool:
         return True
     time.sleep(_WAITS[-1])
     return attempt * _WAITS[-1] < BUSY_SECONDS
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """SQLite's errors as ours."""
-    try:
-        yield
-    except (apsw.Error, UnicodeDecodeError) as error:
-        raise _translate(error) from error
-
-
-def _translate(error: apsw.Error | UnicodeDecodeError) -> BTreeError:
-    if isinstance(error, apsw.BusyError | apsw.LockedError):
-        return Busy("another process holds the database's write lock", hint="try again")
-    if isinstance(error, apsw.FullError):
-        return DiskFull("the disk is full", hint="make room, then try again")
-    if isinstance(error, apsw.ReadOnlyError):
-        return ReadOnly("the database cannot be written here", hint="open it for writing, and look at its permissions")
-    if isinstance(error, apsw.ConnectionClosedError):
-        return Closed("the database is closed", hint="open it again")
-    if isinstance(
-        error, apsw.CorruptError | apsw.NotADBError | apsw.SQLError | apsw.ConstraintError | UnicodeDecodeError
-    ):
-        return Corrupted(f"SQLite cannot read the file: {error}", hint="restore the database from a backup")
-    return StorageError(f"SQLite reports: {error}", hint="look at the disk and the file's permissions")

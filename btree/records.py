@@ -57,6 +57,9 @@ OLD_PAGE_TABLE: Final = "CREATE TABLE page (id INTEGER PRIMARY KEY, body BLOB NO
 """In files that were upgraded from format 1."""
 
 
+Row = tuple[Any, ...]
+
+
 def statements(script: str) -> list[str]:
     """The statements of a script, as SQLite keeps them."""
     return [statement.strip() for statement in script.split(";") if statement.strip()]

@@ -9,10 +9,10 @@ from isal.isal_zlib import crc32
 from btree.catalog import Entry
 from btree.edit import Tree
 from btree.page import Branch, DirtyLeaf, Leaf
-from btree.pager import Writer
 from btree.records import ExtentRow, TxnRow, VersionRow, sealed, unsealed
 from btree.shape import PageTree
 from btree.workspace import Draft, Workspace
+from btree.writer import Writer
 
 CACHED = 256
 """So many pages of one write go into the cache; more would push everything else out."""

@@ -7,9 +7,9 @@ then claimed by no save any more, and go when the branch ends.
 from typing import TYPE_CHECKING
 
 from btree.errors import NotWritten, SavepointNotFound, UnknownOutcome
-from btree.pager import Writer
 from btree.records import SavepointRow, TxnRow, sealed, unsealed
 from btree.save import Pages, extents_of, put_extent
+from btree.writer import Writer
 
 if TYPE_CHECKING:
     from btree.transaction import Transaction

@@ -23,9 +23,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from btree.page import TARGET
-from btree.pager import Row, Writer
-from btree.records import STATE, VERSION, ExtentRow, PinRow, TxnRow, VersionRow, dead_pages, unsealed, version_row
+from btree.records import STATE, VERSION, ExtentRow, PinRow, Row, TxnRow, VersionRow, dead_pages, unsealed, version_row
 from btree.save import extents_of, put_extent, put_txn, replace_version
+from btree.writer import Writer
 
 if TYPE_CHECKING:
     from btree.database import Database

@@ -33,11 +33,11 @@ from btree.errors import (
 )
 from btree.merge import HINT
 from btree.page import DirtyLeaf
-from btree.pager import Writer
 from btree.records import AccessRow, ExtentRow, JournalRow, TxnRow, sealed, unsealed
 from btree.save import Pages, insert_txn, put_extent, put_txn, read_txn, store_early
 from btree.version import Version
 from btree.workspace import Draft, Workspace
+from btree.writer import Writer
 
 if TYPE_CHECKING:
     from btree.database import Database

@@ -18,7 +18,6 @@ from query import (
     RecordNotFound,
     StoreNotFound,
     UnknownOperator,
-    UnsupportedOperator,
     create_store,
     describe_store,
     import_csv,
@@ -243,7 +242,7 @@ def test_fields_and_aliases(orders: Database) -> None:
     [
         ({"total": {"$gtt": 5}}, UnknownOperator, "/filter/total/$gtt"),
         ({"$nor": []}, UnknownOperator, "/filter/$nor"),
-        ({"total": {"$regex": "x"}}, UnsupportedOperator, "/filter/total/$regex"),
+        ({"total": {"$regex": "x("}}, InvalidQuery, "/filter/total/$regex"),
         ({"total": {"$in": 5}}, InvalidQuery, "/filter/total/$in"),
         ({"total": {"$gt": None}}, InvalidQuery, "/filter/total/$gt"),
         ({"total": {"$between": [1]}}, InvalidQuery, "/filter/total/$between"),

@@ -60,6 +60,28 @@ class ReadTree:
         """How many keys."""
         return self._count
 
+    @property
+    def length(self) -> int:
+        """How many keys are in the pages, for planning: it does not count as reading."""
+        return self._count
+
+    def share(self, lower: bytes | None, upper: bytes | None) -> float:
+        """About which share of the keys lies in lower <= key < upper, for planning: from two ways down the tree."""
+        begin = self._place_of(lower) if lower is not None else 0.0
+        end = self._place_of(upper) if upper is not None else 1.0
+        return max(0.0, end - begin)
+
+    def _place_of(self, key: bytes) -> float:
+        """Where a key stands, from 0 to 1, as if all pages of a level held as much."""
+        place, width = 0.0, 1.0
+        node = self._nodes.node(self.root)
+        while isinstance(node, Branch):
+            index = bisect_right(node.keys, key)
+            width /= len(node.children)
+            place += width * index
+            node = self._nodes.node(node.children[index])
+        return place + width * bisect_left(node.keys, key) / max(1, node.count)
+
     def get(self, key: bytes) -> bytes | None:
         """The value of a key."""
         cached, page = self._cached, self.root

@@ -57,6 +57,22 @@ class StoreExists(QueryError):
     code = "store_exists"
 
 
+class IndexNotFound(QueryError):
+    code = "index_not_found"
+
+
+class IndexExists(QueryError):
+    code = "index_exists"
+
+
+class UniqueViolation(QueryError):
+    code = "unique_violation"
+
+
+class InvalidSchema(QueryError):
+    code = "invalid_schema"
+
+
 class RecordExists(QueryError):
     code = "record_exists"
 

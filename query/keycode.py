@@ -1,15 +1,19 @@
 """Keys as bytes that sort like their values.
 
-    null < false < true < numbers < strings < arrays
+    null < false < true < numbers < strings < arrays < objects
 
     null 01 | false 02 | true 03
     number 10, eight bytes, two bytes     the nearest double not above it, ordered; then the rest, for ints beyond 2**53
     string 20, UTF-8, 00 00               a zero byte inside is written 00 ff; UTF-8 sorts by code point
     array  30, elements, 00
+    object 38, name (as a string) and value of each field in the order of the names, 00        for sorting and indexes only
 
 int and float compare by value, so 1 and 1.0 are one key; a key that is a whole number is read back as an int. A composite key is
 the concatenation of its parts: a prefix of the parts is a prefix of the bytes, and everything under it lies
 between `encode(prefix)` and `encode(prefix) + ff`.
+
+`encode` is for primary keys, and takes what can be one; `encode_any` takes any JSON value. The encodings are prefix-free: none is the
+beginning of another one.
 """
 
 import math
@@ -22,11 +26,12 @@ from query.errors import InvalidKeyValue
 KeyValue = None | bool | int | float | str | list[Any]
 
 _NULL, _FALSE, _TRUE, _NUMBER, _STRING, _ARRAY = b"\x01", b"\x02", b"\x03", b"\x10", b"\x20", b"\x30"
+_OBJECT: Final = b"\x38"
 _DOUBLE: Final = struct.Struct(">Q")
 _IEEE: Final = struct.Struct(">d")
 _REST: Final = struct.Struct(">H")
 _SIGN: Final = 1 << 63
-_LARGEST: Final = 1 << 63
+_LARGEST: Final = 1 << 64
 
 
 def encode(values: Sequence[Any]) -> bytes:
@@ -38,6 +43,15 @@ def prefix_range(values: Sequence[Any]) -> tuple[bytes, bytes]:
     """The keys that begin with these parts: from the first, up to but without the second."""
     lower = encode(values)
     return lower, lower + b"\xff"
+
+
+def encode_any(value: Any) -> bytes:
+    """The bytes of any JSON value. Raises InvalidKeyValue for what is none."""
+    if isinstance(value, dict):
+        return _OBJECT + b"".join([_encode(name) + encode_any(value[name]) for name in sorted(value)]) + b"\x00"
+    if isinstance(value, list | tuple):
+        return _ARRAY + b"".join([encode_any(element) for element in value]) + b"\x00"
+    return _encode(value)
 
 
 def decode(key: bytes) -> list[Any]:
@@ -76,7 +90,7 @@ def _text(value: str) -> bytes:
 
 def _number(value: float) -> bytes:
     if isinstance(value, int):
-        if not -_LARGEST <= value < _LARGEST:
+        if not -_LARGEST // 2 <= value < _LARGEST:
             raise InvalidKeyValue(f"{value} is not a 64-bit integer")
         below = float(value)
         if int(below) > value:
@@ -103,6 +117,12 @@ def _decode(key: bytes, at: int) -> tuple[Any, int]:
         while key[end + 1] == 0xFF:
             end = key.index(b"\x00", end + 2)
         return key[at:end].replace(b"\x00\xff", b"\x00").decode(), end + 2
+    if tag == _OBJECT:
+        found: dict[str, Any] = {}
+        while key[at] != 0:
+            name, at = _decode(key, at)
+            found[name], at = _decode(key, at)
+        return found, at + 1
     if tag == _ARRAY:
         values: list[Any] = []
         while key[at] != 0:
@@ -116,6 +136,6 @@ def _decode_number(data: bytes) -> int | float:
     (ordered,) = _DOUBLE.unpack_from(data)
     bits = ordered ^ _SIGN if ordered & _SIGN else ordered ^ (2 * _SIGN - 1)
     (below,) = _IEEE.unpack(_DOUBLE.pack(bits))
-    if below == int(below) if abs(below) < 2.0**63 else below == -(2.0**63):
+    if -(2.0**63) <= below < 2.0**64 and below == int(below):
         return int(below) + int(_REST.unpack_from(data, 8)[0])
     return float(below)

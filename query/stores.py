@@ -1,136 +1,102 @@
-"""Stores: named collections of JSON records with a declared primary key.
+"""Stores: named collections of JSON records with a declared primary key, and their secondary indexes.
 
-A store is one tree: the encoded key fields (`keycode`) -> the record's JSON text, as bytes. What stores there are is in the
-tree `_stores`. A view is a Snapshot or a Transaction; writing needs a Transaction, and nothing here commits.
-
-Names that begin with `_` are reserved for the system's own stores: readable, not to be created or written by scripts.
+A store is one tree: the encoded key fields (`keycode`) -> the record's JSON text, as bytes; and one tree for each index (`indexes`),
+written in the same transaction. What is declared about stores is in `catalog`. A view is a Snapshot or a Transaction; writing needs a
+Transaction, and nothing here commits.
 """
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from difflib import get_close_matches
+from functools import cached_property
 from typing import Any, Final
 
 import msgspec
 import orjson
 
-from btree import ReadTree, Snapshot, Transaction, Tree
+from btree import ReadTree, Transaction, Tree
 from query import keycode
-from query.errors import (
-    InvalidKeyValue,
-    InvalidName,
-    InvalidRecord,
-    RecordExists,
-    RecordNotFound,
-    StoreExists,
-    StoreNotFound,
+from query.catalog import (
+    CATALOG,
+    READY,
+    StoreInfo,
+    View,
+    declare_store,
+    forget_store,
+    index_tree,
+    list_stores,
+    rows_tree,
+    store_info,
 )
+from query.errors import InvalidKeyValue, InvalidRecord, RecordExists, RecordNotFound
+from query.indexes import Index
+from query.schemas import RecordSchema
 
-View = Snapshot | Transaction
 Record = dict[str, Any]
 
-CATALOG: Final = "_stores"
-_NAME: Final = re.compile(r"_?[a-z][a-z0-9_]{0,62}")
 decode_record: Final = msgspec.json.Decoder().decode
 
-
-@dataclass(frozen=True)
-class StoreInfo:
-    """What is declared about a store."""
-
-    name: str
-    primary_key: list[str]
-    description: str = ""
+__all__ = ["Record", "Store", "StoreInfo", "View", "create_store", "drop_store", "list_stores", "open_store"]
 
 
-def create_store(view: Transaction, name: str, *, primary_key: Sequence[str], description: str = "") -> "Store":
-    """Create a store. Raises StoreExists, InvalidName."""
-    if not _NAME.fullmatch(name):
-        raise InvalidName(
-            f"{name!r} is no name for a store", hint="lower-case letters, digits and _, beginning with a letter"
-        )
-    if (
-        not primary_key
-        or len(set(primary_key)) != len(primary_key)
-        or not all(isinstance(field, str) and field for field in primary_key)
-    ):
-        raise InvalidName("a store needs a primary key: a list of different field names", pointer="/primary_key")
-    catalog = view.tree(CATALOG) if view.has_tree(CATALOG) else view.create_tree(CATALOG)
-    if catalog.get(name.encode()) is not None:
-        raise StoreExists(f"the store {name!r} is there already")
-    info = StoreInfo(name, list(primary_key), description)
-    catalog.put(name.encode(), orjson.dumps(asdict(info)))
-    return Store(view.create_tree(_tree_name(name)), info)
+def create_store(
+    view: Transaction,
+    name: str,
+    *,
+    primary_key: Sequence[str],
+    description: str = "",
+    schema: Mapping[str, Any] | None = None,
+    relations: Sequence[Mapping[str, Any]] = (),
+) -> "Store":
+    """Create a store. Raises StoreExists, InvalidName, InvalidSchema."""
+    info = declare_store(
+        view, name, primary_key=primary_key, description=description, schema=schema, relations=relations
+    )
+    return Store(view, info)
 
 
 def drop_store(view: Transaction, name: str) -> None:
-    """Remove a store and its records. Raises StoreNotFound."""
-    open_store(view, name)
-    view.tree(CATALOG).delete(name.encode())
-    view.drop_tree(_tree_name(name))
-
-
-def list_stores(view: View) -> list[StoreInfo]:
-    """All stores, by name."""
-    if not view.has_tree(CATALOG):
-        return []
-    return [StoreInfo(**orjson.loads(value)) for _, value in view.tree(CATALOG).scan()]
+    """Remove a store, its records and its indexes. Raises StoreNotFound."""
+    forget_store(view, name)
 
 
 def open_store(view: View, name: str) -> "Store":
     """A store by name. Raises StoreNotFound with the nearest name."""
-    entry = view.tree(CATALOG).get(name.encode()) if view.has_tree(CATALOG) else None
-    if entry is None:
-        names = [info.name for info in list_stores(view)]
-        near = get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"the stores are: {', '.join(names) or 'none'}"
-        raise StoreNotFound(f"there is no store {name!r}", hint=hint)
-    return Store(view.tree(_tree_name(name)), StoreInfo(**orjson.loads(entry)))
-
-
-def describe_store(view: View, name: str) -> dict[str, Any]:
-    """Name, key, description, count, the first and last key, and the fields with their types in a sample of 100 records."""
-    store = open_store(view, name)
-    fields: dict[str, set[str]] = {}
-    cursor = store.tree.cursor()
-    valid, seen = cursor.first(), 0
-    while valid and seen < 100:
-        for field, value in decode_record(cursor.value).items():
-            fields.setdefault(field, set()).add(_type(value))
-        valid, seen = cursor.next(), seen + 1
-    first = keycode.decode(cursor.key) if cursor.first() else None
-    last = keycode.decode(cursor.key) if cursor.last() else None
-    sampled = {field: sorted(types) for field, types in fields.items()}
-    return {
-        **asdict(store.info),
-        "count": store.count(),
-        "first_key": first,
-        "last_key": last,
-        "sampled_fields": sampled,
-        "sample": seen,
-    }
-
-
-def _type(value: Any) -> str:
-    names = {type(None): "null", bool: "boolean", int: "integer", float: "number", str: "string", list: "array"}
-    return names.get(type(value), "object")
-
-
-def _tree_name(store: str) -> str:
-    return f"rows/{store}"
+    return Store(view, store_info(view, name))
 
 
 class Store:
     """A store in a view."""
 
-    def __init__(self, tree: ReadTree, info: StoreInfo) -> None:
-        self.tree = tree
+    def __init__(self, view: View, info: StoreInfo) -> None:
+        self.view = view
         self.info = info
+        self.tree: ReadTree = view.tree(rows_tree(info.name))
+        self._announced = False
+
+    @cached_property
+    def indexes(self) -> list[Index]:
+        """All indexes, also those that are being built: writers keep them up to date."""
+        return [Index(info, self.view.tree(index_tree(self.info.name, info.name))) for info in self.info.indexes]
+
+    @cached_property
+    def ready_indexes(self) -> list[Index]:
+        """The indexes that may be read."""
+        return [index for index in self.indexes if index.info.state == READY]
+
+    @cached_property
+    def schema(self) -> RecordSchema | None:
+        """What its records have to satisfy."""
+        return RecordSchema.parse(self.info.schema) if self.info.schema is not None else None
+
+    @property
+    def fields(self) -> frozenset[str] | None:
+        """The names of the fields that records may have; None where any may be there."""
+        return self.schema.fields if self.schema is not None else None
 
     def count(self) -> int:
         """How many records."""
         return self.tree.count()
+
+    # --- single records ---
 
     def get(self, key: Any) -> Record | None:
         """The record of a key: a value, a list of values, or {field: value}. Raises InvalidKeyValue."""
@@ -138,26 +104,23 @@ class Store:
         return decode_record(found) if found is not None else None
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Insert a new record. Raises RecordExists, InvalidRecord."""
+        """Insert a new record. Raises RecordExists, UniqueViolation, InvalidRecord."""
         key, value = self.encode(record)
         if self.tree.get(key) is not None:
-            raise RecordExists(
-                f"{self.info.name} has a record with the key {keycode.decode(key)} already",
-                hint="use upsert to replace it",
-            )
-        self._writable().put(key, value)
+            raise self._taken(key, hint="use upsert to replace it")
+        self.put(key, value, record)
 
     def upsert(self, record: Mapping[str, Any]) -> str:
-        """Insert or replace; `added` or `updated`. Raises InvalidRecord."""
+        """Insert or replace; `added` or `updated`. Raises UniqueViolation, InvalidRecord."""
         key, value = self.encode(record)
-        known = self.tree.get(key) is not None
-        self._writable().put(key, value)
-        return "updated" if known else "added"
+        known = self.tree.get(key)
+        self.put(key, value, record, old=known)
+        return "updated" if known is not None else "added"
 
     def update(self, key: Any, values: Mapping[str, Any]) -> Record:
         """Change fields of a record; changing the key moves it. Gives the new record.
 
-        Raises RecordNotFound; RecordExists if the new key is taken.
+        Raises RecordNotFound; RecordExists if the new key is taken; UniqueViolation, InvalidRecord.
         """
         old_key = self.encode_key(key)
         found = self.tree.get(old_key)
@@ -165,17 +128,49 @@ class Store:
             raise RecordNotFound(f"{self.info.name} has no record with the key {keycode.decode(old_key)}")
         record: Record = {**decode_record(found), **values}
         new_key, value = self.encode(record)
-        if new_key != old_key and self.tree.get(new_key) is not None:
-            message = f"{self.info.name} has a record with the key {keycode.decode(new_key)} already"
-            raise RecordExists(message)
-        self._writable().put(new_key, value)
         if new_key != old_key:
-            self._writable().delete(old_key)
+            if self.tree.get(new_key) is not None:
+                raise self._taken(new_key)
+            self.move(old_key, found, new_key, value, record)
+        else:
+            self.put(new_key, value, record, old=found)
         return record
 
     def delete(self, key: Any) -> bool:
         """Remove a record; False if there was none."""
-        return self._writable().delete(self.encode_key(key))
+        encoded = self.encode_key(key)
+        found = self.tree.get(encoded) if self.indexes else None
+        if self.indexes and found is None:
+            return False
+        return self.remove(encoded, found)
+
+    # --- encoded records: keys and values as they are in the tree ---
+
+    def put(self, key: bytes, value: bytes, record: Mapping[str, Any], *, old: bytes | None = None) -> None:
+        """Write an encoded record; `old` is the value that stands there, if one does. Raises UniqueViolation, InvalidRecord."""
+        tree = self._writable()
+        if self.indexes:
+            before = decode_record(old) if old is not None else None
+            for index in self.indexes:
+                index.change(key, before, key, record)
+        tree.put(key, value)
+
+    def move(self, old_key: bytes, old: bytes, key: bytes, value: bytes, record: Mapping[str, Any]) -> None:
+        """Write an encoded record under another key, which is free. Raises UniqueViolation, InvalidRecord."""
+        tree = self._writable()
+        for index in self.indexes:
+            index.change(old_key, decode_record(old), key, record)
+        tree.put(key, value)
+        tree.delete(old_key)
+
+    def remove(self, key: bytes, old: bytes | None = None) -> bool:
+        """Remove a record by its encoded key; `old` is its value, needed where there are indexes. False if there was none."""
+        tree = self._writable()
+        if self.indexes and old is not None:
+            record = decode_record(old)
+            for index in self.indexes:
+                index.remove(record, key)
+        return tree.delete(key)
 
     def encode(self, record: Mapping[str, Any]) -> tuple[bytes, bytes]:
         """The key and the value bytes of a record. Raises InvalidRecord."""
@@ -185,6 +180,8 @@ class Store:
         if missing:
             hint = f"the key of {self.info.name} is {', '.join(self.info.primary_key)}"
             raise InvalidRecord(f"the record has no key field {missing[0]!r}", pointer=f"/{missing[0]}", hint=hint)
+        if self.schema is not None:
+            self.schema.check(record)
         try:
             value = orjson.dumps(record)
         except (orjson.JSONEncodeError, TypeError) as error:
@@ -209,7 +206,23 @@ class Store:
             )
         return keycode.encode(key)
 
+    def _taken(self, key: bytes, hint: str | None = None) -> RecordExists:
+        message = f"{self.info.name} has a record with the key {keycode.decode(key)} already"
+        return RecordExists(message, hint=hint)
+
     def _writable(self) -> Tree:
-        if not isinstance(self.tree, Tree):
+        """The tree of records, for writing.
+
+        A writer counts as having written the declaration as it is: whoever declares an index or drops the store meanwhile is in
+        conflict with it, also under snapshot isolation, where what was read is not compared.
+        """
+        tree = self.tree
+        if not isinstance(tree, Tree):
             raise InvalidRecord("a snapshot cannot be written", hint="write in a transaction")
-        return self.tree
+        if not self._announced and isinstance(self.view, Transaction) and self.view.isolation == "snapshot":
+            name, catalog = self.info.name.encode(), self.view.tree(CATALOG)
+            entry = catalog.get(name)
+            if entry is not None:
+                catalog.put(name, entry)
+        self._announced = True
+        return tree

@@ -79,6 +79,10 @@ class UpdateFailed(QueryError):
     code = "update_failed"
 
 
+class InvalidSchema(QueryError):
+    code = "invalid_schema"
+
+
 def point(base: str, *parts: str | int) -> str:
     """The JSON Pointer (RFC 6901) of what lies under `base`."""
     return base + "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)

@@ -87,3 +87,18 @@ class TooManyRows(QueryError):
 
 class UnknownDatabase(QueryError):
     code = "database_not_found"
+
+
+class UpdateFailed(QueryError):
+    """A record that an update cannot be applied to. `pointer` is the place in the record, the detail `at` that in the update."""
+
+    code = "update_failed"
+
+
+class InvalidSchema(QueryError):
+    code = "invalid_schema"
+
+
+def point(base: str, *parts: str | int) -> str:
+    """The JSON Pointer (RFC 6901) of what lies under `base`."""
+    return base + "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)

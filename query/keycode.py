@@ -7,7 +7,8 @@
     string 20, UTF-8, 00 00               a zero byte inside is written 00 ff; UTF-8 sorts by code point
     array  30, elements, 00
 
-int and float compare by value, so 1 and 1.0 are one key; a key that is a whole number is read back as an int. A composite key is
+int and float compare by value, so 1 and 1.0 are one key; a key that is a whole number is read back as an int. Integers go from -2**63 to
+2**64 - 1, which is what JSON parsers give. A composite key is
 the concatenation of its parts: a prefix of the parts is a prefix of the bytes, and everything under it lies
 between `encode(prefix)` and `encode(prefix) + ff`.
 """
@@ -26,7 +27,8 @@ _DOUBLE: Final = struct.Struct(">Q")
 _IEEE: Final = struct.Struct(">d")
 _REST: Final = struct.Struct(">H")
 _SIGN: Final = 1 << 63
-_LARGEST: Final = 1 << 63
+_LEAST_INT: Final = -(1 << 63)
+_LARGEST_INT: Final = (1 << 64) - 1
 
 
 def encode(values: Sequence[Any]) -> bytes:
@@ -76,7 +78,7 @@ def _text(value: str) -> bytes:
 
 def _number(value: float) -> bytes:
     if isinstance(value, int):
-        if not -_LARGEST <= value < _LARGEST:
+        if not _LEAST_INT <= value <= _LARGEST_INT:
             raise InvalidKeyValue(f"{value} is not a 64-bit integer")
         below = float(value)
         if int(below) > value:
@@ -116,6 +118,6 @@ def _decode_number(data: bytes) -> int | float:
     (ordered,) = _DOUBLE.unpack_from(data)
     bits = ordered ^ _SIGN if ordered & _SIGN else ordered ^ (2 * _SIGN - 1)
     (below,) = _IEEE.unpack(_DOUBLE.pack(bits))
-    if below == int(below) if abs(below) < 2.0**63 else below == -(2.0**63):
+    if -(2.0**63) <= below < 2.0**64 and below == int(below):
         return int(below) + int(_REST.unpack_from(data, 8)[0])
     return float(below)

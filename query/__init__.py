@@ -1,24 +1,32 @@
 """Rows over cursors: keys, stores, filters, select, import.
 
-databases.py  Databases: the data directory         filters.py  MongoDB's words -> a predicate
-stores.py     Store: records by primary key         plan.py     which stretch of the key to read
-keycode.py    values -> bytes that sort alike       select.py   Selection: rows, lazily
-imports.py    NDJSON and CSV into a store           errors.py   what can be wrong
-history.py    what changed, making it what it was
+data        databases.py the data directory | catalog.py what is declared | stores.py records by key | indexes.py, builds.py | schemas.py
+values      values.py, keycode.py: order, equality, bytes that sort alike | boxes.py members of sets | paths.py, fields.py
+filters     filter_tree.py, filters.py: MongoDB's words -> a predicate | page_filter.py a whole page at once | regexes.py
+selects     conditions.py, plan.py which stretch of which key to read | access.py slices of rows | rows.py, select.py
+sorting     sorting.py, spill.py: in bounded memory
+changes     updates.py, row_templates.py | imports.py files into a store | history.py what changed | errors.py what can be wrong
 """
 
+from query.builds import build_index, check_indexes, create_index, drop_index
+from query.catalog import IndexInfo, Relation, StoreInfo, View
 from query.databases import SYSTEM, DatabaseExists, Databases, check_name
+from query.describe import describe_store
 from query.errors import (
+    IndexExists,
+    IndexNotFound,
     InvalidKeyValue,
     InvalidName,
     InvalidQuery,
     InvalidRecord,
+    InvalidSchema,
     QueryError,
     RecordExists,
     RecordNotFound,
     StoreExists,
     StoreNotFound,
     TooManyRows,
+    UniqueViolation,
     UnknownDatabase,
     UnknownOperator,
     UnsupportedOperator,
@@ -27,17 +35,7 @@ from query.filters import OPERATORS, compile_filter
 from query.history import Change, Restored, changes, changes_page, restore_store
 from query.imports import ImportReport, import_csv, import_ndjson
 from query.select import Selection, select, select_page
-from query.stores import (
-    Record,
-    Store,
-    StoreInfo,
-    View,
-    create_store,
-    describe_store,
-    drop_store,
-    list_stores,
-    open_store,
-)
+from query.stores import Record, Store, create_store, drop_store, list_stores, open_store
 
 __all__ = [
     "OPERATORS",
@@ -46,14 +44,19 @@ __all__ = [
     "DatabaseExists",
     "Databases",
     "ImportReport",
+    "IndexExists",
+    "IndexInfo",
+    "IndexNotFound",
     "InvalidKeyValue",
     "InvalidName",
     "InvalidQuery",
     "InvalidRecord",
+    "InvalidSchema",
     "QueryError",
     "Record",
     "RecordExists",
     "RecordNotFound",
+    "Relation",
     "Restored",
     "Selection",
     "Store",
@@ -61,16 +64,21 @@ __all__ = [
     "StoreInfo",
     "StoreNotFound",
     "TooManyRows",
+    "UniqueViolation",
     "UnknownDatabase",
     "UnknownOperator",
     "UnsupportedOperator",
     "View",
+    "build_index",
     "changes",
     "changes_page",
+    "check_indexes",
     "check_name",
     "compile_filter",
+    "create_index",
     "create_store",
     "describe_store",
+    "drop_index",
     "drop_store",
     "import_csv",
     "import_ndjson",

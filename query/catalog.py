@@ -206,7 +206,8 @@ def _decoded(entry: bytes) -> StoreInfo:
         for each in found.get("relations", ())
     )
     indexes = tuple(
-        IndexInfo(each["name"], tuple(each["fields"]), each["unique"], each["state"]) for each in found.get("indexes", ())
+        IndexInfo(each["name"], tuple(each["fields"]), each["unique"], each["state"])
+        for each in found.get("indexes", ())
     )
     return StoreInfo(
         found["name"], found["primary_key"], found.get("description", ""), found.get("schema"), relations, indexes

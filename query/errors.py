@@ -69,10 +69,6 @@ class UniqueViolation(QueryError):
     code = "unique_violation"
 
 
-class InvalidSchema(QueryError):
-    code = "invalid_schema"
-
-
 class RecordExists(QueryError):
     code = "record_exists"
 

@@ -37,12 +37,19 @@ class Projection:
         attributes = {name: f"f{at}" for at, name in enumerate(roots)}
         struct = msgspec.defstruct(
             "Projected",
-            [(attributes[name], msgspec.Raw if self._flat else Any, _NULL if self._flat else MISSING) for name in roots],
+            [
+                (attributes[name], msgspec.Raw if self._flat else Any, _NULL if self._flat else MISSING)
+                for name in roots
+            ],
             rename={attribute: name for name, attribute in attributes.items()},
             gc=not self._flat,
         )
         self._decode = msgspec.json.Decoder(list[struct]).decode  # type: ignore[valid-type]
-        self._same = self._flat and [alias for alias, _ in wanted] == [path[0] for _, path in wanted] and len(roots) == len(wanted)
+        self._same = (
+            self._flat
+            and [alias for alias, _ in wanted] == [path[0] for _, path in wanted]
+            and len(roots) == len(wanted)
+        )
         self._encode = msgspec.json.Encoder().encode_lines
         names = [orjson.dumps(alias).replace(b"%", b"%%") for alias, _ in wanted]
         self._template = b"{" + b",".join(name + b":%b" for name in names) + b"}"
@@ -99,7 +106,9 @@ def compile_projection(fields: Sequence[str] | None, known: Collection[str] | No
         else:
             raise InvalidQuery(f"{field!r} is no field; write name, or name AS alias", pointer=pointer)
         if alias in (taken for taken, _ in wanted):
-            raise InvalidQuery(f"two fields would be called {alias!r}", pointer=pointer, hint="name one: field AS alias")
+            raise InvalidQuery(
+                f"two fields would be called {alias!r}", pointer=pointer, hint="name one: field AS alias"
+            )
         check_field(name, known, pointer)
         wanted.append((alias, tuple(name.split("."))))
     if not wanted:

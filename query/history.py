@@ -6,7 +6,7 @@ it meanwhile is a conflict, and the work is done again, so the new version has e
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import islice
 from typing import Any, Final
@@ -14,8 +14,9 @@ from typing import Any, Final
 from btree import Database, Snapshot, Transaction, TreeNotFound
 from btree.history import restore
 from query import keycode
+from query.catalog import CATALOG, READY, StoreInfo, index_tree, list_stores, put_info, rows_tree, store_info
 from query.errors import StoreNotFound
-from query.stores import CATALOG, Record, decode_record, list_stores
+from query.stores import Record, decode_record
 
 _ATTEMPTS: Final = 20
 """More than for short writes: everybody who writes to the store is in the way."""
@@ -66,36 +67,51 @@ def restore_store(database: Database, store: str, version: int, *, dry_run: bool
 
     Raises VersionNotFound; StoreNotFound if that version has no such store; Conflict.
     """
-    entry = _entry_then(database.snapshot(version), store)
+    _check_then(database.snapshot(version), store)
     if dry_run:
         head = database.head().seq
         return Restored(sum(1 for _ in _difference(database, store, head, version)), head)
     pin = database.pin(version)
     try:
-        return _restore(database, store, version, entry)
+        return _restore(database, store, version)
     finally:
         database.unpin(pin.id)
 
 
-def _restore(database: Database, store: str, version: int, entry: bytes) -> Restored:
+def _restore(database: Database, store: str, version: int) -> Restored:
     then = database.snapshot(version)
     tried: list[Transaction] = []
 
     def work(transaction: Transaction) -> int:
         tried.append(transaction)
-        catalog = transaction.tree(CATALOG) if transaction.has_tree(CATALOG) else transaction.create_tree(CATALOG)
-        if catalog.get(store.encode()) != entry:
-            catalog.put(store.encode(), entry)
-        if transaction.has_tree(_tree_name(store)):
-            transaction.tree(_tree_name(store)).count()  # notes that all of it was read
-        return restore(transaction, then, _tree_name(store))
+        info = store_info(then, store)
+        info = replace(info, indexes=tuple(index for index in info.indexes if index.state == READY))
+        _declare(transaction, info)
+        if transaction.has_tree(rows_tree(store)):
+            transaction.tree(rows_tree(store)).count()  # notes that all of it was read
+        for index in info.indexes:
+            restore(transaction, then, index_tree(store, index.name))
+        return restore(transaction, then, rows_tree(store))
 
     changed = database.transact(work, attempts=_ATTEMPTS)
     return Restored(changed, tried[-1].commit().seq)  # committing again gives the version that it became
 
 
-def _entry_then(then: Snapshot, store: str) -> bytes:
-    """The store's entry in the catalog of a version. Raises StoreNotFound."""
+def _declare(transaction: Transaction, info: StoreInfo) -> None:
+    """Declare a store as it was; indexes that it had not are dropped."""
+    if not transaction.has_tree(CATALOG):
+        transaction.create_tree(CATALOG)
+    known = next((found for found in list_stores(transaction) if found.name == info.name), None)
+    wanted = {index.name for index in info.indexes}
+    for index in known.indexes if known is not None else ():
+        if index.name not in wanted:
+            transaction.drop_tree(index_tree(info.name, index.name))
+    if known != info:
+        put_info(transaction, info)
+
+
+def _check_then(then: Snapshot, store: str) -> None:
+    """Raises StoreNotFound if a version does not have the store."""
     found = then.tree(CATALOG).get(store.encode()) if then.has_tree(CATALOG) else None
     if found is None:
         names = [info.name for info in list_stores(then)]
@@ -103,14 +119,13 @@ def _entry_then(then: Snapshot, store: str) -> bytes:
         known = f"did you mean {near[0]!r}?" if near else f"it had: {', '.join(names) or 'none'}"
         message = f"version {then.seq} has no store {store!r}: it was made later, or dropped before"
         raise StoreNotFound(message, hint=f"take a version that has it; {known}")
-    return found
 
 
 def _difference(
     database: Database, store: str, old: int, new: int, lower: bytes | None = None
 ) -> Iterator[tuple[bytes, bytes | None, bytes | None]]:
     try:
-        return database.difference(old, new, _tree_name(store), lower)
+        return database.difference(old, new, rows_tree(store), lower)
     except TreeNotFound:
         raise StoreNotFound(f"neither version {old} nor version {new} has a store {store!r}") from None
 
@@ -122,7 +137,3 @@ def _change(key: bytes, before: bytes | None, after: bytes | None) -> Change:
 
 def _record(value: bytes | None) -> Record | None:
     return decode_record(value) if value is not None else None
-
-
-def _tree_name(store: str) -> str:
-    return f"rows/{store}"

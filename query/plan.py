@@ -115,7 +115,9 @@ def _ranges(fields: Sequence[str], conditions: list[Conjunct]) -> tuple[list[Ran
     used: list[Conjunct] = []
     count = 1
     for field in fields:
-        found = [(part, allowed) for part in conditions if part.field == field and (allowed := points(part)) is not None]
+        found = [
+            (part, allowed) for part in conditions if part.field == field and (allowed := points(part)) is not None
+        ]
         if not found:
             break
         part, values = min(found, key=lambda each: len(each[1]))

@@ -7,7 +7,6 @@ to disk.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from itertools import islice
 from typing import Any, Final
 
@@ -15,7 +14,7 @@ from query.access import Slice
 from query.errors import InvalidQuery
 from query.fields import Projection
 from query.page_filter import PageFilter, values_at
-from query.sorting import OrderItem, sort_key, sorted_rows
+from query.sorting import OrderItem, compile_sort_key, sorted_rows
 from query.stores import Record, decode_record
 
 _CHUNK: Final = 256
@@ -99,9 +98,9 @@ class RowsQuery(ABC):
     def _runs(self) -> Iterator[tuple[bytes, int]]:
         """Whole rows as runs, and how many are in each."""
         if self._sort:
-            with closing(self._sorted()) as rows:
-                while values := list(islice(rows, _CHUNK)):
-                    yield b",\n".join(values), len(values)
+            rows = self._sorted()
+            while values := list(islice(rows, _CHUNK)):
+                yield b",\n".join(values), len(values)
             return
         for part, run, chosen in self._chosen(None):
             if run is None:
@@ -159,16 +158,19 @@ class RowsQuery(ABC):
                     return
 
     def _sorted(self) -> Iterator[bytes]:
-        order = self._sort
+        key_of = compile_sort_key(self._sort)
         wanted = None if self._limit is None else self._offset + self._limit
         rows = (
-            (sort_key(decode_record(value), order), value)
+            (key_of(decode_record(value)), value)
             for part, _, chosen in self._matches(None)
             for value in (part.values() if chosen is None else _picked(part.values(), chosen))
         )
-        with closing(sorted_rows(rows, limit=wanted)) as ordered:
+        ordered = sorted_rows(rows, limit=wanted)
+        try:
             for _, value in islice(ordered, self._offset, wanted):
                 yield value
+        finally:
+            ordered.close()
 
 
 def check_window(limit: Any, offset: Any) -> None:

@@ -94,7 +94,7 @@ def select_page(
 
     `done` rows were read by the pages before; a query's own limit counts them. Raises InvalidQuery for an order that has to be sorted.
     """
-    parts = {name: query.get(name) for name in ("filter", "key", "fields", "order_by")}
+    parts: dict[str, Any] = {name: query.get(name) for name in ("filter", "key", "fields", "order_by")}
     selection = select(view, query["store"], **parts, offset=query.get("offset") or 0)
     if not selection.in_key_order:
         raise InvalidQuery(

@@ -24,6 +24,10 @@ scalars = st.one_of(
             -(2**53) - 1,
             2.0**62,
             2**62 + 1,
+            2**63,
+            2.0**63,
+            2**64 - 1,
+            2.0**64,
             "a\x00",
             "a\x00\xff",
             "a\x00\x00b",
@@ -72,3 +76,11 @@ def test_one_is_one_point_zero_and_true_is_neither() -> None:
 def test_what_cannot_be_a_key(value: Any) -> None:
     with pytest.raises(InvalidKeyValue):
         encode([value])
+
+
+def test_integers_beyond_63_bits_keep_every_digit() -> None:
+    numbers = [2**63 - 1, 2**63, 2**63 + 1, 2**64 - 2049, 2**64 - 2, 2**64 - 1]
+    keys = [encode([number]) for number in numbers]
+    assert keys == sorted(set(keys))
+    assert [decode(key) for key in keys] == [[number] for number in numbers]
+    assert encode([2**64 - 1]) < encode([2.0**64]) and encode([2**63]) == encode([2.0**63])

@@ -18,7 +18,7 @@ from query.errors import InvalidKeyValue, InvalidQuery
 from query.filters import equal
 from query.sorting import OrderItem, parse_order, sort_key, sorted_rows
 from query.spill import Spill
-from query.values import Boxed, box, encode_value
+from query.boxes import Boxed, box, encode_value
 
 numbers = st.one_of(
     st.integers(-(2**63), 2**64 - 1),

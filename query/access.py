@@ -65,21 +65,21 @@ def slices(store: Store, plan: Plan, after: bytes | None = None) -> Iterator[Sli
         if lower is not None and upper is not None and lower >= upper:
             continue
         if plan.index is not None:
-            yield from _by_index(store, plan.index, lower, upper, plan.reverse)
+            yield from _by_index(store, plan.index, lower, upper, plan)
         elif plan.reverse:
-            yield from _backwards(store.tree, lower, upper)
+            yield from _backwards(store.tree, lower, upper, plan.wanted)
         else:
             yield from store.tree.leaves(lower, upper)
 
 
-def _backwards(tree: ReadTree, lower: bytes | None, upper: bytes | None) -> Iterator[Rows]:
-    for pairs in _batches(tree.scan(lower, upper, reverse=True)):
+def _backwards(tree: ReadTree, lower: bytes | None, upper: bytes | None, wanted: int | None) -> Iterator[Rows]:
+    for pairs in _batches(tree.scan(lower, upper, reverse=True), wanted):
         yield Rows([key for key, _ in pairs], [value for _, value in pairs])
 
 
-def _by_index(store: Store, index: Index, lower: bytes | None, upper: bytes | None, reverse: bool) -> Iterator[Rows]:
+def _by_index(store: Store, index: Index, lower: bytes | None, upper: bytes | None, plan: Plan) -> Iterator[Rows]:
     get = store.tree.get
-    for entries in _batches(index.tree.scan(lower, upper, reverse=reverse)):
+    for entries in _batches(index.tree.scan(lower, upper, reverse=plan.reverse), plan.wanted):
         values = [get(key_of(entry, value)) for entry, value in entries]
         if None in values:
             lost = entries[values.index(None)]
@@ -91,10 +91,10 @@ def _by_index(store: Store, index: Index, lower: bytes | None, upper: bytes | No
         yield Rows([entry for entry, _ in entries], values)  # type: ignore[arg-type]
 
 
-def _batches(pairs: Iterator[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:
+def _batches(pairs: Iterator[tuple[bytes, bytes]], wanted: int | None) -> Iterator[list[tuple[bytes, bytes]]]:
     """A few at first, for whoever wants only the first rows."""
     read = 0
-    while found := list(islice(pairs, _AT_ONCE[min(read, 2)])):
+    while found := list(islice(pairs, min(_AT_ONCE[min(read, 2)], wanted or 256))):
         read += 1
         yield found
 

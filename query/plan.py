@@ -35,8 +35,8 @@ Range = tuple[bytes | None, bytes | None]
 
 @dataclass(frozen=True)
 class Plan:
-    """How a select reads: the stretches `lower <= key < upper` of a path, in order, backwards if `reverse`; `sort` where that is not the
-    wanted order."""
+    """How a select reads: at most `wanted` rows of the stretches `lower <= key < upper` of a path, in order, backwards if `reverse`;
+    `sort` where that is not the wanted order."""
 
     index: Index | None
     ranges: tuple[Range, ...]
@@ -46,6 +46,7 @@ class Plan:
     sort: tuple[OrderItem, ...]
     access: str
     rows: float
+    wanted: int | None
 
     def to_dict(self) -> dict[str, Any]:
         """For `explain`: the path, its bounds as values, what is tested for each row, and whether it is sorted."""
@@ -106,7 +107,7 @@ def _by_path(
     wanted = rows if limit is None or sort or residual else min(rows, float(limit))
     cost = wanted * (LOOKUP if index is not None else 1.0) + (rows * SORT if sort else 0.0) + len(ranges) * LOOKUP
     access = "index" if index is not None else "key" if exact else "range" if used else "scan"
-    return cost, Plan(index, tuple(ranges), tuple(used), together(residual), reverse, sort, access, rows)
+    return cost, Plan(index, tuple(ranges), tuple(used), together(residual), reverse, sort, access, rows, limit)
 
 
 def _ranges(fields: Sequence[str], conditions: list[Conjunct]) -> tuple[list[Range], list[Conjunct], int]:

@@ -305,7 +305,8 @@ def test_records_by_key(database: Database) -> None:
     described = describe_store(view, "users")
     assert described["count"] == 1
     assert described["first_key"] == [3]
-    assert described["sampled_fields"] == {"id": ["integer"], "name": ["string"]}
+    properties = described["inferred_schema"]["properties"]
+    assert {name: found["type"] for name, found in properties.items()} == {"id": ["integer"], "name": ["string"]}
     with pytest.raises(InvalidRecord):
         open_store(view, "users").add({"id": 5})
 

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from query import spill
+from query.boxes import Boxed, box, encode_value
 from query.errors import InvalidKeyValue, InvalidQuery
 from query.filters import equal
 from query.sorting import OrderItem, parse_order, sort_key, sorted_rows
 from query.spill import Spill
-from query.boxes import Boxed, box, encode_value
 
 numbers = st.one_of(
     st.integers(-(2**63), 2**64 - 1),

@@ -81,6 +81,13 @@ class Tree(PageTree):
             self.settle()
         return True
 
+    def discard(self, key: bytes) -> None:
+        """Remove a key that the caller knows is there, without looking."""
+        self._collected[key] = None
+        self._bytes += len(key) + 100
+        if self._bytes > COLLECT:
+            self.settle()
+
     def delete_range(self, lower: bytes | None = None, upper: bytes | None = None) -> int:
         """Remove the keys with lower <= key < upper; gives their number."""
         before, at, more = self._settled(), lower if lower is not None else b"", True

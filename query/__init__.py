@@ -20,6 +20,7 @@ from query.errors import (
     InvalidQuery,
     InvalidRecord,
     InvalidSchema,
+    PreviewMismatch,
     QueryError,
     RecordExists,
     RecordNotFound,
@@ -30,6 +31,7 @@ from query.errors import (
     UnknownDatabase,
     UnknownOperator,
     UnsupportedOperator,
+    UpdateFailed,
 )
 from query.filters import OPERATORS, compile_filter
 from query.history import Change, Restored, changes, changes_page, restore_store
@@ -52,6 +54,7 @@ __all__ = [
     "InvalidQuery",
     "InvalidRecord",
     "InvalidSchema",
+    "PreviewMismatch",
     "QueryError",
     "Record",
     "RecordExists",
@@ -68,6 +71,7 @@ __all__ = [
     "UnknownDatabase",
     "UnknownOperator",
     "UnsupportedOperator",
+    "UpdateFailed",
     "View",
     "build_index",
     "changes",

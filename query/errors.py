@@ -81,6 +81,10 @@ class TooManyRows(QueryError):
     code = "too_many_rows"
 
 
+class PreviewMismatch(QueryError):
+    code = "preview_mismatch"
+
+
 class UnknownDatabase(QueryError):
     code = "database_not_found"
 

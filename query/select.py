@@ -78,6 +78,11 @@ class Selection(RowsQuery):
         """The plan, and what was read so far."""
         return {**self._plan.to_dict(), **self.progress}
 
+    @property
+    def by_primary_key(self) -> bool:
+        """Whether its keys are those of the rows, in their order."""
+        return self._plan.index is None and not self._sort
+
     def slices(self, after: bytes | None = None) -> Iterator[Slice]:
         return slices(self.store, self._plan, after)
 

@@ -172,21 +172,38 @@ class Store:
                 index.remove(record, key)
         return tree.delete(key)
 
+    def remove_known(self, key: bytes, old: bytes) -> None:
+        """Remove a record that is known to be there, with the value `old`."""
+        tree = self._writable()
+        if self.indexes:
+            record = decode_record(old)
+            for index in self.indexes:
+                index.remove(record, key)
+        tree.discard(key)
+
     def encode(self, record: Mapping[str, Any]) -> tuple[bytes, bytes]:
         """The key and the value bytes of a record. Raises InvalidRecord."""
         if not isinstance(record, Mapping):
             raise InvalidRecord(f"a record is an object, not {record!r}")
+        key = self.key_of(record)
+        return key, self.encode_value(record)
+
+    def encode_value(self, record: Mapping[str, Any]) -> bytes:
+        """The value bytes of a record. Raises InvalidRecord."""
+        if self.schema is not None:
+            self.schema.check(record)
+        try:
+            return orjson.dumps(record)
+        except (orjson.JSONEncodeError, TypeError) as error:
+            raise InvalidRecord(f"the record is no JSON: {error}") from None
+
+    def key_of(self, record: Mapping[str, Any]) -> bytes:
+        """The key bytes of a record. Raises InvalidRecord, InvalidKeyValue."""
         missing = [field for field in self.info.primary_key if field not in record]
         if missing:
             hint = f"the key of {self.info.name} is {', '.join(self.info.primary_key)}"
             raise InvalidRecord(f"the record has no key field {missing[0]!r}", pointer=f"/{missing[0]}", hint=hint)
-        if self.schema is not None:
-            self.schema.check(record)
-        try:
-            value = orjson.dumps(record)
-        except (orjson.JSONEncodeError, TypeError) as error:
-            raise InvalidRecord(f"the record is no JSON: {error}") from None
-        return keycode.encode([record[field] for field in self.info.primary_key]), value
+        return keycode.encode([record[field] for field in self.info.primary_key])
 
     def encode_key(self, key: Any) -> bytes:
         """The bytes of a key given as a value, a list of values, or {field: value}. Raises InvalidKeyValue."""

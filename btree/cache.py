@@ -99,7 +99,7 @@ class PageCache:
             self._bytes -= DECODED * self._nodes.pop(oldest).size
 
     def _explain(self, page: int) -> None:
-        """Every page of the file is in an extent; one that is in none was given back."""
+        """Every page of the file is in an extent, or in the row of its version; one that is in none was given back."""
         rows = self._pager.read("SELECT * FROM extent WHERE first <= ? ORDER BY first DESC LIMIT 1", (page,))
         young = self._pager.read(f"SELECT {VERSION} FROM version WHERE first <= ? AND last >= ?", (page, page))
         lasts = [ExtentRow(*unsealed(row, "extent")).last for row in rows] + [version_row(row).last for row in young]

@@ -125,7 +125,7 @@ class Database:
     def versions(self, limit: int = 50, *, before: int | None = None) -> list[Version]:
         """The newest versions that are kept (and are older than `before`), newest first."""
         sql = f"SELECT {VERSION} FROM version WHERE root > 0 AND seq < ? ORDER BY seq DESC LIMIT ?"
-        rows = self.pager.read(sql, (before if before is not None else STATE, limit))
+        rows = self.pager.read(sql, (min(before, STATE) if before is not None else STATE, limit))
         return [version_of(version_row(row)) for row in rows]
 
     def version_at(self, moment: float) -> Version:

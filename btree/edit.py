@@ -15,7 +15,7 @@ from typing import Final
 
 from btree.access import Reading, TreeAccess, after
 from btree.cursor import TreeCursor
-from btree.errors import KeyExists, KeyNotFound
+from btree.errors import KeyExists, KeyNotFound, TransactionEnded
 from btree.limits import MAX_KEY, MAX_VALUE, bad_key, bad_value
 from btree.load import Loader
 from btree.page import ENTRY, MINIMUM, TARGET, Branch, DirtyLeaf, Leaf, Node
@@ -220,7 +220,7 @@ class Tree(PageTree):
     @property
     def waiting(self) -> bool:
         """Whether changes are collected that are not in the pages."""
-        return bool(self._collected)
+        return len(self._collected) > 0
 
     def settle(self) -> None:
         """Make the collected changes in the pages."""
@@ -233,6 +233,10 @@ class Tree(PageTree):
         self._collected.clear()
         self._bytes = 0
         self.stand(root, count)
+
+    def end(self) -> None:
+        """Refuse everything from now on: the transaction has ended."""
+        self._collected = _Ended()
 
     def _settled(self) -> int:
         self.settle()
@@ -343,3 +347,16 @@ class Tree(PageTree):
         cached = self._workspace.cached
         pages = [page for page, _, _ in level if page >= 0 and page not in cached]
         return dict(zip(pages, self._workspace.nodes(pages, keep=False), strict=True))
+
+
+class _Ended(dict[bytes, bytes | None]):
+    """Stands where changes are collected when there is nothing to collect them for any more."""
+
+    def __contains__(self, key: object) -> bool:
+        raise TransactionEnded("the transaction has ended: read a snapshot, or begin another one")
+
+    def __setitem__(self, key: bytes, value: bytes | None) -> None:
+        raise TransactionEnded("the transaction has ended: read a snapshot, or begin another one")
+
+    def __bool__(self) -> bool:
+        raise TransactionEnded("the transaction has ended: read a snapshot, or begin another one")

@@ -105,12 +105,12 @@ class PinNotFound(BTreeError):
 
 
 class TransactionEnded(BTreeError):
-    """`status` is the TransactionStatus of the ended transaction."""
+    """`status` is the TransactionStatus of the ended transaction, where it was looked up."""
 
     code = "transaction_ended"
 
-    def __init__(self, message: str, *, status: Any) -> None:
-        super().__init__(message, state=status.state)
+    def __init__(self, message: str, *, status: Any = None) -> None:
+        super().__init__(message, **({"state": status.state} if status is not None else {}))
         self.status = status
 
 

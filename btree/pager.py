@@ -19,12 +19,7 @@ from typing import Any, Final, Protocol
 import apsw
 
 from btree.checkpoints import Checkpoints
-from btree.errors import (
-    Closed,
-    Corrupted,
-    ReadOnly,
-    WrongFormat,
-)
+from btree.errors import Closed, Corrupted, ReadOnly, WrongFormat
 from btree.page import SQLITE_PAGE
 from btree.records import (
     APPLICATION_ID,
@@ -143,8 +138,10 @@ class SqlitePager:
         return WriteBlock(self, self._turns)
 
     def begin(self) -> "SqliteWriter":
-        """Take SQLite's write lock."""
+        """Take SQLite's write lock. What an interrupt has left open on this connection is taken back first."""
         connection = self._connection()
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         connection.execute("BEGIN IMMEDIATE")
         try:
             return SqliteWriter(connection, self._parsed(connection.execute(NEWEST).fetchall()))

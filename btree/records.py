@@ -1,8 +1,8 @@
 """The rows about pages: their tables, and the checksum that each of them carries.
 
     page(id, body)                                       immutable, ids never given out twice
-    version(seq, root, committed_at, txn, first, last, dead)    committed versions; root 0: not kept any more, but `dead` is still of use
-    extent(first, last, txn, save, version)              the page ids of one write: every page of the file is in one extent
+    version(seq, root, committed_at, txn, first, last, dead)    versions; root 0: not kept any more, but `dead` is still of use
+    extent(first, last, txn, save, version)              the page ids of one write; every page is in one, or in a version's row
     txn(id, base, root, state, version, isolation, saves, lease_seconds, lease_until, ended_at)     branches
     journal(txn, step, save, result)                     results of steps, in the commit that made their pages durable
     access(txn, save, reads)                             what a branch has read and touched (see access.py)

@@ -36,6 +36,9 @@ class PageTree(ReadTree):
         self.root, self._count, self.changed = root, count, False
         self.epoch += 1
 
+    def end(self) -> None:
+        """Refuse everything from now on."""
+
     def _leaf(self, page: int, ahead: Mapping[int, Node] = MappingProxyType({})) -> Leaf | DirtyLeaf:
         node = ahead.get(page) or self._workspace.node(page)
         assert not isinstance(node, Branch)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from btree.cache import DECODED, Nodes
-from btree.errors import StorageError
+from btree.errors import StorageError, TransactionEnded
 from btree.page import Branch, DirtyLeaf, Leaf, Node
 
 if TYPE_CHECKING:
@@ -132,7 +132,9 @@ class Workspace:
         return _Pause(self)
 
     def end(self) -> None:
-        """Nothing will be changed here any more: let go of what refers back to this, so that it is freed at once."""
+        """The transaction has ended: its trees refuse everything, and what refers back to this is let go, so that it is freed at once."""
+        for tree in self.trees:
+            tree.end()
         self.trees.clear()
         self._store = _too_late
 
@@ -189,7 +191,7 @@ class _Pause:
 
 
 def _too_late(nodes: Sequence[Draft]) -> list[int]:
-    raise StorageError("the transaction has ended", hint="begin another")
+    raise TransactionEnded("the transaction has ended: begin another one")
 
 
 def _bytes_of(node: Draft) -> int:

@@ -96,6 +96,9 @@ class WriteBlock:
             self._pager.take_back(connection)
             message = f"SQLite reports, for a write that may have happened or not: {error}"
             raise UnknownOutcome(message, hint="do it again, that changes nothing if it happened") from error
+        except BaseException:  # an interrupt: before the COMMIT, or behind it
+            self._pager.take_back(connection)
+            raise
 
 
 class SqliteWriter:

@@ -317,3 +317,56 @@ def test_a_file_without_its_versions_is_not_a_new_one(tmp_path: Path, lost: str,
     connection.close()
     with pytest.raises(Corrupted, match=told):
         Database.open(path)
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+@pytest.mark.parametrize("durable", [True, False])
+def test_the_trees_of_an_ended_transaction_refuse_everything(tmp_path: Path, end: str, durable: bool) -> None:
+    with Database.open(tmp_path / "ended.db", create=True) as database:
+        database.transact(lambda t: t.create_tree("old").put(b"a", b"1"))
+        transaction = database.begin("t", durable=durable)
+        old, new = transaction.tree("old"), transaction.create_tree("new")
+        old.put(b"b", b"2")
+        new.put(b"c", b"3")
+        getattr(transaction, end)()
+        for tree in (old, new):
+            for use in (
+                lambda tree=tree: tree.get(b"a"),
+                lambda tree=tree: tree.put(b"z", b"1"),
+                lambda tree=tree: tree.delete(b"a"),
+                lambda tree=tree: tree.delete_range(),
+                lambda tree=tree: list(tree.scan()),
+                lambda tree=tree: tree.count(),
+            ):
+                with pytest.raises(TransactionEnded):
+                    use()
+        with pytest.raises(TransactionEnded):
+            transaction.create_tree("more")
+        assert database.snapshot().trees() == (["new", "old"] if end == "commit" else ["old"])
+
+
+def test_an_interrupt_at_the_commit_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(connection: apsw.Connection) -> None:
+        raise KeyboardInterrupt
+
+    with Database.open(tmp_path / "interrupt.db", create=True) as database:
+        database.transact(lambda t: t.create_tree("t").put(b"a", b"1"))
+        head = database.head().seq
+        with monkeypatch.context() as patch:
+            patch.setattr(database.pager, "commit", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                database.transact(lambda t: t.tree("t").put(b"b", b"2"))
+        assert database.head().seq == head
+        with Database.open(tmp_path / "interrupt.db") as other:
+            other.transact(lambda t: t.tree("t").put(b"c", b"3"))
+        database.transact(lambda t: t.tree("t").put(b"d", b"4"))
+        assert [key for key, _ in database.snapshot().tree("t").scan()] == [b"a", b"c", b"d"]
+
+
+def test_the_row_of_the_state_is_no_version(tmp_path: Path) -> None:
+    with Database.open(tmp_path / "state.db", create=True) as database:
+        assert [version.seq for version in database.versions(before=1 << 63 - 1)] == [1]
+        assert [version.seq for version in database.versions(before=(1 << 63) - 1)] == [1]
+        for seq in (1 << 62, (1 << 62) + 1):
+            with pytest.raises(VersionNotFound):
+                database.version(seq)

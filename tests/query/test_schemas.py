@@ -86,6 +86,23 @@ def test_the_compiled_test_accepts_what_jsonschema_accepts(schema: Any, value: A
 
 
 @settings(deadline=None, max_examples=300)
+@given(
+    st.dictionaries(
+        st.sampled_from(["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"]), numbers, min_size=1, max_size=2
+    ),
+    st.sampled_from([-1, -1.0, 0, 0.0, 0.5, 1, 1.0, True, 2]),
+    st.dictionaries(
+        st.sampled_from(["minLength", "maxLength", "minItems", "maxItems"]), lengths, min_size=1, max_size=2
+    ),
+    st.sampled_from(["", "ü", "ab", "abc", [], [1], [1, 2], [1, 2, 3]]),
+)
+def test_bounds_are_those_of_jsonschema(bounds: Any, number: Any, sizes: Any, sized: Any) -> None:
+    for schema, value in ((bounds, number), (sizes, sized)):
+        validator = Draft202012Validator(schema)
+        assert compile_test(schema, validator)(value) == validator.is_valid(value)
+
+
+@settings(deadline=None, max_examples=300)
 @given(objects, records)
 def test_a_record_is_refused_where_jsonschema_refuses_it(schema: dict[str, Any], record: Any) -> None:
     validator = Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
@@ -120,6 +137,8 @@ def test_the_standards_corners(schema: Any, value: Any, valid: bool) -> None:
 
 def test_a_record_of_a_subclass_of_dict_is_a_record() -> None:
     RecordSchema.parse(ORDER).check(OrderedDict(id=1, name="x", address=OrderedDict(city="Rome")))
+    for schema in ({"required": ["a"]}, {"properties": {"b": {"type": "string"}}}):
+        assert not compile_test(schema, Draft202012Validator(schema))(OrderedDict(b=1))
 
 
 def test_the_fields_of_a_closed_schema() -> None:
@@ -281,8 +300,8 @@ def test_a_schema_is_not_changed_by_its_owner_afterwards() -> None:
 @pytest.mark.parametrize(
     ("kind", "good", "bad"),
     [
-        ("date-time", ["2026-01-31T10:00:00Z", "2026-01-31t10:00:00.123+02:00"], ["2026-01-31", "2026-01-31T10:00:00", "2026-02-30T10:00:00Z", "2026-W05-6T10:00:00Z"]),
-        ("time", ["10:00:00Z", "10:00:00-03:30"], ["10:00:00", "25:00:00Z", "10:00Z"]),
+        ("date-time", ["2026-01-31T10:00:00Z", "2026-01-31t10:00:00.123+02:00", "2026-01-31t10:00:00z"], ["2026-01-31", "2026-01-31T10:00:00", "2026-02-30T10:00:00Z", "2026-W05-6T10:00:00Z"]),
+        ("time", ["10:00:00Z", "10:00:00z", "10:00:00-03:30"], ["10:00:00", "25:00:00Z", "10:00Z"]),
         ("date", ["2026-01-31"], ["2026-02-30", "20260131"]),
         ("uuid", ["6f1c1a52-94b1-4a29-8d0e-7a7f1c0f8f5e"], ["6f1c1a52"]),
         ("email", ["a@example.com"], ["a"]),
@@ -354,4 +373,7 @@ def test_a_sample_by_example() -> None:
         "required": ["id", "price", "tags", "address"],
     }
     assert infer_schema(sample, depth=0)["properties"]["address"] == {"type": ["object"]}
+    nested = [{"a": [[{"b": 1}]]}]
+    assert infer_schema(nested, depth=2)["properties"]["a"]["items"]["items"] == {"type": ["object"]}
+    assert infer_schema(nested, depth=3)["properties"]["a"]["items"]["items"]["required"] == ["b"]
     assert infer_schema([]) == {"type": "object"}

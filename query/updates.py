@@ -62,8 +62,9 @@ class Operation:
         """Change the fresh copy `changed`. Raises UpdateFailed."""
         try:
             operand = self.operand.of(rows)
-            place = _place(changed, self.path, create=self.work is not _unset)
-            if place is not None:
+            if len(self.path) == 1:
+                _put(changed, self.path[0], self.work, operand)
+            elif place := _place(changed, self.path, create=self.work is not _unset):
                 _put(*place, self.work, operand)
         except _Misfit as misfit:
             raise self._failed(misfit.message, misfit.hint, self.pointer) from None
@@ -263,14 +264,15 @@ def _nowhere(container: Any, path: tuple[str, ...], depth: int, create: bool) ->
 
 def _put(container: Any, key: Any, work: Work, operand: Any) -> None:
     """Change one entry. An element of an array that is removed becomes null: the others keep their places."""
-    old = container[key] if isinstance(container, list) else container.get(key, MISSING)
-    new = work(old, operand)
-    if new is not MISSING:
-        container[key] = new
-    elif isinstance(container, list):
-        container[key] = None
+    if isinstance(container, dict):
+        new = work(container.get(key, MISSING), operand)
+        if new is MISSING:
+            container.pop(key, None)
+        else:
+            container[key] = new
     else:
-        container.pop(key, None)
+        new = work(container[key], operand)
+        container[key] = None if new is MISSING else new
 
 
 def _set(old: Any, value: Any) -> Any:
@@ -308,10 +310,10 @@ def _extend(old: Any, values: Any) -> Any:
 
 
 def _number(value: Any, what: str) -> Any:
-    if not _is_number(value):
-        hint = "set the field to a number first" if value is None else None
-        raise _Misfit(f"{what} is {_described(value)}, not a number", hint)
-    return value
+    if type(value) is int or _is_number(value):
+        return value
+    hint = "set the field to a number first" if value is None else None
+    raise _Misfit(f"{what} is {_described(value)}, not a number", hint)
 
 
 def _is_number(value: Any) -> bool:

@@ -5,7 +5,7 @@ budget, all of them are written to a run of a `Spill` and forgotten; in the end 
 of each group are put together. What is written for a group, in this order:
 
     (encoded key, 0)                    the length of the key, then JSON: [values of the key, dumps of the states]
-    (encoded key, place + 1, value)     the length of the key, then the JSON of one value of the distinct reducer at this place
+    (encoded key, place, value)         the length of the key, then the JSON of one value of a distinct reducer, the first place being 1
 
 The key's encoding and the value's sort as values do, so equal distinct values meet in the merge, one behind the other: counting them takes
 no memory, and a list of them only what it needs for itself. The first of equal values (1 or 1.0) is the one that is shown.
@@ -27,7 +27,7 @@ from query.values import box, encode_member, unbox
 Key = tuple[Any, ...]
 Group = tuple[list[Any], list[Any]]
 
-_GROUP: Final = 600
+_GROUP: Final = 450
 _PLACE: Final = 4
 _LENGTH: Final = 8
 _PLAIN: Final = frozenset({str, int, float, type(None)})
@@ -59,6 +59,7 @@ class Table:
 
     def __init__(self, reducers: Sequence[Reducer], budget_bytes: int, folder: Path | None) -> None:
         self._reducers = reducers
+        self._distinct = {place: part for place, part in enumerate(reducers, 1) if isinstance(part, Distinct)}
         self._budget = budget_bytes
         self._folder = folder
         self._groups: dict[Key, States] = {}
@@ -121,11 +122,10 @@ class Table:
             head = len(encoded).to_bytes(_LENGTH, "big")
             dumps = [reducer.dump(state) for reducer, state in zip(self._reducers, states, strict=True)]
             yield encoded + bytes(_PLACE), head + _encode([list(map(unbox, key)), dumps])
-            for place, (reducer, state) in enumerate(zip(self._reducers, states, strict=True)):
-                if isinstance(reducer, Distinct):
-                    start = encoded + (place + 1).to_bytes(_PLACE, "big")
-                    for member, value in reducer.members(state):
-                        yield start + member, head + _encode(value)
+            for place, reducer in self._distinct.items():
+                start = encoded + place.to_bytes(_PLACE, "big")
+                for member, value in reducer.members(states[place - 1]):
+                    yield start + member, head + _encode(value)
 
     def _merged(self, rows: Iterator[Row]) -> Iterator[Group]:
         for _, parts in groupby(rows, key=_group_of):
@@ -145,13 +145,11 @@ class Table:
                         r.merge(state, dump) for r, state, dump in zip(self._reducers, states, dumps, strict=True)
                     ]
             else:
-                reducer = self._reducers[place - 1]
-                assert isinstance(reducer, Distinct)
                 members = (next(same)[1] for _, same in groupby(parts, key=itemgetter(0)))
-                results[place - 1] = reducer.finish(_decode(payload[_LENGTH:]) for payload in members)
+                results[place] = self._distinct[place].finish(_decode(payload[_LENGTH:]) for payload in members)
         return values, [
             results[place] if place in results else reducer.result(state)
-            for place, (reducer, state) in enumerate(zip(self._reducers, states, strict=True))
+            for place, (reducer, state) in enumerate(zip(self._reducers, states, strict=True), 1)
         ]
 
 

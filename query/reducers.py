@@ -30,6 +30,7 @@ States = list[Any]
 Step = Callable[[States, Mapping[str, Any]], None]
 
 _FLOATS: Final = 16
+_PARTS: Final = 120 + 32 * _FLOATS
 _WHOLE: Final = 2.0**53
 _MEMBER: Final = 400
 
@@ -132,7 +133,7 @@ class Count:
 class Sum:
     """sum."""
 
-    state_bytes = 160 + 40 * _FLOATS
+    state_bytes = 120
 
     def __init__(self, read: Reader, name: str, field: str, pointer: str) -> None:
         self._read = read
@@ -159,6 +160,7 @@ class Sum:
                 parts = total.parts
                 if parts is None:
                     total.parts = [value]
+                    meter.used += _PARTS
                 else:
                     parts.append(value)
                     if len(parts) >= _FLOATS:

@@ -9,8 +9,13 @@
 So equal bytes mean equal values (1 and 1.0 are equal inside of objects too, and the order of members does not count). No
 encoding is the beginning of another one: they can be put one behind the other, and the complement of every byte reverses
 the order. The bytes are for comparing within a run of the program; nothing reads them back.
+
+Most values are short texts and numbers below 2**53. Those are written here directly, as `keycode` would (a test compares them): adding
+the sign bit to a double from 0 on is negating it, and a double below 0 is written as its complement.
 """
 
+from struct import Struct
+from sys import float_info
 from typing import Any, Final
 
 from query import keycode
@@ -18,11 +23,24 @@ from query import keycode
 _ARRAY: Final = b"\x30"
 _OBJECT: Final = b"\x40"
 _END: Final = b"\x00"
+_NUMBER: Final = Struct(">BdH")
+_EXACT: Final = 1 << 53
+COMPLEMENT: Final = bytes(range(255, -1, -1))
 _PLAIN: Final = frozenset({str, int, float, type(None)})
 
 
 def encode_value(value: Any) -> bytes:
     """Bytes that sort as JSON values do. Raises InvalidKeyValue for what is no JSON value (NaN, more than 64 bits, bytes)."""
+    kind = value.__class__
+    if kind is str and "\x00" not in value:
+        try:
+            return f"\x20{value}\x00\x00".encode()
+        except UnicodeEncodeError:
+            return keycode.encode((value,))
+    if (kind is int and -_EXACT <= value <= _EXACT) or (kind is float and abs(value) <= float_info.max):
+        if value >= 0:
+            return _NUMBER.pack(0x10, -(value + 0.0), 0)
+        return _NUMBER.pack(0xEF, value, 0xFFFF).translate(COMPLEMENT)
     if isinstance(value, dict):
         members = [keycode.encode((name,)) + encode_value(value[name]) for name in sorted(value)]
         return _OBJECT + b"".join(members) + _END
@@ -59,7 +77,7 @@ def unbox(member: Any) -> Any:
 
 def encode_member(member: Any) -> bytes:
     """`encode_value` of a member's value."""
-    return member.key if member.__class__ is Boxed else keycode.encode((member,))
+    return member.key if member.__class__ is Boxed else encode_value(member)
 
 
 def is_less(left: Any, right: Any) -> bool:

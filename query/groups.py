@@ -15,19 +15,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from sys import getsizeof
 from typing import Any, Final
 
 import msgspec
 
 from query.paths import Reader
-from query.reducers import Distinct, Meter, Reducer, States, Step, weight
+from query.reducers import Distinct, Meter, Reducer, States, Step
 from query.spill import Row, Spill
 from query.values import box, encode_member, unbox
 
 Key = tuple[Any, ...]
 Group = tuple[list[Any], list[Any]]
 
-_GROUP: Final = 450
+_GROUP: Final = 300
 _PLACE: Final = 4
 _LENGTH: Final = 8
 _PLAIN: Final = frozenset({str, int, float, type(None)})
@@ -83,7 +84,7 @@ class Table:
     def add(self, key: Key) -> States:
         """A new group."""
         states = self._groups[key] = [reducer.new() for reducer in self._reducers]
-        self.meter.used += self._state_bytes + sum(2 * weight(unbox(member)) for member in key)
+        self.meter.used += self._state_bytes + 2 * sum(map(getsizeof, key))
         return states
 
     def close(self) -> None:

@@ -24,7 +24,7 @@ from typing import Any, Final, Protocol
 
 from query.errors import InvalidQuery
 from query.paths import Reader
-from query.values import box, encode_member, encode_value, is_less, unbox
+from query.values import box, encode_member, encode_value, is_less, unbox, weight
 
 States = list[Any]
 Step = Callable[[States, Mapping[str, Any]], None]
@@ -32,7 +32,7 @@ Step = Callable[[States, Mapping[str, Any]], None]
 _FLOATS: Final = 16
 _PARTS: Final = 120 + 32 * _FLOATS
 _WHOLE: Final = 2.0**53
-_MEMBER: Final = 400
+_MEMBER: Final = 250
 
 
 class Meter:
@@ -307,9 +307,10 @@ class Distinct:
                 return
             members = states[place]
             known = len(members)
-            members.add(value if value.__class__ is str else box(value))
+            member = box(value)
+            members.add(member)
             if len(members) != known:
-                meter.used += _MEMBER + 3 * weight(value)
+                meter.used += _MEMBER + 2 * getsizeof(member)
 
         return add
 
@@ -329,15 +330,6 @@ class Distinct:
     def finish(self, values: Iterator[Any]) -> Any:
         """The result, from the different values in order."""
         return list(values) if self._listed else sum(1 for _ in values)
-
-
-def weight(value: Any) -> int:
-    """How many bytes a JSON value takes in memory, about."""
-    if isinstance(value, dict):
-        return 300 + sum(weight(name) + weight(member) for name, member in value.items())
-    if isinstance(value, list):
-        return 100 + sum(map(weight, value))
-    return getsizeof(value)
 
 
 _TYPES: Final[dict[type, str]] = {bool: "true or false", str: "text", list: "a list", dict: "an object"}

@@ -15,7 +15,7 @@ the sign bit to a double from 0 on is negating it, and a double below 0 is writt
 """
 
 from struct import Struct
-from sys import float_info
+from sys import float_info, getsizeof
 from typing import Any, Final
 
 from query import keycode
@@ -58,6 +58,9 @@ class Boxed:
         self.value = value
         self.key = encode_value(value)
 
+    def __sizeof__(self) -> int:
+        return 64 + len(self.key) + weight(self.value)
+
     def __hash__(self) -> int:
         return hash(self.key)
 
@@ -83,3 +86,12 @@ def encode_member(member: Any) -> bytes:
 def is_less(left: Any, right: Any) -> bool:
     """Whether one value comes before another. Raises InvalidKeyValue."""
     return encode_value(left) < encode_value(right)
+
+
+def weight(value: Any) -> int:
+    """How many bytes a JSON value takes in memory, about."""
+    if isinstance(value, dict):
+        return 300 + sum(weight(name) + weight(member) for name, member in value.items())
+    if isinstance(value, list):
+        return 100 + sum(map(weight, value))
+    return getsizeof(value)

@@ -238,7 +238,7 @@ def test_memory_stays_within_the_budget(limit: int | None, tmp_path: Path) -> No
     finally:
         tracemalloc.stop()
     assert count == (limit or 100_000)
-    assert peak - before < 1.5 * (1 << 20)
+    assert peak - before < 1.1 * (1 << 20)
 
 
 def open_files() -> int:

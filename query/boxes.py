@@ -1,13 +1,14 @@
-"""JSON values as members of sets, where 1 and 1.0 are the same and true is not 1; and their order as bytes."""
+"""JSON values as members of sets, where 1 and 1.0 are the same and true is not 1; their order as bytes, and what they weigh."""
 
+from sys import getsizeof
 from typing import Any, Final
 
-from query import keycode
+from query.keycode import COMPLEMENT
 from query.keycode import encode_any as encode_value
 
 _PLAIN: Final = frozenset({str, int, float, type(None)})
 
-__all__ = ["Boxed", "box", "encode_member", "encode_value", "is_less", "unbox"]
+__all__ = ["COMPLEMENT", "Boxed", "box", "encode_member", "encode_value", "is_less", "unbox", "weight"]
 
 
 class Boxed:
@@ -18,6 +19,9 @@ class Boxed:
     def __init__(self, value: Any) -> None:
         self.value = value
         self.key = encode_value(value)
+
+    def __sizeof__(self) -> int:
+        return 64 + len(self.key) + weight(self.value)
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -38,9 +42,18 @@ def unbox(member: Any) -> Any:
 
 def encode_member(member: Any) -> bytes:
     """`encode_value` of a member's value."""
-    return member.key if member.__class__ is Boxed else keycode.encode((member,))
+    return member.key if member.__class__ is Boxed else encode_value(member)
 
 
 def is_less(left: Any, right: Any) -> bool:
     """Whether one value comes before another. Raises InvalidKeyValue."""
     return encode_value(left) < encode_value(right)
+
+
+def weight(value: Any) -> int:
+    """How many bytes a JSON value takes in memory, about."""
+    if isinstance(value, dict):
+        return 300 + sum(weight(name) + weight(member) for name, member in value.items())
+    if isinstance(value, list):
+        return 100 + sum(map(weight, value))
+    return getsizeof(value)

@@ -18,6 +18,7 @@ beginning of another one.
 
 import math
 import struct
+import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -28,6 +29,10 @@ KeyValue = None | bool | int | float | str | list[Any]
 _NULL, _FALSE, _TRUE, _NUMBER, _STRING, _ARRAY = b"\x01", b"\x02", b"\x03", b"\x10", b"\x20", b"\x30"
 _OBJECT: Final = b"\x38"
 _DOUBLE: Final = struct.Struct(">Q")
+_SHORT: Final = struct.Struct(">BdH")
+_EXACT: Final = 1 << 53
+COMPLEMENT: Final = bytes(range(255, -1, -1))
+"""For `bytes.translate`: every byte's complement."""
 _IEEE: Final = struct.Struct(">d")
 _REST: Final = struct.Struct(">H")
 _SIGN: Final = 1 << 63
@@ -64,6 +69,17 @@ def decode(key: bytes) -> list[Any]:
 
 
 def _encode(value: Any) -> bytes:
+    kind = value.__class__
+    if kind is str and "\x00" not in value:
+        try:
+            return f"\x20{value}\x00\x00".encode()
+        except UnicodeEncodeError:
+            pass
+    elif (kind is int and -_EXACT <= value <= _EXACT) or (kind is float and abs(value) <= sys.float_info.max):
+        # the sign bit of a double from 0 on is set by negating it; a double below 0 is complemented
+        if value >= 0:
+            return _SHORT.pack(0x10, -(value + 0.0), 0)
+        return _SHORT.pack(0xEF, value, 0xFFFF).translate(COMPLEMENT)
     if value is None:
         return _NULL
     if isinstance(value, bool):

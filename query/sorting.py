@@ -16,7 +16,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
-from query.boxes import encode_value
+from query.boxes import COMPLEMENT, encode_value
 from query.errors import InvalidQuery
 from query.paths import compile_path, parse_path
 from query.spill import Row, Spill, row_bytes
@@ -25,7 +25,6 @@ BUDGET: Final = 64 << 20
 
 SortKey = Callable[[Mapping[str, Any]], bytes]
 
-_COMPLEMENT: Final = bytes(range(255, -1, -1))
 _SLACK: Final = 256
 _key: Final = itemgetter(0)
 
@@ -92,7 +91,7 @@ def compile_sort_key(order: Order) -> SortKey:
 def _compile_item(item: OrderItem) -> SortKey:
     read = compile_path(item.path)
     if item.descending:
-        return lambda record: encode_value(read(record)).translate(_COMPLEMENT)
+        return lambda record: encode_value(read(record)).translate(COMPLEMENT)
     return lambda record: encode_value(read(record))
 
 

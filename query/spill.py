@@ -31,7 +31,7 @@ Row = tuple[bytes, bytes]
 
 FAN_IN: Final = 64
 _MAX_BLOCK: Final = 1 << 20
-_ROW: Final = sys.getsizeof((b"", b"")) + 2 * sys.getsizeof(b"") + 32
+_ROW: Final = sys.getsizeof((b"", b"")) + 2 * sys.getsizeof(b"") + 64
 _LENGTH: Final = 8
 _key: Final = itemgetter(0)
 _encode: Final = msgspec.msgpack.Encoder().encode

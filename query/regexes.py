@@ -8,6 +8,7 @@ Syntax: https://github.com/google/re2/wiki/Syntax. `$` without the option m is t
 """
 
 from collections.abc import Callable
+from reprlib import repr
 from typing import Any, Final
 
 import re2
@@ -27,10 +28,10 @@ def compile_regex(pattern: Any, options: Any, pointer: str, options_pointer: str
     Raises InvalidQuery for what is no pattern of RE2, and for options other than i, m and s.
     """
     if not isinstance(pattern, str):
-        raise InvalidQuery(f"$regex takes a pattern as text, not {pattern!r}", pointer=pointer)
+        raise InvalidQuery(f"$regex takes a pattern as text, not {repr(pattern)}", pointer=pointer)
     if not isinstance(options, str) or not set(options) <= set(_OPTIONS):
         meanings = ", ".join(f"{letter} ({meaning})" for letter, meaning in _OPTIONS.items())
-        raise InvalidQuery(f"$options {options!r}: the options are {meanings}", pointer=options_pointer)
+        raise InvalidQuery(f"$options {repr(options)}: the options are {meanings}", pointer=options_pointer)
     flags = f"(?{''.join(sorted(set(options)))})" if options else ""
     settings = re2.Options()
     settings.log_errors = False
@@ -41,7 +42,7 @@ def compile_regex(pattern: Any, options: Any, pointer: str, options_pointer: str
         raise InvalidQuery("the pattern has a lone surrogate, which is no character", pointer=pointer) from None
     except re2.error as error:
         raise InvalidQuery(
-            f"{pattern!r} is not a regular expression: {_reason(error)}",
+            f"{repr(pattern)} is not a regular expression: {_reason(error)}",
             pointer=pointer,
             hint="the syntax is RE2's: without back-references and look-around",
         ) from None

@@ -4,6 +4,8 @@ A page hands out its values as one run of JSON texts divided by `,\\n`. With bra
 decodes it in one call into rows: objects that have only the top-level fields which the filter reads. Everything else is skipped
 without being built. Over the rows runs one function that `page_source` makes of the filter.
 
+Before that, a page is passed over where a text that every match contains does not occur (`needles`).
+
 Where a filter only compares a field with numbers, the field is first taken for one that holds numbers: the decoder sees to it, and
 the function need not look at types. A missing number is NaN, which compares like a missing value: with nothing. A page that has
 something else there is decoded once more, without this hope, and when that has happened too often the hope is given up.
@@ -16,6 +18,7 @@ import msgspec
 
 from query.filter_tree import Node, parse_filter, top_level_fields
 from query.filters import record_test
+from query.needles import lacks, needles
 from query.page_source import Find, find_source, numeric_fields, paths
 from query.values import MISSING
 
@@ -30,11 +33,18 @@ Decode = Callable[[bytes], list[Any]]
 class PageFilter:
     """A filter for the runs of pages. Good for any number of threads."""
 
-    __slots__ = ("_decode", "_find", "_hoped", "_misses")
+    __slots__ = ("_decode", "_find", "_hoped", "_misses", "_needles")
 
-    def __init__(self, decode: Decode, find: Find, hoped: tuple[Decode, Find] | None = None) -> None:
+    def __init__(
+        self,
+        decode: Decode,
+        find: Find,
+        hoped: tuple[Decode, Find] | None = None,
+        needed: tuple[bytes, ...] | None = None,
+    ) -> None:
         self._decode, self._find = decode, find
         self._hoped = hoped
+        self._needles = needed
         self._misses = 0
 
     def matches(self, run: bytes) -> list[int]:
@@ -51,6 +61,9 @@ class PageFilter:
         return len(found), run if len(found) == count else values_at(run, found)
 
     def _search(self, run: bytes) -> tuple[int, list[int]]:
+        """How many records there are, where that was found out, and the places of those that match."""
+        if self._needles is not None and lacks(run, self._needles):
+            return -1, []
         text = b"[%b]" % run
         hoped = self._hoped
         if hoped is not None:
@@ -76,10 +89,11 @@ def page_filter(
     names = sorted(top_level_fields(tree))
     if len(paths(tree)) > _PATHS or any(_is_written_otherwise(name) for name in names):
         return _plain(tree)
+    needed = needles(tree)
     attributes = {name: f"f{number}" for number, name in enumerate(names)}
     numbers = numeric_fields(tree)
     hoped = (_decoder(attributes, numbers), find_source(tree, attributes, numbers)) if numbers else None
-    return PageFilter(_decoder(attributes, set()), find_source(tree, attributes, set()), hoped)
+    return PageFilter(_decoder(attributes, set()), find_source(tree, attributes, set()), hoped, needed)
 
 
 def values_at(run: bytes, indexes: list[int]) -> bytes:
@@ -95,7 +109,7 @@ def _decoder(attributes: Mapping[str, str], numbers: Collection[str]) -> Decode:
     row = msgspec.defstruct(
         "Row",
         [
-            (attribute, int | float, float("nan")) if name in numbers else (attribute, Any, MISSING)
+            (attribute, float, float("nan")) if name in numbers else (attribute, Any, MISSING)
             for name, attribute in attributes.items()
         ],
         rename={attribute: name for name, attribute in attributes.items()},

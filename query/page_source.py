@@ -36,8 +36,8 @@ Path = tuple[str, ...]
 def find_source(tree: Node, attributes: Mapping[str, str], numbers: Collection[str]) -> Find:
     """The function from rows to the places of those that match.
 
-    `attributes` names the attribute of a row for each top-level field; absent ones are MISSING there. Those of `numbers` hold an
-    int or a float, and NaN where there is none.
+    `attributes` names the attribute of a row for each top-level field; absent ones are MISSING there. Those of `numbers` hold a
+    float, and NaN where there is none.
     """
     source = _Source(attributes, numbers)
     condition = source.record(tree)
@@ -54,7 +54,10 @@ def paths(node: Node) -> set[Path]:
 
 
 def numeric_fields(tree: Node) -> set[str]:
-    """The top-level fields that a filter only compares with numbers."""
+    """The top-level fields that a filter only compares with small numbers, so that a number may be rounded to a double before.
+
+    Rounding keeps the order of numbers, and what is below 2**53 is not rounded, nor does anything beyond come below it.
+    """
     found = list(_fields(tree))
     others = {field.path[0] for field in found if len(field.path) > 1 or not _is_numeric(field.test)}
     return {field.path[0] for field in found} - others
@@ -78,10 +81,14 @@ def _is_numeric(node: Node) -> bool:
         case Not(part):
             return _is_numeric(part)
         case Equal(operand) | Compare(_, operand):
-            return _all_of((operand,), int, float)
+            return _is_small_number(operand)
         case In(operands):
-            return _all_of(operands, int, float)
+            return all(map(_is_small_number, operands))
     return False
+
+
+def _is_small_number(operand: Any) -> bool:
+    return type(operand) in (int, float) and abs(operand) < 2**53
 
 
 def _all_of(operands: tuple[Any, ...], *types: type) -> bool:
@@ -133,7 +140,8 @@ class _Source:
             case Equal(operand) if not isinstance(operand, list | dict):
                 return self._equal(operand, value)
             case Compare(symbol, operand):
-                return self._guarded(operand, value, f"{value} {symbol} {self._constant(operand)}")
+                limit = float(operand) if value in self._sure else operand  # two floats are compared soonest
+                return self._guarded(operand, value, f"{value} {symbol} {self._constant(limit)}")
             case In(operands) if _all_of(operands, str) or _all_of(operands, int, float):
                 return self._guarded(operands[0], value, f"{value} in {self._constant(frozenset(operands))}")
             case Exists(wanted):

@@ -48,7 +48,10 @@ class PageFilter:
         self._misses = 0
 
     def matches(self, run: bytes) -> list[int]:
-        """The places of the matching records in a run. Raises msgspec.DecodeError for what is no run of JSON objects."""
+        """The places of the matching records in a run.
+
+        Raises msgspec.DecodeError where it decodes what is no run of JSON objects.
+        """
         return self._search(run)[1]
 
     def match(self, value: bytes) -> bool:

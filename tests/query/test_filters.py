@@ -2,7 +2,9 @@
 
 import functools
 import itertools
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -385,3 +387,17 @@ values = st.recursive(scalars | st.sampled_from(ORDERED[:-5]), lambda inner: st.
 def test_the_order_is_that_of_the_keys(left: Any, right: Any) -> None:
     assert (sort_key(left) < sort_key(right)) == (encode([left]) < encode([right]))
     assert (sort_key(left) == sort_key(right)) == equal(left, right)
+
+
+def test_every_operator_has_a_row_in_the_docs_with_an_example_that_uses_it() -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "filters.md").read_text(encoding="utf-8")
+    rows = {
+        row[0]: row for row in (re.findall("`([^`]+)`", line) for line in page.splitlines() if line.startswith("| `"))
+    }
+    assert set(rows) == set(OPERATORS)
+    for operator, row in rows.items():
+        example = next(part for part in row if part.startswith('{"') and "..." not in part)
+        assert f'"{operator}"' in example
+        compile_filter(orjson.loads(example))
+    block = page.split("```json\n")[1].split("```")[0]
+    assert compile_filter(orjson.loads(block)) is not None

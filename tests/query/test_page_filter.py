@@ -10,7 +10,9 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from query.errors import InvalidQuery
+from query.filter_tree import parse_filter
 from query.filters import compile_filter
+from query.needles import needles
 from query.page_filter import page_filter, values_at
 
 NAMES = ("a", "b", "é", 'q"\\')
@@ -73,7 +75,22 @@ conditions = st.recursive(
     ),
     max_leaves=3,
 )
-fields = st.dictionaries(st.sampled_from(PATHS), conditions | values, min_size=1, max_size=2)
+numeric = st.recursive(
+    one_of_named(
+        {
+            **dict.fromkeys(["$eq", "$ne", "$gt", "$gte", "$lt", "$lte"], numbers),
+            **dict.fromkeys(["$in", "$nin"], st.lists(numbers, max_size=3)),
+            "$between": st.lists(numbers, min_size=2, max_size=2).map(sorted),
+        }
+    ),
+    lambda inner: one_of_named({"$not": inner}) | st.tuples(inner, inner).map(lambda two: {**two[0], **two[1]}),
+    max_leaves=3,
+)
+paths = st.sampled_from(PATHS)
+fields = st.one_of(
+    st.dictionaries(paths, conditions | values, min_size=1, max_size=2),
+    st.dictionaries(paths, numeric, min_size=1, max_size=2),
+)
 filters = st.recursive(
     fields,
     lambda inner: st.one_of(
@@ -85,10 +102,19 @@ filters = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=1000)
+PLAIN: list[dict[str, Any]] = [
+    {"a": 1}, {"b": 0.5}, {"a": 2**53 - 1, "b": 2**53}, {"a": 2**63 - 1, "b": -(2**63)}, {}, {"a": -0.0}, {"é": 1, "b": 1e300},
+]  # fmt: skip
+"""Rows of numbers: what a filter that compares numbers hopes for."""
+
+
+def written(rows: list[dict[str, Any]], ascii_only: bool) -> list[bytes]:
+    return [json.dumps(row).encode() if ascii_only else orjson.dumps(row) for row in rows]
+
+
+@settings(deadline=None, max_examples=500)
 @given(filters, st.lists(records, max_size=3), st.booleans())
 def test_a_page_filter_is_the_filter(query: dict[str, Any], more: list[dict[str, Any]], ascii_only: bool) -> None:
-    rows = [*EVERY, *more]
     try:
         predicate = compile_filter(query)
     except InvalidQuery as error:
@@ -99,15 +125,15 @@ def test_a_page_filter_is_the_filter(query: dict[str, Any], more: list[dict[str,
         return
     page = page_filter(query)
     assert predicate is not None and page is not None
-    texts = [json.dumps(row).encode() if ascii_only else orjson.dumps(row) for row in rows]
-    run = b",\n".join(texts)
-    expected = [index for index, row in enumerate(rows) if predicate(row)]
+    for rows in (PLAIN, *([row] for row in (*PLAIN, *EVERY, *more)), [*EVERY, *more]):
+        texts = written(rows, ascii_only)
+        run = b",\n".join(texts)
+        expected = [index for index, row in enumerate(rows) if predicate(row)]
+        assert page.matches(run) == expected, rows
+        assert page.keep(run) == (len(expected), b",\n".join(texts[index] for index in expected))
+        if len(rows) == 1:
+            assert page.match(run) is bool(expected)
     event("some match" if 0 < len(expected) < len(rows) else "all or none match")
-    assert page.matches(run) == expected
-    assert page.keep(run) == (len(expected), b",\n".join(texts[index] for index in expected))
-    assert values_at(run, expected) == b",\n".join(texts[index] for index in expected)
-    for index in range(0, len(rows), 16):
-        assert page.match(texts[index]) is (index in expected)
 
 
 def test_no_filter_is_none() -> None:
@@ -123,6 +149,57 @@ def test_all_of_a_run_is_the_run_itself() -> None:
     page = page_filter({"a": {"$gt": 0}})
     run = b'{"a":1},\n{"a":2}'
     assert page is not None and page.keep(run)[1] is run
+
+
+def test_values_by_their_places() -> None:
+    run = b'{"a":1},\n{"a":2},\n{"a":3}'
+    for indexes in ([], [0], [1], [2], [0, 1], [0, 2], [1, 2], [0, 1, 2]):
+        assert values_at(run, indexes) == b",\n".join(b'{"a":%d}' % (index + 1) for index in indexes)
+
+
+def test_pages_of_other_things_than_numbers_are_filtered_for_ever() -> None:
+    page = page_filter({"a": {"$gte": 2}})
+    assert page is not None
+    for _ in range(3):
+        for _ in range(10):
+            assert page.matches(b'{"a":3},\n{"a":null},\n{"a":true},\n{"a":"3"},\n{},\n{"a":2}') == [0, 5]
+        assert page.matches(b'{"a":1},\n{"a":2.5},\n{}') == [1]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"a": "paid"}, (b'"paid"',)),
+        ({"a.b": {"$starts_with": "p"}}, (b'"p',)),
+        ({"a": {"$contains": "p"}}, (b"p",)),
+        ({"a": {"$in": ["x", "y"]}}, (b'"x"', b'"y"')),
+        ({"a": {"$in": ["x", "y", "z"]}}, None),
+        ({"a": {"$in": ["x", 1]}}, None),
+        ({"a": {"$ne": "x"}}, None),
+        ({"a": {"$starts_with": ""}}, None),
+        ({"a": {"$contains": ""}}, None),
+        ({"a": 'say "x"'}, (b"\\",)),
+        ({"a": "x\n"}, (b"\\",)),
+        ({"a": "\ud800"}, (b"\\",)),
+        ({"a": "é"}, ('"é"'.encode(),)),
+        ({"a": 1, "b": {"$in": ["xxxxx", "yyyyy"]}, "c": "x", "d": "xy"}, (b'"xy"',)),
+        ({"$or": [{"a": "x"}, {"b": "y", "c": 1}]}, (b'"x"', b'"y"')),
+        ({"$or": [{"a": "x"}, {"b": 1}]}, None),
+        ({"$not": {"a": "x"}}, None),
+        ({"a": {"$elemMatch": {"b": "x"}}}, (b'"x"',)),
+    ],
+)
+def test_what_every_match_contains(query: dict[str, Any], expected: tuple[bytes, ...] | None) -> None:
+    assert needles(parse_filter(query, "/filter")) == expected
+
+
+def test_a_page_without_the_needle_is_passed_over_unless_it_has_escapes() -> None:
+    page = page_filter({"a": "paid"})
+    assert page is not None
+    assert page.matches(b"this is not JSON") == []
+    assert page.keep(b'{"a":"open"}') == (0, b"")
+    assert page.matches(b'{"b":"paid"},\n{"a":"\\u0070aid"}') == [1]
+    assert page.matches(b'{"a":"\\u0070aid"}') == [0]
 
 
 def test_a_field_twice_counts_as_its_last_in_both() -> None:

@@ -51,7 +51,7 @@ def compile_regex(pattern: Any, options: Any, pointer: str, options_pointer: str
             pointer=pointer,
             hint="the syntax is RE2's: without back-references and look-around",
         ) from None
-    return lambda text: search(text.encode()) is not None
+    return lambda text: search(text.encode(errors="surrogatepass")) is not None
 
 
 def _text_only(pattern: str) -> Callable[[str], bool] | None:

@@ -16,6 +16,7 @@ from query.errors import InvalidQuery, QueryError, UnknownOperator
 from query.filters import MISSING, OPERATORS, compile_filter, compile_test, equal, filter_fields, follow, is_operators
 from query.keycode import encode
 from query.page_filter import page_filter
+from query.regexes import compile_regex
 from query.values import sort_key
 
 BIG = 2**53 + 1
@@ -268,7 +269,7 @@ def repr_json(query: Any) -> str:
 def test_what_is_refused_with_its_place(query: Any, error: type[QueryError], pointer: str, hint: str | None) -> None:
     for compiled in (compile_filter, page_filter):
         with pytest.raises(error) as raised:
-            compiled(query)  # type: ignore[operator]
+            compiled(query)
         assert raised.value.pointer == pointer
         assert raised.value.message
         if hint is not None:
@@ -293,7 +294,7 @@ def test_nesting_has_a_limit_and_works_up_to_it(wrap: Any, inner: Any, levels: i
     for depth in (levels + 1, 100_000):
         for compiled in (compile_filter, page_filter, filter_fields):
             with pytest.raises(InvalidQuery, match="at most 100 deep") as raised:
-                compiled(nested(depth, wrap, inner))  # type: ignore[operator]
+                compiled(nested(depth, wrap, inner))
             assert (raised.value.pointer or "").count("/") == 102
 
 
@@ -318,23 +319,25 @@ def test_a_filter_is_a_copy_of_what_was_given() -> None:
 
 def test_the_fields_of_a_closed_schema() -> None:
     fields = ["customer", "total", "items"]
-    for query in (
+    allowed: list[dict[str, Any]] = [
         {"customer": 1},
         {"items.0.sku": 1},
         {"items": {"$elemMatch": {"sku": 1}}},
         {"$not": {"total": 1}},
         {},
-    ):
+    ]
+    for query in allowed:
         compile_filter(query, fields=fields)
         page_filter(query, fields=fields)
-    for query, pointer, hint in (
+    refused: list[tuple[dict[str, Any], str, str]] = [
         ({"custmer": 1}, "/filter/custmer", "did you mean customer?"),
         ({"$and": [{"total": 1}, {"$not": {"totals.x": 1}}]}, "/filter/$and/1/$not/totals.x", "did you mean total?"),
         ({"zzz": None}, "/filter/zzz", "the fields are: customer, items, total"),
-    ):
+    ]
+    for query, pointer, hint in refused:
         for compiled in (compile_filter, page_filter):
             with pytest.raises(InvalidQuery) as raised:
-                compiled(query, fields=fields)  # type: ignore[operator]
+                compiled(query, fields=fields)
             assert (raised.value.pointer, raised.value.hint) == (pointer, hint)
         compile_filter(query)
 
@@ -387,6 +390,18 @@ values = st.recursive(scalars | st.sampled_from(ORDERED[:-5]), lambda inner: st.
 def test_the_order_is_that_of_the_keys(left: Any, right: Any) -> None:
     assert (sort_key(left) < sort_key(right)) == (encode([left]) < encode([right]))
     assert (sort_key(left) == sort_key(right)) == equal(left, right)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.text("ab^$é#\n", max_size=4), st.text("ab^$é#\n", max_size=5))
+def test_a_pattern_of_text_only_means_what_re2_says(pattern: str, text: str) -> None:
+    simple = compile_regex(pattern, "", "/p", "/o")
+    with_re2 = compile_regex(pattern, "s", "/p", "/o")  # the option changes nothing where there is no dot
+    assert simple(text) is with_re2(text)
+
+
+def test_a_text_that_is_no_unicode_has_matches_too() -> None:
+    assert compile_regex("a.c|b+", "", "/p", "/o")("\ud800bb")
 
 
 def test_every_operator_has_a_row_in_the_docs_with_an_example_that_uses_it() -> None:

@@ -10,6 +10,7 @@ Tests of one value: Equal Compare In Exists StartsWith Contains Matches AnyEleme
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from reprlib import repr
 from typing import Any, Final, Literal
 
 from query.errors import InvalidQuery, UnknownOperator
@@ -152,7 +153,7 @@ def at(pointer: str, name: object) -> str:
 
 def _filter(query: Any, pointer: str, fields: Collection[str] | None) -> Node:
     if not isinstance(query, Mapping):
-        raise InvalidQuery(f"a filter is an object, not {query!r}", pointer=pointer)
+        raise InvalidQuery(f"a filter is an object, not {repr(query)}", pointer=pointer)
     return _and([_clause(name, value, at(pointer, name), fields) for name, value in query.items()])
 
 
@@ -240,7 +241,7 @@ def literal(value: Any, pointer: str) -> Any:
         return [literal(part, at(pointer, index)) for index, part in enumerate(value)]
     if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and abs(value) < float("inf")):
         return value
-    raise InvalidQuery(f"{value!r} is not a JSON value", pointer=pointer)
+    raise InvalidQuery(f"{repr(value)} is not a JSON value", pointer=pointer)
 
 
 def _equal(operand: Any, pointer: str) -> Node:
@@ -256,7 +257,7 @@ def _ordering(symbol: Symbol) -> Callable[[Any, str], Node]:
         operand = literal(operand, pointer)
         if not comparable(operand, operand):
             raise InvalidQuery(
-                f"an ordering operator takes a number, text or true/false, not {operand!r}",
+                f"an ordering operator takes a number, text or true/false, not {repr(operand)}",
                 pointer=pointer,
                 hint="null is tested with $eq, $ne and $exists" if operand is None else None,
             )
@@ -275,7 +276,7 @@ def _between(operand: Any, pointer: str) -> Node:
 def _in(operand: Any, pointer: str) -> Node:
     if not isinstance(operand, list):
         name = pointer.rpartition("/")[2]
-        raise InvalidQuery(f"{name} takes a list, not {operand!r}", pointer=pointer)
+        raise InvalidQuery(f"{name} takes a list, not {repr(operand)}", pointer=pointer)
     return In(tuple(literal(operand, pointer)))
 
 
@@ -285,13 +286,13 @@ def _not_in(operand: Any, pointer: str) -> Node:
 
 def _exists(operand: Any, pointer: str) -> Node:
     if not isinstance(operand, bool):
-        raise InvalidQuery(f"$exists takes true or false, not {operand!r}", pointer=pointer)
+        raise InvalidQuery(f"$exists takes true or false, not {repr(operand)}", pointer=pointer)
     return Exists(operand)
 
 
 def _starts_with(operand: Any, pointer: str) -> Node:
     if not isinstance(operand, str):
-        raise InvalidQuery(f"$starts_with takes text, not {operand!r}", pointer=pointer)
+        raise InvalidQuery(f"$starts_with takes text, not {repr(operand)}", pointer=pointer)
     return StartsWith(operand)
 
 
@@ -302,7 +303,7 @@ def _contains(operand: Any, pointer: str) -> Node:
 def _element(operand: Any, pointer: str) -> Node:
     """Operators make a test of values; names of fields, $and and $or make a filter of objects."""
     if not isinstance(operand, Mapping) or not operand:
-        raise InvalidQuery(f"$elemMatch takes operators or a filter, not {operand!r}", pointer=pointer)
+        raise InvalidQuery(f"$elemMatch takes operators or a filter, not {repr(operand)}", pointer=pointer)
     if any(isinstance(name, str) and name.startswith("$") and name not in ("$and", "$or") for name in operand):
         return AnyElement(_condition(operand, pointer), objects=False)
     return AnyElement(_filter(operand, pointer, None), objects=True)

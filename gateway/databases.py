@@ -33,6 +33,20 @@ class StoreRequest(BaseModel):
     name: str
     primary_key: list[str] = Field(description="one or more fields that every record has, in the order of the key")
     description: str = ""
+    json_schema: dict[str, Any] | None = Field(
+        default=None, alias="schema", description="a JSON Schema that every record has to satisfy"
+    )
+    relations: list[dict[str, Any]] = Field(default=[], description="which fields lead to which store: {fields, store, to}")
+
+
+class IndexRequest(BaseModel):
+    """A new index."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    fields: list[str] = Field(description="one or more fields, or dotted paths, in the order of the index")
+    name: str | None = Field(default=None, description="by default made of the fields")
+    unique: bool = Field(default=False, description="no two records have the same values (unless all are null)")
 
 
 @router.get("")
@@ -79,17 +93,39 @@ def create_store(here: Here, database: str, body: StoreRequest, response: Respon
         raise ApiError("reserved_store", f"names with _ in front, such as {body.name}, are ours", pointer="/name")
     made = open_database(here, database).transact(
         lambda transaction: (
-            query.create_store(transaction, body.name, primary_key=body.primary_key, description=body.description).info
+            query.create_store(
+                transaction,
+                body.name,
+                primary_key=body.primary_key,
+                description=body.description,
+                schema=body.json_schema,
+                relations=body.relations,
+            ).info
         )
     )
     response.headers["Location"] = f"/v1/databases/{database}/stores/{body.name}"
-    return {**asdict(made), "count": 0}
+    return {**made.to_dict(), "count": 0}
 
 
 @router.get("/{database}/stores/{store}")
 def show_store(here: Here, database: str, store: str) -> dict[str, Any]:
     """A store: its key, count, first and last key, and the fields of a sample."""
     return query.describe_store(open_database(here, database, store).snapshot(), store)
+
+
+@router.post("/{database}/stores/{store}/indexes", status_code=201)
+def create_index(here: Here, database: str, store: str, body: IndexRequest, response: Response) -> dict[str, Any]:
+    """Build an index while others read and write; answers when it is ready."""
+    opened = writable_database(here, database, store)
+    made = query.build_index(opened, store, body.fields, name=body.name, unique=body.unique)
+    response.headers["Location"] = f"/v1/databases/{database}/stores/{store}/indexes/{made.name}"
+    return asdict(made)
+
+
+@router.delete("/{database}/stores/{store}/indexes/{index}", status_code=204)
+def drop_index(here: Here, database: str, store: str, index: str) -> None:
+    """Remove an index."""
+    writable_database(here, database, store).transact(lambda view: query.drop_index(view, store, index))
 
 
 def open_database(here: Services, name: str, store: str | None = None) -> Database:
@@ -115,7 +151,7 @@ def writable_database(here: Services, name: str, store: str) -> Database:
 def _stores(database: Database) -> list[dict[str, Any]]:
     view = database.snapshot()
     return [
-        {**asdict(info), "count": query.open_store(view, info.name).count()}
+        {**info.to_dict(), "count": query.open_store(view, info.name).count()}
         for info in query.list_stores(view)
         if not info.name.startswith("_") or info.name == OUTBOX
     ]

@@ -8,6 +8,8 @@ sorting     sorting.py, spill.py: in bounded memory
 changes     updates.py, row_templates.py | imports.py files into a store | history.py what changed | errors.py what can be wrong
 """
 
+from query.actions import BulkAction, check_action
+from query.aggregate import aggregate, aggregate_rows, check_aggregate
 from query.builds import build_index, check_indexes, create_index, drop_index
 from query.catalog import IndexInfo, Relation, StoreInfo, View
 from query.databases import SYSTEM, DatabaseExists, Databases, check_name
@@ -36,8 +38,11 @@ from query.errors import (
 from query.filters import OPERATORS, compile_filter
 from query.history import Change, Restored, changes, changes_page, restore_store
 from query.imports import ImportReport, import_csv, import_ndjson
+from query.rows import RowsQuery
 from query.select import Selection, select, select_page
 from query.stores import Record, Store, create_store, drop_store, list_stores, open_store
+
+from query.updates import Update, compile_update
 
 __all__ = [
     "OPERATORS",
@@ -45,6 +50,7 @@ __all__ = [
     "Change",
     "DatabaseExists",
     "Databases",
+    "BulkAction",
     "ImportReport",
     "IndexExists",
     "IndexInfo",
@@ -72,7 +78,13 @@ __all__ = [
     "UnknownOperator",
     "UnsupportedOperator",
     "UpdateFailed",
+    "RowsQuery",
     "View",
+    "aggregate",
+    "aggregate_rows",
+    "check_action",
+    "check_aggregate",
+    "compile_update",
     "build_index",
     "changes",
     "changes_page",

@@ -5,7 +5,7 @@ written in the same transaction. What is declared about stores is in `catalog`. 
 Transaction, and nothing here commits.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -126,7 +126,17 @@ class Store:
         found = self.tree.get(old_key)
         if found is None:
             raise RecordNotFound(f"{self.info.name} has no record with the key {keycode.decode(old_key)}")
-        record: Record = {**decode_record(found), **values}
+        return self._changed(old_key, found, {**decode_record(found), **values})
+
+    def change(self, key: Any, work: Callable[[Record], Record]) -> Record:
+        """Replace a record by what `work` makes of it; changing the key moves it. Gives the new record. Raises like `update`."""
+        old_key = self.encode_key(key)
+        found = self.tree.get(old_key)
+        if found is None:
+            raise RecordNotFound(f"{self.info.name} has no record with the key {keycode.decode(old_key)}")
+        return self._changed(old_key, found, work(decode_record(found)))
+
+    def _changed(self, old_key: bytes, found: bytes, record: Record) -> Record:
         new_key, value = self.encode(record)
         if new_key != old_key:
             if self.tree.get(new_key) is not None:

@@ -14,32 +14,16 @@ from typing import Any, Final
 from script import ast
 from script.arguments_check import check_arguments
 from script.compiler import TRANSACTION_COMMAND, condition_source
+from script.deferred import check_deferred
 from script.environment import CheckEnvironment, ScriptSignature
 from script.errors import ExpressionSyntaxError, Problem
 from script.expressions import compile_expression
 from script.scope import Scope
-from script.templates import compile_template
+from script.templates import TEMPLATE, compile_template
 
 FILTER_OPERATORS: Final = frozenset(
-    {
-        "$eq",
-        "$ne",
-        "$gt",
-        "$gte",
-        "$lt",
-        "$lte",
-        "$in",
-        "$nin",
-        "$between",
-        "$exists",
-        "$starts_with",
-        "$contains",
-        "$and",
-        "$or",
-        "$not",
-    }
+    "$eq $ne $gt $gte $lt $lte $in $nin $between $exists $starts_with $contains $regex $options $elemMatch $and $or $not".split()
 )
-PLANNED_OPERATORS: Final = frozenset({"$regex", "$elemMatch"})
 SYSTEM_DATABASE: Final = "system"
 
 _PLANNED_FIELDS: Final = {
@@ -228,9 +212,7 @@ class _Checker:
         if not isinstance(value, Mapping):
             return
         for name, operand in value.items():
-            if name in PLANNED_OPERATORS:
-                self.planned(f"{pointer}/{name}", name)
-            elif name.startswith("$") and name not in FILTER_OPERATORS:
+            if name.startswith("$") and name not in FILTER_OPERATORS:
                 self.tell(
                     "unknown_operator",
                     f"{pointer}/{name}",
@@ -240,8 +222,10 @@ class _Checker:
             self.operators(operand, f"{pointer}/{name}")
 
     def command(self, node: ast.CommandStep, pointer: str, scope: Scope, in_loop: bool) -> None:
-        self.template(node.args, f"{pointer}/args", scope)
         tool = self.tools.get(node.command)
+        args, ambiguous = check_deferred(node.args, tool, f"{pointer}/args", scope.sure)
+        self.problems += ambiguous
+        self.template(args, f"{pointer}/args", scope)
         if tool is None and node.command in self.environment.planned_tools():
             self.planned(f"{pointer}/command", f"the tool {node.command}")
         elif tool is None:
@@ -351,7 +335,8 @@ class _Checker:
         """Every string inside of a value."""
         if isinstance(value, Mapping):
             for name, element in value.items():
-                self.template(element, f"{pointer}/{name}", scope)
+                if name != TEMPLATE:
+                    self.template(element, f"{pointer}/{name}", scope)
         elif isinstance(value, list):
             for index, element in enumerate(value):
                 self.template(element, f"{pointer}/{index}", scope)

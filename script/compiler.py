@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from script import ast
+from script.deferred import deferred
+from script.environment import ToolSignature
 from script.loading import script_hash
 from script.program import Guard, Parameter, Program, StepInfo, link
 
@@ -27,10 +29,10 @@ class UnknownEffect(LookupError):
     """A command names a tool whose effect class is not known; the checker reports such a script before."""
 
 
-def compile_script(script: ast.Script, effects: Mapping[str, str]) -> Program:
+def compile_script(script: ast.Script, effects: Mapping[str, str | ToolSignature]) -> Program:
     """Compile a checked script.
 
-    `effects` gives the effect class of each tool by name. Called scripts are left unresolved: see
+    `effects` gives the effect class of each tool by name, or its signature. Called scripts are left unresolved: see
     `Program.with_calls`. Raises UnknownEffect for a tool that is not in `effects`.
     """
     compiler = _Compiler(effects)
@@ -72,7 +74,7 @@ def condition_source(text: str) -> str:
 class _Compiler:
     """The instructions made so far, and one method for each step type."""
 
-    def __init__(self, effects: Mapping[str, str]) -> None:
+    def __init__(self, effects: Mapping[str, str | ToolSignature]) -> None:
         self.effects = effects
         self.code: list[dict[str, Any]] = []
         self.infos: list[StepInfo] = []
@@ -179,7 +181,10 @@ class _Compiler:
         effect = self.effects.get(node.command)
         if effect is None:
             raise UnknownEffect(f"{pointer}: the tool {node.command!r} is not known")
-        self._call(node, step, node.command, dict(node.args), effect)
+        args = dict(node.args)
+        if isinstance(effect, ToolSignature):
+            args, effect = deferred(args, effect.arguments_schema), effect.effect_of(args)
+        self._call(node, step, node.command, args, effect)
 
     def _call(
         self, node: ast.FetchStep | ast.CommandStep, step: int, tool: str, args: dict[str, Any], effect: str

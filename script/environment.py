@@ -9,10 +9,18 @@ from script.ast import Parameter
 
 @dataclass(frozen=True)
 class ToolSignature:
-    """A tool's argument schema (JSON Schema of an object) and effect class."""
+    """A tool's argument schema (JSON Schema of an object) and effect class.
+
+    `writes_with` is the argument with which a tool that reads becomes one that writes (`action` of select).
+    """
 
     arguments_schema: Mapping[str, Any]
     effect: str
+    writes_with: str | None = None
+
+    def effect_of(self, args: Mapping[str, Any]) -> str:
+        """The effect class of a call."""
+        return "write" if self.writes_with is not None and args.get(self.writes_with) is not None else self.effect
 
 
 @dataclass(frozen=True)

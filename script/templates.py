@@ -2,11 +2,13 @@
 
 A string that is exactly one expression gives the typed value; otherwise text is interpolated: strings as they are, everything
 else as JSON. A missing variable is an error, never empty text.
+
+`{"$template": text, "variables": {...}}` is a template for somebody else (see `deferred`): its text stays, its variables are rendered.
 """
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -14,6 +16,9 @@ from script.errors import EvaluationError, ExpressionSyntaxError
 from script.expressions import Expression, compile_expression
 from script.functions import EvaluationContext
 from script.wire import is_rows
+
+TEMPLATE: Final = "$template"
+VARIABLES: Final = "variables"
 
 Render = Callable[[Mapping[str, Any], EvaluationContext], Any]
 
@@ -34,7 +39,10 @@ class Template:
         if isinstance(value, str) and "{{" in value:
             return self._text(value)
         if isinstance(value, Mapping):
-            fields = {key: self._compile(element) for key, element in value.items()}
+            literal = {TEMPLATE} if TEMPLATE in value else set()
+            fields = {
+                key: _constant(element) if key in literal else self._compile(element) for key, element in value.items()
+            }
             return lambda variables, context: {key: render(variables, context) for key, render in fields.items()}
         if isinstance(value, list | tuple):
             elements = [self._compile(element) for element in value]
@@ -55,6 +63,10 @@ class Template:
             )
 
         return interpolate
+
+
+def _constant(value: Any) -> Render:
+    return lambda variables, context: value
 
 
 def _as_text(expression: Expression, value: Any) -> str:

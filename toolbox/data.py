@@ -1,12 +1,17 @@
 """Data tools: rows of the stores of the step's database, in the step's transaction."""
 
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
 
 import orjson
+from pydantic import WithJsonSchema
 
+import query
 from btree import Transaction
-from query import Record, Selection, Store, View, open_store
+from query import Record, RowsQuery, Store, View, open_store
 from query import select as select_rows
+from script.deferred import ROW_TEMPLATES
+from script.functions import EvaluationContext
 from script.wire import ROWS
 from toolbox.context import ToolContext
 from toolbox.errors import NoDatabase, ReservedStore, ResultTooLarge
@@ -14,6 +19,12 @@ from toolbox.tool import tool
 
 MAX_INLINE: Final = 32 * 1024
 """Bytes of JSON up to which rows are given as a list; more are given as a row reference."""
+
+RowValues = Annotated[
+    dict[str, Any] | None,
+    WithJsonSchema({"anyOf": [{"type": "object"}, {"type": "null"}], "default": None, ROW_TEMPLATES: ["row"]}),
+]
+"""Values that may be templates over the row."""
 
 
 def reading(ctx: ToolContext) -> View:
@@ -28,10 +39,17 @@ def writing(ctx: ToolContext, store: str) -> Store:
     view = reading(ctx)
     if store.startswith("_"):
         raise ReservedStore(f"{store} is the system's own and cannot be written", pointer="/store")
+    if not isinstance(view, Transaction):
+        raise NoDatabase("the step has no transaction to write in")
     return open_store(view, store)
 
 
-@tool(effect="read")
+def evaluation(ctx: ToolContext) -> EvaluationContext:
+    """The clock and the seed of templates that a tool renders: the same whenever the step is tried again."""
+    return EvaluationContext(ctx.now, ctx.idempotency_key)
+
+
+@tool(effect="read", writes_with="action")
 def select(
     ctx: ToolContext,
     store: str,
@@ -42,61 +60,146 @@ def select(
     limit: int | None = None,
     offset: int = 0,
     single: bool = False,
+    action: str | None = None,
+    update_values: RowValues = None,
+    dry_run: bool = False,
+    max_affected: int | None = None,
+    expect: str | None = None,
 ) -> Any:
-    """Rows of a store: a list of records, or a reference to the rows where they are many.
+    """Rows of a store: a list of records, or a reference to the rows where they are many. With an action: change these rows.
 
-    filter takes MongoDB's words; the primary key and its prefixes are sought, not scanned. With single, the first row or null.
+    filter takes MongoDB's words; the primary key and indexes are sought, not scanned. With single, the first row or null.
+    action delete or update works on all the rows, and gives counts; update_values are new values of fields, templates over the row
+    ({{ row.price * 2 }}), and $inc $mul $unset $push. dry_run only tells: the count, the first rows, and a token; expect takes
+    that token, and nothing is changed if the rows are others by then. max_affected refuses to change more rows than that.
     """
     view = reading(ctx)
-    query = {"filter": filter, "key": key, "fields": fields, "order_by": order_by, "limit": limit, "offset": offset}
-    selection = select_rows(
-        view,
-        store,
-        filter=filter,
-        key=key,
-        fields=fields,
-        order_by=order_by,
-        limit=1 if single else limit,
-        offset=offset,
-    )
+    wanted = {"filter": filter, "key": key, "fields": fields, "order_by": order_by, "limit": limit, "offset": offset}
+    query.check_action(action, update_values, of=("delete", "update"))
+    check_guards(action, dry_run=dry_run, max_affected=max_affected, expect=expect)
+    if action is not None:
+        if single or fields is not None:
+            raise query.InvalidQuery("an action takes no single and no fields", pointer="/fields" if fields else "/single")
+        again = {name: value for name, value in wanted.items() if name != "fields"}
+        todo = query.BulkAction(
+            writing(ctx, store),
+            lambda: select_rows(view, store, **again),  # type: ignore[arg-type]
+            update_values,
+            context=evaluation(ctx),
+        )
+        return {"dry_run": True, **todo.preview()} if dry_run else todo.run(max_affected=max_affected, expect=expect)
+    selection = select_rows(view, store, **{**wanted, "limit": 1 if single else limit})  # type: ignore[arg-type]
     if single:
         return next(iter(selection), None)
-    return _rows(ctx, view, store, selection, query)
+    return rows_or_reference(ctx, view, selection, {"store": store, **wanted}, select_rows(view, store, **wanted))  # type: ignore[arg-type]
 
 
-def _rows(ctx: ToolContext, view: View, store: str, selection: Selection, query: dict[str, Any]) -> Any:
+def check_guards(action: str | None, *, dry_run: bool, max_affected: int | None, expect: str | None) -> None:
+    """Refuse guards without an action. Raises InvalidQuery."""
+    for name, given in (("dry_run", dry_run), ("max_affected", max_affected is not None), ("expect", expect is not None)):
+        if given and action is None:
+            raise query.InvalidQuery(f"{name} belongs to an action", pointer=f"/{name}", hint="add the action")
+    if max_affected is not None and max_affected < 0:
+        raise query.InvalidQuery("max_affected is a whole number from 0", pointer="/max_affected")
+
+
+def rows_or_reference(
+    ctx: ToolContext, view: View, rows: RowsQuery, wanted: Mapping[str, Any], again: RowsQuery
+) -> Any:
+    """The rows as a list, or a reference to them if they are many. Raises ResultTooLarge."""
     records: list[Record] = []
     size = 2
-    for record in selection:
+    for record in rows:
         records.append(record)
         size += len(orjson.dumps(record)) + 1
         if size > MAX_INLINE:
-            return _reference(ctx, view, store, selection, query)
+            return _reference(ctx, view, wanted, again)
     return records
 
 
-def _reference(ctx: ToolContext, view: View, store: str, selection: Selection, query: dict[str, Any]) -> dict[str, Any]:
+def _reference(ctx: ToolContext, view: View, wanted: Mapping[str, Any], again: RowsQuery) -> dict[str, Any]:
     if isinstance(view, Transaction) and view.has_writes:
         hint = "commit with manage_transaction first, or ask for fewer rows (filter, fields, limit)"
         raise ResultTooLarge(
             f"the rows are more than {MAX_INLINE} bytes, and the transaction has uncommitted writes", hint=hint
         )
-    if not selection.in_key_order:
+    if not again.in_key_order:
         raise ResultTooLarge(
-            "so many rows can be given in key order only",
+            "so many rows can be given in the order of a key or an index only",
             pointer="/order_by",
-            hint="leave order_by out, or limit the rows",
+            hint="leave order_by out, create an index for it, or limit the rows",
         )
-    again = select_rows(view, store, **query)
-    reference = {"database": ctx.database, "version": view.seq, "store": store, "count": again.count()}
-    return {
-        ROWS: {
-            **reference,
-            "query": {
-                name: value for name, value in query.items() if value is not None and (name, value) != ("offset", 0)
-            },
-        }
-    }
+    given = {name: value for name, value in wanted.items() if value is not None and (name, value) != ("offset", 0)}
+    store = given.pop("store")
+    reference = {"database": ctx.database, "version": view.seq, "store": store, "count": again.count(), "query": given}
+    return {ROWS: reference}
+
+
+@tool(effect="read")
+def aggregate(
+    ctx: ToolContext,
+    store: str,
+    values: dict[str, Any],
+    group_by: list[str] | None = None,
+    filter: dict[str, Any] | None = None,
+    key: Any = None,
+    order_by: str | list[str] | None = None,
+    limit: int | None = None,
+) -> list[dict[str, Any]]:
+    """Values computed over rows, for all of them or for each group.
+
+    values is {name: {op, value, where}} with op count, sum, avg, min, max, distinct or count_distinct, value the field, where a filter for
+    this value alone; {name: "count"} counts rows. group_by is a list of fields (a.b, a AS x). Result rows have the group's
+    fields and the values, in the order of the group's fields, or in that of order_by.
+    """
+    selection = select_rows(reading(ctx), store, filter=filter, key=key)
+    return _aggregated(selection, values, group_by, order_by, limit)
+
+
+def _aggregated(
+    rows: RowsQuery,
+    values: dict[str, Any],
+    group_by: list[str] | None,
+    order_by: str | list[str] | None,
+    limit: int | None,
+) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    size = 2
+    for row in query.aggregate_rows(rows, values=values, group_by=group_by or (), order_by=order_by, limit=limit):
+        found.append(row)
+        size += len(orjson.dumps(row)) + 1
+        if size > MAX_INLINE:
+            raise ResultTooLarge(
+                f"the groups are more than {MAX_INLINE} bytes",
+                pointer="/group_by",
+                hint="group by fewer fields, filter, or limit the rows",
+            )
+    return found
+
+
+@tool(effect="read")
+def explain(
+    ctx: ToolContext,
+    store: str,
+    filter: dict[str, Any] | None = None,
+    key: Any = None,
+    fields: list[str] | None = None,
+    order_by: str | list[str] | None = None,
+    limit: int | None = None,
+    offset: int = 0,
+    run: bool = False,
+) -> dict[str, Any]:
+    """How a select would read: by which key or index, its bounds, what is tested for each row, whether it sorts.
+
+    With run, it is read (and nothing of it kept): pages read, rows examined, rows returned.
+    """
+    selection = select_rows(
+        reading(ctx), store, filter=filter, key=key, fields=fields, order_by=order_by, limit=limit, offset=offset
+    )
+    if run:
+        for _ in selection.json_chunks():
+            pass
+    return selection.plan
 
 
 @tool(effect="read")
@@ -120,9 +223,11 @@ def upsert(ctx: ToolContext, store: str, record: dict[str, Any]) -> dict[str, An
 
 
 @tool(effect="write")
-def update(ctx: ToolContext, store: str, key: Any, values: dict[str, Any]) -> dict[str, Any]:
-    """Change fields of the record of a key; gives the new record."""
-    return writing(ctx, store).update(key, values)
+def update(ctx: ToolContext, store: str, key: Any, values: RowValues) -> dict[str, Any]:
+    """Change the record of a key; gives the new record. values are new values of fields, and $inc $mul $unset $push."""
+    opened = writing(ctx, store)
+    change = query.compile_update(values or {}, pointer="/values", fields=opened.fields, context=evaluation(ctx))
+    return opened.change(key, change.apply)
 
 
 @tool(effect="write")
@@ -131,4 +236,4 @@ def delete(ctx: ToolContext, store: str, key: Any) -> dict[str, Any]:
     return {"deleted": int(writing(ctx, store).delete(key))}
 
 
-TOOLS: Final = (select, get, add, upsert, update, delete)
+TOOLS: Final = (select, aggregate, explain, get, add, upsert, update, delete)

@@ -27,8 +27,7 @@ class LibraryEnvironment:
 
     @cached_property
     def _signatures(self) -> dict[str, ToolSignature]:
-        found = (self._registry.get(name) for name in self._registry.names())
-        return {tool.name: ToolSignature(tool.arguments_schema, tool.effect) for tool in found}
+        return self._registry.signatures()
 
     def planned_tools(self) -> frozenset[str]:
         return PLANNED

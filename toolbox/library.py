@@ -74,7 +74,7 @@ class ScriptLibrary:
         errors = [problem for problem in problems if problem.severity == "error"]
         if errors:
             raise ScriptInvalid(errors)
-        compile_script(script, self._registry.effects())
+        compile_script(script, self._registry.signatures())
         return self._database.transact(lambda transaction: self._save(transaction, script, author))
 
     def get(self, name: str, version: str | int | None = None) -> ScriptVersion:
@@ -129,7 +129,7 @@ class ScriptLibrary:
         with self._lock:
             if saved.hash not in self._programs:
                 script = load_script(saved.script).script
-                self._programs[saved.hash] = compile_script(script, self._registry.effects())
+                self._programs[saved.hash] = compile_script(script, self._registry.signatures())
             return self._programs[saved.hash]
 
     def _get(self, view: View, name: str, version: str | int | None) -> ScriptVersion:

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any, Final
 
+from script.environment import ToolSignature
 from toolbox.errors import UnknownTool
 from toolbox.tool import Tool
 
 PLANNED: Final = frozenset(
     {
-        "join", "aggregate", "explain", "create_index", "drop_index", "create_script", "save_step", "insert_step", "update_step",
+        "join", "create_script", "save_step", "insert_step", "update_step",
         "delete_step", "reorder_steps", "save_last_step", "refactor_last_interaction", "diff_script", "dry_run", "publish_script",
         "parameterize_script", "schedule_script", "list_schedules", "pause_schedule", "trigger_schedule", "backfill_schedule",
         "delete_schedule", "http_request", "notify", "mock_tool",
@@ -48,9 +49,9 @@ class Registry:
         """All names, in order."""
         return sorted(self._tools)
 
-    def effects(self) -> dict[str, str]:
-        """The effect class of each tool, as the compiler wants it."""
-        return {name: found.effect for name, found in self._tools.items()}
+    def signatures(self) -> dict[str, ToolSignature]:
+        """What checker and compiler have to know about each tool."""
+        return {name: found.signature for name, found in self._tools.items()}
 
     def describe(self) -> list[dict[str, Any]]:
         """All tools, described."""

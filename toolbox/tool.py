@@ -20,6 +20,7 @@ from typing import Any, Final, Literal, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
 
+from script.environment import ToolSignature
 from toolbox.context import ToolContext
 from toolbox.errors import InvalidArguments
 
@@ -34,15 +35,16 @@ class Declaration:
     effect: Effect
     name: str | None
     needs_approval: bool
+    writes_with: str | None
 
 
 def tool(
-    *, effect: Effect, name: str | None = None, needs_approval: bool = False
+    *, effect: Effect, name: str | None = None, needs_approval: bool = False, writes_with: str | None = None
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Declare a function as a tool; a registry takes it in."""
+    """Declare a function as a tool; a registry takes it in. With the argument `writes_with`, one that reads writes."""
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
-        setattr(function, _ATTRIBUTE, Declaration(effect, name, needs_approval))
+        setattr(function, _ATTRIBUTE, Declaration(effect, name, needs_approval, writes_with))
         return function
 
     return declare
@@ -59,6 +61,7 @@ class Tool:
         self.name = declaration.name or function.__name__
         self.effect: Effect = declaration.effect
         self.needs_approval = declaration.needs_approval
+        self._writes_with = declaration.writes_with
         self.description = inspect.getdoc(function) or ""
         hints = get_type_hints(function, include_extras=True)
         parameters = list(inspect.signature(function).parameters.values())
@@ -88,6 +91,11 @@ class Tool:
     def result_schema(self) -> dict[str, Any]:
         """The JSON Schema of the result."""
         return self._result.json_schema()
+
+    @property
+    def signature(self) -> ToolSignature:
+        """What checker and compiler have to know."""
+        return ToolSignature(self.arguments_schema, self.effect, self._writes_with)
 
     def describe(self) -> dict[str, Any]:
         """All of it, as JSON."""

@@ -162,6 +162,22 @@ def test_a_sum_that_no_json_number_holds_is_an_error(found: list[Any]) -> None:
         assert result["code"] == "invalid_query" and result["pointer"] == "/values/s~1t/value"
 
 
+def test_an_average_is_rounded_once() -> None:
+    found = [0.1, 0.2, 0.2]
+    (row,) = aggregate([{"n": number} for number in found], values={"a": {"op": "avg", "value": "n"}})
+    assert row["a"] == float(sum(map(Fraction, found)) / 3) != sum(found) / 3
+
+
+@pytest.mark.parametrize("budget", [0, 1 << 20])
+@pytest.mark.parametrize("found", [[1, 1.0, 1], [1.0, 1, 1.0], [[1.0], [1], [1]], [{"a": 1.0}, {"a": 1}]])
+def test_the_first_of_equal_values_is_shown(found: list[Any], budget: int) -> None:
+    wanted = {"d": {"op": "distinct", "value": "g"}, "l": {"op": "min", "value": "g"}, "m": {"op": "max", "value": "g"}}
+    first = found[0]
+    assert run([{"g": value} for value in found], wanted, ["g"], budget_bytes=budget) == msgspec.json.encode(
+        [{"g": first, "d": [first], "l": first, "m": first}]
+    )
+
+
 def test_an_average_of_numbers_too_large_to_add() -> None:
     (row,) = aggregate([{"n": 1.7e308}] * 3, values={"a": {"op": "avg", "value": "n"}})
     assert row == {"a": 1.7e308}

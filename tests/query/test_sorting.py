@@ -190,7 +190,7 @@ def test_rows_come_sorted_and_equal_ones_as_they_came(found: list[bytes], limit:
 @given(
     st.lists(st.lists(st.sampled_from([b"a", b"b", b"c"]), max_size=6), max_size=15),
     st.integers(2, 5),
-    st.sampled_from([0, 40_000]),
+    st.sampled_from([0, 80_000, 120_000, 1 << 20]),
 )
 def test_merging_many_runs_is_stable(parts: list[list[bytes]], fan_in: int, budget: int) -> None:
     runs = [

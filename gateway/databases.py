@@ -36,7 +36,9 @@ class StoreRequest(BaseModel):
     json_schema: dict[str, Any] | None = Field(
         default=None, alias="schema", description="a JSON Schema that every record has to satisfy"
     )
-    relations: list[dict[str, Any]] = Field(default=[], description="which fields lead to which store: {fields, store, to}")
+    relations: list[dict[str, Any]] = Field(
+        default=[], description="which fields lead to which store: {fields, store, to}"
+    )
 
 
 class IndexRequest(BaseModel):

@@ -41,16 +41,15 @@ from query.imports import ImportReport, import_csv, import_ndjson
 from query.rows import RowsQuery
 from query.select import Selection, select, select_page
 from query.stores import Record, Store, create_store, drop_store, list_stores, open_store
-
-from query.updates import Update, compile_update
+from query.updates import compile_update
 
 __all__ = [
     "OPERATORS",
     "SYSTEM",
+    "BulkAction",
     "Change",
     "DatabaseExists",
     "Databases",
-    "BulkAction",
     "ImportReport",
     "IndexExists",
     "IndexInfo",
@@ -67,6 +66,7 @@ __all__ = [
     "RecordNotFound",
     "Relation",
     "Restored",
+    "RowsQuery",
     "Selection",
     "Store",
     "StoreExists",
@@ -78,19 +78,18 @@ __all__ = [
     "UnknownOperator",
     "UnsupportedOperator",
     "UpdateFailed",
-    "RowsQuery",
     "View",
     "aggregate",
     "aggregate_rows",
-    "check_action",
-    "check_aggregate",
-    "compile_update",
     "build_index",
     "changes",
     "changes_page",
+    "check_action",
+    "check_aggregate",
     "check_indexes",
     "check_name",
     "compile_filter",
+    "compile_update",
     "create_index",
     "create_store",
     "describe_store",

@@ -32,6 +32,7 @@ SHOWN: Final = 10
 """Rows that a preview shows."""
 _pack: Final = msgspec.msgpack.Encoder().encode
 _unpack: Final = msgspec.msgpack.Decoder(tuple[bytes, bytes, bytes]).decode
+_json: Final = msgspec.json.Encoder().encode
 _BITS: Final = 128
 
 
@@ -165,7 +166,7 @@ class BulkAction:
         return self._collected(rows)
 
     def _collected(self, rows: RowsQuery) -> Iterator[Matched]:
-        packed = ((found.key, _pack((found.value, b"", orjson.dumps(found.rows)))) for found in self._once(rows))
+        packed = ((found.key, _pack((found.value, b"", _json(found.rows)))) for found in self._once(rows))
         for key, row in sorted_rows(packed):
             value, _, others = _unpack(row)
             yield Matched(key, value, orjson.loads(others))

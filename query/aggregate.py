@@ -17,15 +17,20 @@ bit. The one thing that must fit in memory is a result row, so `distinct` is for
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
+
+import msgspec
 
 from query.errors import InvalidQuery
 from query.filters import Predicate, compile_filter
 from query.groups import Table, compile_key
 from query.paths import compile_path, escape, parse_path
 from query.reducers import Average, Count, Distinct, Extreme, Reducer, Step, Sum
-from query.stores import Record
+from query.rows import RowsQuery, check_window
+from query.sorting import compile_sort_key, parse_order, sorted_rows
+from query.stores import Record, decode_record
 
 BUDGET: Final = 64 << 20
 OPERATIONS: Final = ("count", "sum", "avg", "min", "max", "distinct", "count_distinct")
@@ -83,6 +88,33 @@ def aggregate(
     """
     wanted, fields = _parse(values, group_by)
     return _run(rows, wanted, fields, budget_bytes, folder)
+
+
+def aggregate_rows(
+    rows: RowsQuery,
+    *,
+    values: Mapping[str, Any],
+    group_by: Sequence[str] = (),
+    order_by: str | Sequence[str] | None = None,
+    limit: int | None = None,
+    budget_bytes: int = BUDGET,
+) -> Iterator[Record]:
+    """The same over the rows of a query, of which only the fields that are needed are decoded; in another order than that of the groups,
+    if wanted (by a group's field or a value). Raises InvalidQuery at once."""
+    wanted, fields = _parse(values, group_by)
+    order = parse_order(order_by)
+    columns = [field.name for field in fields] + [value.name for value in wanted]
+    for at, item in enumerate(order):
+        if item.path[0] not in columns:
+            hint = _did_you_mean(item.name, columns, "the columns are")
+            raise InvalidQuery(f"the result has no column {item.name!r}", pointer=f"/order_by/{at}", hint=hint)
+    check_window(limit, 0)
+    found = _run(rows.partial(fields_used(values, group_by)), wanted, fields, budget_bytes, None)
+    if not order:
+        return islice(found, limit)
+    key_of = compile_sort_key(order)
+    keyed = ((key_of(row), msgspec.json.encode(row)) for row in found)
+    return (decode_record(row) for _, row in sorted_rows(keyed, limit=limit))
 
 
 def check_aggregate(values: Mapping[str, Any], group_by: Sequence[str] = ()) -> None:

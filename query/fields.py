@@ -4,7 +4,7 @@ A projection of top-level fields works on pages: the run of JSON texts is decode
 and nothing else of the record is looked at.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from query.errors import InvalidQuery
 from query.values import MISSING, follow
 
 _NULL: Final = msgspec.Raw(b"null")
+_decode_whole: Final[Callable[[bytes], list[dict[str, Any]]]] = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
 def check_field(path: str, fields: Collection[str] | None, pointer: str) -> None:
@@ -34,6 +35,7 @@ class Projection:
         self._wanted = wanted
         self._flat = all(len(path) == 1 for _, path in wanted)
         roots = list(dict.fromkeys(path[0] for _, path in wanted))
+        self._whole = not all(map(_is_plain, roots))
         attributes = {name: f"f{at}" for at, name in enumerate(roots)}
         struct = msgspec.defstruct(
             "Projected",
@@ -69,6 +71,8 @@ class Projection:
         """The same for JSON texts that are divided by `,\\n`."""
         if not run:
             return run
+        if self._whole:
+            return b",\n".join([orjson.dumps(self.record(row)) for row in _decode_whole(b"[%b]" % run)])
         rows = self._decode(b"[%b]" % run)
         if self._same:
             return self._encode(rows).replace(b"\n", b",\n")[:-2]
@@ -85,6 +89,35 @@ class Projection:
                 value = follow(value, (name,)) if value is not MISSING else MISSING
             found[alias] = None if value is MISSING else value
         return found
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name stands in JSON text as it is, so that a decoder can look for it."""
+    return name.isprintable() and '"' not in name and "\\" not in name
+
+
+def partial_decoder(fields: Collection[str]) -> Callable[[bytes], list[dict[str, Any]]]:
+    """A function from a JSON array of records to records with some fields only, as far as they have them."""
+    names = sorted(fields)
+    if not all(map(_is_plain, names)):
+        return _decode_whole
+    attributes = [f"f{at}" for at in range(len(names))]
+    struct = msgspec.defstruct(
+        "Partial",
+        [(attribute, Any, MISSING) for attribute in attributes],
+        rename=dict(zip(attributes, names, strict=True)),
+        gc=False,
+    )
+    decode = msgspec.json.Decoder(list[struct]).decode  # type: ignore[valid-type]
+    pairs = list(zip(names, attributes, strict=True))
+
+    def partial(array: bytes) -> list[dict[str, Any]]:
+        return [
+            {name: value for name, attribute in pairs if (value := getattr(row, attribute)) is not MISSING}
+            for row in decode(array)
+        ]
+
+    return partial
 
 
 def compile_projection(fields: Sequence[str] | None, known: Collection[str] | None = None) -> Projection | None:

@@ -6,13 +6,13 @@ to disk.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
 from query.access import Slice
 from query.errors import InvalidQuery
-from query.fields import Projection
+from query.fields import Projection, partial_decoder
 from query.page_filter import PageFilter, values_at
 from query.sorting import OrderItem, compile_sort_key, sorted_rows
 from query.stores import Record, decode_record
@@ -73,6 +73,16 @@ class RowsQuery(ABC):
             record: Record = decode_record(value)
             self.returned += 1
             yield key, project(record) if project is not None else record
+
+    def partial(self, fields: Collection[str]) -> Iterator[Record]:
+        """The rows with some top-level fields only, and these as they are; projected rows are given whole."""
+        if self._projection is not None:
+            yield from self
+            return
+        decode = partial_decoder(fields)
+        for run, count in self._runs():
+            self.returned += count
+            yield from decode(b"[%b]" % run)
 
     def encoded(self, after: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
         """Keys, and whole rows as JSON texts. Sorted rows have no key by which one could go on: it is empty."""

@@ -5,7 +5,7 @@ The plan says which stretches of which path to read; what is left of the filter 
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 from query import keycode
 from query.access import Slice, slices
@@ -15,6 +15,9 @@ from query.page_filter import page_filter
 from query.plan import plan_select
 from query.rows import RowsQuery, check_window
 from query.stores import Record, Store, View, open_store
+
+_FEW: Final = 400
+"""Rows for which it does not pay to make a quick filter."""
 
 
 def select(
@@ -71,7 +74,8 @@ class Selection(RowsQuery):
         wanted = None if limit is None else limit + offset
         self._plan = plan_select(store, where, order_by, wanted, indexes=indexes)
         projection = compile_projection(fields, store.fields)
-        super().__init__(page_filter(self._plan.residual), self._plan.sort, projection, limit, offset)
+        rest = page_filter(self._plan.residual, few=self._plan.rows < _FEW)
+        super().__init__(rest, self._plan.sort, projection, limit, offset)
 
     @property
     def plan(self) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Any, Final
 
 import msgspec
-import orjson
 
 from btree import ReadTree, Transaction, Tree
 from query import keycode
@@ -33,6 +32,9 @@ from query.schemas import RecordSchema
 Record = dict[str, Any]
 
 decode_record: Final = msgspec.json.Decoder().decode
+_encode: Final = (
+    msgspec.json.Encoder().encode
+)  # many of its results are kept, and those of orjson keep their buffer of 4 KB
 
 __all__ = ["Record", "Store", "StoreInfo", "View", "create_store", "drop_store", "list_stores", "open_store"]
 
@@ -203,8 +205,8 @@ class Store:
         if self.schema is not None:
             self.schema.check(record)
         try:
-            return orjson.dumps(record)
-        except (orjson.JSONEncodeError, TypeError) as error:
+            return _encode(record)
+        except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
             raise InvalidRecord(f"the record is no JSON: {error}") from None
 
     def key_of(self, record: Mapping[str, Any]) -> bytes:

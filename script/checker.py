@@ -21,9 +21,9 @@ from script.expressions import compile_expression
 from script.scope import Scope
 from script.templates import TEMPLATE, compile_template
 
-FILTER_OPERATORS: Final = frozenset(
-    "$eq $ne $gt $gte $lt $lte $in $nin $between $exists $starts_with $contains $regex $options $elemMatch $and $or $not".split()
-)
+_COMPARING: Final = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$between", "$exists")
+_TEXT: Final = ("$starts_with", "$contains", "$regex", "$options")
+FILTER_OPERATORS: Final = frozenset((*_COMPARING, *_TEXT, "$elemMatch", "$and", "$or", "$not"))
 SYSTEM_DATABASE: Final = "system"
 
 _PLANNED_FIELDS: Final = {

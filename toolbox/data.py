@@ -79,24 +79,30 @@ def select(
     check_guards(action, dry_run=dry_run, max_affected=max_affected, expect=expect)
     if action is not None:
         if single or fields is not None:
-            raise query.InvalidQuery("an action takes no single and no fields", pointer="/fields" if fields else "/single")
+            raise query.InvalidQuery(
+                "an action takes no single and no fields", pointer="/fields" if fields else "/single"
+            )
         again = {name: value for name, value in wanted.items() if name != "fields"}
         todo = query.BulkAction(
             writing(ctx, store),
-            lambda: select_rows(view, store, **again),  # type: ignore[arg-type]
+            lambda: select_rows(view, store, **again),
             update_values,
             context=evaluation(ctx),
         )
         return {"dry_run": True, **todo.preview()} if dry_run else todo.run(max_affected=max_affected, expect=expect)
-    selection = select_rows(view, store, **{**wanted, "limit": 1 if single else limit})  # type: ignore[arg-type]
+    selection = select_rows(view, store, **{**wanted, "limit": 1 if single else limit})
     if single:
         return next(iter(selection), None)
-    return rows_or_reference(ctx, view, selection, {"store": store, **wanted}, select_rows(view, store, **wanted))  # type: ignore[arg-type]
+    return rows_or_reference(ctx, view, selection, {"store": store, **wanted}, select_rows(view, store, **wanted))
 
 
 def check_guards(action: str | None, *, dry_run: bool, max_affected: int | None, expect: str | None) -> None:
     """Refuse guards without an action. Raises InvalidQuery."""
-    for name, given in (("dry_run", dry_run), ("max_affected", max_affected is not None), ("expect", expect is not None)):
+    for name, given in (
+        ("dry_run", dry_run),
+        ("max_affected", max_affected is not None),
+        ("expect", expect is not None),
+    ):
         if given and action is None:
             raise query.InvalidQuery(f"{name} belongs to an action", pointer=f"/{name}", hint="add the action")
     if max_affected is not None and max_affected < 0:

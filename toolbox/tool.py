@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final, Literal, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
 from script.environment import ToolSignature
 from toolbox.context import ToolContext
@@ -66,12 +66,14 @@ class Tool:
         hints = get_type_hints(function, include_extras=True)
         parameters = list(inspect.signature(function).parameters.values())
         self._takes_context = bool(parameters) and hints.get(parameters[0].name) is ToolContext
-        fields: dict[str, Any] = {
-            parameter.name: (
+        taken = parameters[1 if self._takes_context else 0 :]
+        self._attributes = {f"argument_{parameter.name}": parameter.name for parameter in taken}
+        fields: dict[str, Any] = {  # under names of our own: pydantic has uses for some, such as `schema`
+            f"argument_{parameter.name}": (
                 hints.get(parameter.name, Any),
-                ... if parameter.default is parameter.empty else parameter.default,
+                Field(... if parameter.default is parameter.empty else parameter.default, alias=parameter.name),
             )
-            for parameter in parameters[1 if self._takes_context else 0 :]
+            for parameter in taken
         }
         self._model: type[BaseModel] = create_model(
             self.name, __config__=ConfigDict(extra="forbid", strict=True), **fields
@@ -114,7 +116,7 @@ class Tool:
             model = self._model.model_validate(dict(args))
         except ValidationError as error:
             raise self._invalid(dict(error.errors()[0])) from None
-        return {name: getattr(model, name) for name in self._model.model_fields}
+        return {name: getattr(model, attribute) for attribute, name in self._attributes.items()}
 
     def call_sync(self, context: ToolContext, args: Mapping[str, Any]) -> Any:
         """Check the arguments and call the function; an asynchronous one is run to its end here."""
@@ -124,7 +126,7 @@ class Tool:
 
     def _invalid(self, error: dict[str, Any]) -> InvalidArguments:
         pointer = "".join(f"/{part}" for part in error["loc"])
-        known = list(self._model.model_fields)
+        known = list(self._attributes.values())
         if error["type"] == "extra_forbidden":
             name = str(error["loc"][0])
             near = get_close_matches(name, known, n=1)

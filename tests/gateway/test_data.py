@@ -42,7 +42,7 @@ async def test_databases_and_stores(gateway: Gateway) -> None:
     assert (shown["name"], shown["stores"]) == ("shop", [store])
     described = (await http.get("/v1/databases/shop/stores/items")).json()
     assert (described["first_key"], described["last_key"], described["count"]) == ([1], [2], 2)
-    assert described["sampled_fields"]["n"] == ["null", "string"]
+    assert described["inferred_schema"]["properties"]["n"]["type"] == ["null", "string"]
 
 
 async def test_what_is_there_already_and_what_is_not(gateway: Gateway) -> None:

@@ -3,7 +3,9 @@
 databases.py  Databases: the data directory         filters.py  MongoDB's words -> a predicate
 stores.py     Store: records by primary key         plan.py     which stretch of the key to read
 keycode.py    values -> bytes that sort alike       select.py   Selection: rows, lazily
-imports.py    NDJSON and CSV into a store           errors.py   what can be wrong
+imports.py    records into a store                  exports.py  rows of one version out of it
+readers.py    lines of NDJSON and CSV -> records    streams.py  rows -> JSON, NDJSON, CSV, in pieces
+elements.py   a JSON array -> its elements          errors.py   what can be wrong
 history.py    what changed, making it what it was
 """
 
@@ -23,9 +25,10 @@ from query.errors import (
     UnknownOperator,
     UnsupportedOperator,
 )
+from query.exports import FORMATS, Export, Query, export
 from query.filters import OPERATORS, compile_filter
 from query.history import Change, Restored, changes, changes_page, restore_store
-from query.imports import ImportReport, import_csv, import_ndjson
+from query.imports import ImportReport, Options, Reject, import_csv, import_json, import_ndjson
 from query.select import Selection, select, select_page
 from query.stores import (
     Record,
@@ -40,20 +43,25 @@ from query.stores import (
 )
 
 __all__ = [
+    "FORMATS",
     "OPERATORS",
     "SYSTEM",
     "Change",
     "DatabaseExists",
     "Databases",
+    "Export",
     "ImportReport",
     "InvalidKeyValue",
     "InvalidName",
     "InvalidQuery",
     "InvalidRecord",
+    "Options",
+    "Query",
     "QueryError",
     "Record",
     "RecordExists",
     "RecordNotFound",
+    "Reject",
     "Restored",
     "Selection",
     "Store",
@@ -72,7 +80,9 @@ __all__ = [
     "create_store",
     "describe_store",
     "drop_store",
+    "export",
     "import_csv",
+    "import_json",
     "import_ndjson",
     "list_stores",
     "open_store",

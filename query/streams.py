@@ -127,20 +127,19 @@ def _line(values: Sequence[Any], guard: bool) -> str:
 
 def _cell(value: Any, guard: bool) -> str:
     if isinstance(value, str):
-        if guard and _FORMULA.match(value):
-            value = "'" + value
-        return _quote(value) if value == "" or _QUOTED.search(value) else value
+        return _quoted("'" + value if guard and _FORMULA.match(value) else value) or '""'
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
-    return _quote(orjson.dumps(value).decode())
+    return _quoted(orjson.dumps(value).decode())
 
 
-def _quote(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"'
+def _quoted(text: str) -> str:
+    """The text, in quotes where it needs them."""
+    return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
 
 
 def _gathered(parts: Iterator[bytes]) -> Stream:

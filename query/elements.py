@@ -2,7 +2,7 @@
 
 Nothing is parsed here: strings are skipped, brackets are counted, and a comma at depth 1 ends an element. An element that is no JSON is
 handed out all the same (its reader refuses it), and the next one is found: only the frame has to be right. One match of a
-regular expression leads to the next bracket, so an element without lists or objects inside costs two matches.
+regular expression takes a whole element that is not nested too deeply; for others a match leads from bracket to bracket.
 
 Where no match is found the rest has not arrived, and as much again is read before the next attempt: a long string is not searched
 over and over, and time stays proportional to the length.
@@ -15,10 +15,21 @@ from typing import Final
 from query.errors import InvalidRecord
 
 BOM: Final = b"\xef\xbb\xbf"
-_AMONG: Final = re.compile(rb'(?:[^"\[\]{},]++|"(?:[^"\\]++|\\.)*+")*+[\[\]{},]', re.DOTALL)
+_STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_AMONG: Final = re.compile(rb'[^"\[\]{},]*+(?:%b[^"\[\]{},]*+)*+[\[\]{},]' % _STRING, re.DOTALL)
 """To the next bracket or comma: between elements."""
-_INSIDE: Final = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+[\[\]{}]', re.DOTALL)
+_INSIDE: Final = re.compile(rb'[^"\[\]{}]*+(?:%b[^"\[\]{}]*+)*+[\[\]{}]' % _STRING, re.DOTALL)
 """To the next bracket: inside of an element."""
+
+
+def _nested(depth: int) -> bytes:
+    """A list or an object with at most so many others inside each other."""
+    inner = _STRING + (b"|" + _nested(depth - 1) if depth else b"")
+    return rb'[\[{][^"\[\]{}]*+(?:(?:%b)[^"\[\]{}]*+)*+[\]}]' % inner
+
+
+_WHOLE: Final = re.compile(rb"[ \t\r\n]*+(%b)[ \t\r\n]*+([,\]])" % _nested(4), re.DOTALL)
+"""An element and what ends it."""
 _SPACE: Final = b" \t\r\n"
 
 
@@ -29,21 +40,17 @@ def elements(pieces: Iterable[bytes], *, largest: int) -> Iterator[bytes]:
     """
     text = _Text(pieces, largest)
     text.open()
-    depth, found = 1, 0
-    while True:
-        mark = text.mark(_AMONG if depth == 1 else _INSIDE)
-        if mark in b"[{":
-            depth += 1
-        elif mark in b"]}":
-            depth -= 1
-        if depth == 0 or (depth == 1 and mark == b","):
-            element = text.taken()
-            if element or found or depth:
+    found, mark = 0, b","
+    while mark == b",":
+        for element, mark in text.whole():  # noqa: B007
+            found += 1
+            yield element
+        if mark == b",":
+            element, mark = text.element()
+            if element or found or mark == b",":
                 found += 1
                 yield element
-        if depth == 0:
-            text.end(mark)
-            return
+    text.end(mark)
 
 
 class _Text:
@@ -66,18 +73,35 @@ class _Text:
             raise InvalidRecord("the text is no JSON array", hint="send [{...}, ...], or an object a line as NDJSON")
         self._held, self._start, self._at = text, 1, 1
 
-    def mark(self, pattern: re.Pattern[bytes]) -> bytes:
+    def whole(self) -> Iterator[tuple[bytes, bytes]]:
+        """The next elements, each with what ends it, as long as a match takes them whole."""
+        match = _WHOLE.match
+        while (found := match(self._held, self._start)) is not None:
+            self._start = self._at = found.end()
+            yield found[1], found[2]
+            if found[2] == b"]":
+                return
+
+    def element(self) -> tuple[bytes, bytes]:
+        """The next element and what ends it, from bracket to bracket."""
+        depth = 1
+        while True:
+            mark = self._mark(_AMONG if depth == 1 else _INSIDE)
+            if mark in b"[{":
+                depth += 1
+            elif mark in b"]}":
+                depth -= 1
+            if depth == 0 or (depth == 1 and mark == b","):
+                element = self._held[self._start : self._at - 1].strip(_SPACE)
+                self._start = self._at
+                return element, mark
+
+    def _mark(self, pattern: re.Pattern[bytes]) -> bytes:
         """The next bracket or comma; the place is behind it then."""
         while (match := pattern.match(self._held, self._at)) is None:
             self._read()
         self._at = match.end()
         return self._held[self._at - 1 : self._at]
-
-    def taken(self) -> bytes:
-        """The element before the mark."""
-        element = self._held[self._start : self._at - 1].strip(_SPACE)
-        self._start = self._at
-        return element
 
     def end(self, mark: bytes) -> None:
         """Nothing may stand behind the array."""

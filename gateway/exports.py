@@ -17,7 +17,7 @@ from anyio import CancelScope, to_thread
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
 
 import query
 from gateway.databases import open_database
@@ -201,14 +201,17 @@ class RowsResponse(StreamingResponse):
         self._request = request
         super().__init__((), headers={**headers, "X-Accel-Buffering": "no"}, media_type=MEDIA_TYPES[form])
 
-    async def stream_response(self, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            last = await self._send_pieces(send)
-            await send({"type": "http.response.body", "body": last or b"", "more_body": last is not None})
-        finally:
+            await super().__call__(scope, receive, send)
+        finally:  # here, since a client that is gone already keeps the stream from being begun
             with CancelScope(shield=True):
                 await to_thread.run_sync(self._rows.close)
+
+    async def stream_response(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        last = await self._send_pieces(send)
+        await send({"type": "http.response.body", "body": last or b"", "more_body": last is not None})
 
     async def _send_pieces(self, send: Send) -> bytes | None:
         """Send all pieces; what is to be sent behind them and without ending the body, if it went wrong."""

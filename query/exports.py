@@ -8,23 +8,32 @@ pinned before the second one is made, and the pin is renewed as pieces are taken
 rows are those of one version. A small answer writes nothing. Who takes nothing for LEASE seconds loses the pin, and may find the version
 gone (`version_not_found`): no client keeps a version for ever by standing still.
 
+A pin is a small write. Where that cannot be (a full disk, a file that is only read, a writer that does not let go) the rows come all the
+same: what is not pinned is kept for a while, and a page that was given back is an error and never a wrong row.
+
 An Export is read by one thread at a time. Closing it closes the scan and gives the pin back.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from btree import Database
+from btree import Busy, Database, DiskFull, ReadOnly
 from query.errors import InvalidQuery
 from query.select import Selection, select
+from query.stores import open_store
 from query.streams import FIRST, Stream, columns_of, csv_rows, json_array, ndjson
 
 Format = Literal["json", "ndjson", "csv"]
 FORMATS: Final = ("json", "ndjson", "csv")
 LEASE: Final = 3600.0
 """Seconds for which a version stays pinned after a piece was taken."""
+RETRY: Final = 60.0
+"""Seconds after which a pin that could not be written is tried again."""
+_NO_WRITING: Final = (Busy, DiskFull, ReadOnly)
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,7 @@ class Export:
         self._pieces = pieces
         self._clock = clock
         self._pin: str | None = None
-        self._renewed = 0.0
+        self._due = -math.inf
         self.version = version
         self.first = self._next() or b""
         self.whole = len(self.first) < FIRST
@@ -76,17 +85,22 @@ class Export:
         self._pieces.close()
         if self._pin is not None:
             pin, self._pin = self._pin, None
-            self._database.unpin(pin)
+            with suppress(*_NO_WRITING):  # its lease ends it then
+                self._database.unpin(pin)
 
     def _next(self) -> bytes | None:
         return next(self._pieces, None)
 
     def _keep(self) -> None:
-        """Pin the version, or renew its pin."""
+        """Pin the version, or renew its pin, when it is time."""
         now = self._clock()
-        if self._pin is None or now - self._renewed > LEASE / 4:
+        if now < self._due:
+            return
+        try:
             self._pin = self._database.pin(self.version, pin_id=self._pin, lease_seconds=LEASE).id
-            self._renewed = now
+            self._due = now + LEASE / 4
+        except _NO_WRITING:
+            self._due = now + RETRY
 
 
 def export(
@@ -118,10 +132,13 @@ def export(
         limit=query.limit,
         offset=query.offset,
     )
-    return Export(database, view.seq, _stream(selection, query, format, guard, end), clock)
+    key = open_store(view, query.store).info.primary_key
+    return Export(database, view.seq, _stream(selection, query, format, guard, end, key), clock)
 
 
-def _stream(selection: Selection, query: Query, format: Format, guard: bool, end: bool) -> Stream:
+def _stream(
+    selection: Selection, query: Query, format: Format, guard: bool, end: bool, primary_key: Sequence[str]
+) -> Stream:
     if format == "json":
         return json_array(selection.json_chunks())
     if format == "ndjson":
@@ -129,7 +146,7 @@ def _stream(selection: Selection, query: Query, format: Format, guard: bool, end
     named = column_names(query.fields)
     if named is not None:
         return csv_rows(iter(selection), named, guard=guard)
-    columns, records = columns_of(iter(selection), selection.store.info.primary_key if query.fields is None else ())
+    columns, records = columns_of(iter(selection), primary_key if query.fields is None else ())
     return csv_rows(records, columns, guard=guard)
 
 

@@ -78,7 +78,7 @@ def _json_array(chunks: Iterable[bytes]) -> Iterator[bytes]:
     yield b"["
     divider = b"\n"
     with _closed(chunks):
-        for chunk in chunks:
+        for chunk in filter(None, chunks):
             yield divider
             yield chunk
             divider = _DIVIDER
@@ -88,7 +88,7 @@ def _json_array(chunks: Iterable[bytes]) -> Iterator[bytes]:
 def _ndjson(chunks: Iterable[bytes], end: bool) -> Iterator[bytes]:
     rows = 0
     with _closed(chunks):
-        for chunk in chunks:
+        for chunk in filter(None, chunks):
             lines = chunk.replace(_DIVIDER, b"\n") + b"\n"
             rows += lines.count(b"\n")
             yield lines

@@ -13,11 +13,12 @@ from typing import Any
 
 import httpx2
 import pytest
+from starlette.requests import Request
 
 from btree import Database, Tree
-from gateway.exports import negotiated
+from gateway.exports import RowsResponse, negotiated
 from gateway.problems import ApiError
-from query import Selection, Store, create_store, open_store
+from query import Query, Selection, Store, create_store, export, open_store
 from tests.gateway.conftest import Gateway, Sop, authorization, eventually, problem_of
 
 SHOP = "/v1/databases/shop"
@@ -79,7 +80,7 @@ async def test_every_format_has_all_rows_of_one_version(gateway: Gateway, live: 
     assert json.loads(bodies["json"]) == records
     rows = list(csv.DictReader(io.StringIO(bodies["csv"], newline="")))
     assert [{**row, "id": int(row["id"])} for row in rows] == records
-    assert database.pins() == []
+    await eventually(lambda: database.pins() == [])
 
 
 async def test_a_select_and_its_twin_as_an_address(gateway: Gateway, live: httpx2.AsyncClient) -> None:
@@ -248,6 +249,22 @@ async def test_a_client_that_reads_nothing_stops_the_scan_and_one_that_goes_ends
     assert database.snapshot(pin.version).seq == pin.version
     raw.close()
     await eventually(lambda: counted.open == 0 and database.pins() == [])
+
+
+async def test_a_client_that_has_gone_before_the_stream_begins(gateway: Gateway) -> None:
+    database = fill(gateway, many(20_000))
+    rows = export(database, Query("items"), "ndjson")
+    assert len(database.pins()) == 1
+
+    async def gone() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        await asyncio.sleep(0)
+
+    scope: dict[str, Any] = {"type": "http", "asgi": {"spec_version": "2.3"}}
+    await RowsResponse(gateway.services, rows, "ndjson", Request(scope), {})(scope, gone, send)
+    assert database.pins() == []
 
 
 async def test_what_is_read_stays_whatever_is_compacted(gateway: Gateway, url: str) -> None:
@@ -441,11 +458,19 @@ async def test_the_command_line_takes_rows_out_and_in(sop: Sop, gateway: Gateway
 async def test_the_command_line_keeps_every_rejected_line(sop: Sop, gateway: Gateway, tmp_path: Path) -> None:
     fill(gateway, [{"id": 0}])
     file, kept = tmp_path / "x.ndjson", tmp_path / "rejects.ndjson"
-    file.write_text("".join(json.dumps({"id" if number % 2 else "nr": number}) + "\n" for number in range(3000)))
+    file.write_text(
+        "".join(
+            json.dumps({"id" if number % 2 else "n\u2028r": number}, ensure_ascii=False) + "\n"
+            for number in range(3000)
+        )
+    )
     found = await sop("data", "import", "shop/items", str(file), "--rejects", str(kept))
     assert found.code == 1 and "1500 lines were rejected" in found.err
-    rejects = [json.loads(line) for line in kept.read_text().splitlines()]
-    assert [(reject["line"], reject["text"]) for reject in rejects[:2]] == [(1, '{"nr": 0}'), (3, '{"nr": 2}')]
+    rejects = [json.loads(line) for line in kept.read_text().split("\n")[:-1]]
+    assert [(reject["line"], reject["text"]) for reject in rejects[:2]] == [
+        (1, '{"n\u2028r": 0}'),
+        (3, '{"n\u2028r": 2}'),
+    ]
     assert len(rejects) == 1500
     assert (await sop("data", "import", "shop/items", str(file), "--rejects", str(kept))).code == 5
     stopped = await sop(

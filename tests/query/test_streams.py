@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from btree import Database, Tree
+from btree import Busy, Database, DiskFull, ReadOnly, Tree, VersionNotFound
 from query import (
     FORMATS,
     InvalidQuery,
@@ -213,6 +213,33 @@ def test_an_export_that_is_given_up_leaves_nothing(items: Database) -> None:
     rows.close()
     rows.close()
     assert items.pins() == []
+
+
+@pytest.mark.parametrize("error", [Busy, DiskFull, ReadOnly])
+def test_rows_come_also_where_nothing_can_be_written(
+    items: Database, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise error("no")
+
+    rows = export(items, Query("items"), "ndjson")
+    monkeypatch.setattr(Database, "unpin", refused)
+    rows.close()
+    assert len(items.pins()) == 1  # until its lease ends
+    monkeypatch.setattr(Database, "pin", refused)
+    with export(items, Query("items"), "ndjson") as rows:
+        assert b"".join(rows).count(b"\n") == 5000
+    with export(items, Query("items"), "ndjson") as rows:
+        taken = iter(rows)
+        next(taken)
+        items.cache.budget = 1
+        items.transact(lambda transaction: empty(open_store(transaction, "items")))
+        monkeypatch.undo()
+        for pin in items.pins():
+            items.unpin(pin.id)
+        items.sweep(retention_seconds=0)
+        with pytest.raises(VersionNotFound):
+            b"".join(taken)
 
 
 def test_exports_that_are_refused(items: Database) -> None:

@@ -31,7 +31,7 @@ from gateway.bodies import lines, pulled, text_lines, unpacked
 from gateway.databases import writable_database
 from gateway.problems import ApiError, problem, translate
 from gateway.services import Here
-from query.imports import ImportReport, Mode, Options, Reject
+from query.imports import ImportOptions, ImportReport, Mode, Reject
 
 router = APIRouter(prefix="/v1/databases/{database}/stores/{store}", tags=["rows"])
 
@@ -48,7 +48,7 @@ _BODY = {
     }
 }
 
-Import = Callable[[Options], ImportReport]
+Import = Callable[[ImportOptions], ImportReport]
 
 
 class ImportParameters(BaseModel):
@@ -85,10 +85,10 @@ async def import_rows(
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     pieces = unpacked(pulled(request.stream()), encoding)
 
-    def work(options: Options) -> ImportReport:
+    def work(options: ImportOptions) -> ImportReport:
         return _import(opened, store, kind, pieces, options, columns, given.unguard)
 
-    options = Options(mode=given.mode, max_rejects=given.max_rejects)
+    options = ImportOptions(mode=given.mode, max_rejects=given.max_rejects)
     if any(part.partition(";")[0].strip().lower() in _NDJSON for part in accept.split(",")):
         return ImportStream(work, options, here.data_dir, request)
     report = await to_thread.run_sync(_reported, work, options)
@@ -96,7 +96,7 @@ async def import_rows(
 
 
 def _import(
-    database: Database, store: str, kind: str, pieces: Any, options: Options, types: dict[str, str], unguard: bool
+    database: Database, store: str, kind: str, pieces: Any, options: ImportOptions, types: dict[str, str], unguard: bool
 ) -> ImportReport:
     if kind == "text/csv":
         return query.import_csv(database, store, text_lines(pieces), options, types=types, unguard=unguard)
@@ -105,7 +105,7 @@ def _import(
     return query.import_ndjson(database, store, lines(pieces), options)
 
 
-def _reported(work: Import, options: Options) -> dict[str, Any]:
+def _reported(work: Import, options: ImportOptions) -> dict[str, Any]:
     """Do it; the report as JSON. Raises ApiError, which tells what was stored before."""
     began, report = time.monotonic(), ImportReport()
     try:
@@ -140,7 +140,7 @@ def column_types(text: str | None) -> dict[str, str]:
 class ImportStream(Response):
     """Runs an import while its body arrives, and tells how it goes. What fails before the first chunk is a problem."""
 
-    def __init__(self, work: Import, options: Options, directory: Any, request: Request) -> None:
+    def __init__(self, work: Import, options: ImportOptions, directory: Any, request: Request) -> None:
         super().__init__(media_type=_NDJSON[0])
         del self.headers["content-length"]
         self._work = work

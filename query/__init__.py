@@ -28,7 +28,7 @@ from query.errors import (
 from query.exports import FORMATS, Export, Query, export
 from query.filters import OPERATORS, compile_filter
 from query.history import Change, Restored, changes, changes_page, restore_store
-from query.imports import ImportReport, Options, Reject, import_csv, import_json, import_ndjson
+from query.imports import ImportOptions, ImportReport, Reject, import_csv, import_json, import_ndjson
 from query.select import Selection, select, select_page
 from query.stores import (
     Record,
@@ -50,12 +50,12 @@ __all__ = [
     "DatabaseExists",
     "Databases",
     "Export",
+    "ImportOptions",
     "ImportReport",
     "InvalidKeyValue",
     "InvalidName",
     "InvalidQuery",
     "InvalidRecord",
-    "Options",
     "Query",
     "QueryError",
     "Record",

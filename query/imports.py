@@ -25,7 +25,7 @@ MAX_ELEMENT: Final = 16 * 1024 * 1024
 """Bytes of an element of a JSON array: a larger one would not fit into a store."""
 MAX_REPORTED: Final = 1_000
 MAX_MESSAGE: Final = 1_000
-"""Characters of a message in the report; `Options.rejects` is told the whole."""
+"""Characters of a message in the report; `ImportOptions.rejects` is told the whole."""
 
 Mode = Literal["upsert", "insert"]
 
@@ -58,7 +58,7 @@ class ImportReport:
 
 
 @dataclass(frozen=True)
-class Options:
+class ImportOptions:
     """How to import.
 
     mode          upsert replaces records with the same key; insert rejects them (`record_exists`)
@@ -83,15 +83,19 @@ class Options:
             raise InvalidQuery(f"max_rejects is a whole number from 0, not {self.max_rejects}", pointer="/max_rejects")
 
 
-_DEFAULT: Final = Options()
+_DEFAULT: Final = ImportOptions()
 
 
-def import_ndjson(database: Database, store: str, lines: Iterable[bytes], options: Options = _DEFAULT) -> ImportReport:
+def import_ndjson(
+    database: Database, store: str, lines: Iterable[bytes], options: ImportOptions = _DEFAULT
+) -> ImportReport:
     """Import one JSON object a line; blank lines are passed over. Raises QueryError, BTreeError."""
     return _import(database, store, read_json(lines), options)
 
 
-def import_json(database: Database, store: str, pieces: Iterable[bytes], options: Options = _DEFAULT) -> ImportReport:
+def import_json(
+    database: Database, store: str, pieces: Iterable[bytes], options: ImportOptions = _DEFAULT
+) -> ImportReport:
     """Import the objects of a JSON array, which arrives in pieces; a line's number is the element's, from 1.
 
     Raises InvalidRecord where the text is no array, also when that shows at its end only: what was stored before is in the report.
@@ -103,7 +107,7 @@ def import_csv(
     database: Database,
     store: str,
     lines: Iterable[str],
-    options: Options = _DEFAULT,
+    options: ImportOptions = _DEFAULT,
     *,
     types: Mapping[str, str] | None = None,
     unguard: bool = False,
@@ -120,7 +124,7 @@ class _Stopped(Exception):
     """Too many rejects: the chunk is rolled back."""
 
 
-def _import(database: Database, store: str, lines: Iterator[Line], options: Options) -> ImportReport:
+def _import(database: Database, store: str, lines: Iterator[Line], options: ImportOptions) -> ImportReport:
     report = options.report or ImportReport()
     open_store(database.snapshot(), store)
     for chunk in _chunks(lines):
@@ -157,7 +161,7 @@ def _chunks(lines: Iterator[Line]) -> Iterator[list[Line]]:
 class _Chunk:
     """The lines of one transaction, which may be done more than once."""
 
-    def __init__(self, store: str, lines: list[Line], options: Options, rejected_before: int) -> None:
+    def __init__(self, store: str, lines: list[Line], options: ImportOptions, rejected_before: int) -> None:
         self._store = store
         self._lines = lines
         self._insert = options.mode == "insert"

@@ -344,9 +344,10 @@ async def test_numbers_are_never_rounded_on_the_way_in(gateway: Gateway) -> None
 
 async def test_an_import_as_a_stream_tells_every_rejected_line(gateway: Gateway, live: httpx2.AsyncClient) -> None:
     fill(gateway, [])
-    count = 30_000
+    count, long = 30_000, b"x" * 1000  # more rejects than any buffer between the two sides can hold
     body = b"".join(
-        b'{"id": %d}\n' % number if number % 3 else b'{"no": "%d\xe2\x80\xa8"}\n' % number for number in range(count)
+        b'{"id": %d}\n' % number if number % 3 else b'{"no": "%d\xe2\x80\xa8%s"}\n' % (number, long)
+        for number in range(count)
     )
     answer = await live.post(f"{ITEMS}/rows:import", content=body, headers=STREAM)
     assert answer.headers["content-type"] == "application/x-ndjson"
@@ -357,7 +358,7 @@ async def test_an_import_as_a_stream_tells_every_rejected_line(gateway: Gateway,
         "line": 4,
         "code": "invalid_record",
         "message": rejects[1]["message"],
-        "text": '{"no": "3\u2028"}',
+        "text": '{"no": "3\u2028' + long.decode() + '"}',
     }
     report = records[-1]["report"]
     assert (report["imported"], report["rejected_count"], len(report["rejected"])) == (20_000, 10_000, 1000)

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 import query.elements
 import query.imports
 from btree import Conflict, Database
-from query import ImportReport, InvalidQuery, InvalidRecord, Options, Reject, import_csv, import_json, import_ndjson
+from query import (
+    ImportOptions,
+    ImportReport,
+    InvalidQuery,
+    InvalidRecord,
+    Reject,
+    import_csv,
+    import_json,
+    import_ndjson,
+)
 from query.elements import elements
 from query.readers import read_csv, read_json
 from query.stores import create_store, decode_record, open_store
@@ -103,7 +112,7 @@ def test_modes(store: Database) -> None:
     assert import_ndjson(store, "s", [b'{"id": 1, "v": 1}']).imported == 1
     rejects: list[Reject] = []
     lines = [b'{"id": 1, "v": 2}', b'{"id": 2}', b'{"id": 2, "v": 3}']
-    report = import_ndjson(store, "s", lines, Options(mode="insert", rejects=rejects.append))
+    report = import_ndjson(store, "s", lines, ImportOptions(mode="insert", rejects=rejects.append))
     assert (report.imported, report.rejected_count) == (1, 2)
     assert [(reject.line, reject.code, reject.text) for reject in rejects] == [
         (1, "record_exists", '{"id": 1, "v": 2}'), (3, "record_exists", '{"id": 2, "v": 3}')]  # fmt: skip
@@ -112,7 +121,7 @@ def test_modes(store: Database) -> None:
     assert stored(store) == [{"id": 1, "v": 2}, {"id": 2, "v": 3}]
     for options in ({"mode": "replace"}, {"max_rejects": -1}):
         with pytest.raises(InvalidQuery):
-            Options(**options)
+            ImportOptions(**options)
 
 
 def test_every_kind_of_line_that_does_not_fit_is_rejected_alone(store: Database) -> None:
@@ -131,7 +140,7 @@ def test_every_kind_of_line_that_does_not_fit_is_rejected_alone(store: Database)
         b'{"id": 8, "n": 18446744073709551615}',
     ]
     rejects: list[Reject] = []
-    report = import_ndjson(store, "s", lines, Options(rejects=rejects.append))
+    report = import_ndjson(store, "s", lines, ImportOptions(rejects=rejects.append))
     assert [reject.line for reject in rejects] == [3, 4, 5, 6, 7, 8, 9, 10, 11]
     assert {reject.code for reject in rejects} == {"key_too_large", "invalid_record", "invalid_key"}
     assert [reject.text for reject in rejects[1:3]] == [lines[3].decode(), lines[4].decode()]
@@ -148,7 +157,7 @@ def test_the_report_has_a_thousand_and_the_rejects_all(store: Database, monkeypa
         told.append((report.imported, report.rejected_count))
 
     lines = (b'{"id": %d}' % n if n % 2 else b"?%d" % n for n in range(5000))
-    report = import_ndjson(store, "s", lines, Options(rejects=rejects.append, progress=progress))
+    report = import_ndjson(store, "s", lines, ImportOptions(rejects=rejects.append, progress=progress))
     assert (report.imported, report.rejected_count, len(report.rejected)) == (2500, 2500, 1000)
     assert [(reject.line, reject.text) for reject in rejects] == [(n + 1, f"?{n}") for n in range(0, 5000, 2)]
     assert told == [(n * 250, n * 250) for n in range(1, 11)]
@@ -166,11 +175,11 @@ def test_stopping_at_one_too_many(store: Database, monkeypatch: pytest.MonkeyPat
             yield b"?" if taken in (5, 25, 26) else b'{"id": %d}' % taken
 
     rejects: list[Reject] = []
-    report = import_ndjson(store, "s", lines(), Options(max_rejects=1, rejects=rejects.append))
+    report = import_ndjson(store, "s", lines(), ImportOptions(max_rejects=1, rejects=rejects.append))
     assert (report.imported, report.rejected_count, report.stopped, taken) == (19, 2, True, 30)
     assert [reject.line for reject in rejects] == [5, 25]
     assert [row["id"] for row in stored(store)] == [n for n in range(1, 21) if n != 5]
-    whole = import_ndjson(store, "s", lines(), Options(max_rejects=3))
+    whole = import_ndjson(store, "s", lines(), ImportOptions(max_rejects=3))
     assert (whole.imported, whole.rejected_count, whole.stopped) == (996, 3, False)
 
 
@@ -188,7 +197,7 @@ def test_a_conflict_tells_no_reject_twice(store: Database, monkeypatch: pytest.M
 
     monkeypatch.setattr(Database, "transact", twice)
     rejects: list[Reject] = []
-    report = import_ndjson(store, "s", [b"?", b'{"id": 1}'], Options(rejects=rejects.append))
+    report = import_ndjson(store, "s", [b"?", b'{"id": 1}'], ImportOptions(rejects=rejects.append))
     assert (report.imported, report.rejected_count, len(rejects)) == (1, 1, 1)
 
 
@@ -196,7 +205,7 @@ def test_chunks_are_bounded_in_bytes(store: Database, monkeypatch: pytest.Monkey
     monkeypatch.setattr(query.imports, "CHUNK_BYTES", 1000)
     told: list[int] = []
     lines = [b'{"id": %d, "t": "%s"}' % (n, b"x" * 400) for n in range(9)]
-    import_ndjson(store, "s", lines, Options(progress=lambda report: told.append(report.imported)))
+    import_ndjson(store, "s", lines, ImportOptions(progress=lambda report: told.append(report.imported)))
     assert told == [3, 6, 9]
 
 
@@ -205,7 +214,7 @@ def test_a_text_that_breaks_off_keeps_the_counts(store: Database, monkeypatch: p
     report = ImportReport()
     text = b"[" + b",".join(b'{"id": %d}' % n for n in range(25))
     with pytest.raises(InvalidRecord, match="not closed"):
-        import_json(store, "s", [text], Options(report=report))
+        import_json(store, "s", [text], ImportOptions(report=report))
     assert (report.imported, len(stored(store))) == (20, 20)
 
 
@@ -230,7 +239,7 @@ def test_csv_lines_types_and_texts(store: Database) -> None:
     )
     rejects: list[Reject] = []
     types = {"id": "integer", "t": "string?", "n": "integer", "j": "json"}
-    report = import_csv(store, "s", text.splitlines(keepends=True), Options(rejects=rejects.append), types=types)
+    report = import_csv(store, "s", text.splitlines(keepends=True), ImportOptions(rejects=rejects.append), types=types)
     assert [(reject.line, reject.text[:12]) for reject in rejects] == [
         (4, '2,"x"y,1,1'), (5, "3,x,92233720"), (8, '6,"two\nlines'), (10, "7"), (13, '9,"open')]  # fmt: skip
     assert rejects[2].text == '6,"two\nlines",x,1'

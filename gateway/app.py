@@ -13,6 +13,7 @@ from gateway import (
     backups,
     databases,
     documents,
+    exports,
     health,
     history,
     imports,
@@ -27,7 +28,21 @@ from gateway import (
 from gateway.access import Authentication, RequestFrame
 from gateway.services import Services
 
-MODULES = (health, documents, scripts, runs, schedules, databases, maintenance, backups, history, rows, imports, tools)
+MODULES = (
+    health,
+    documents,
+    scripts,
+    runs,
+    schedules,
+    databases,
+    maintenance,
+    backups,
+    history,
+    exports,
+    rows,
+    imports,
+    tools,
+)
 
 
 def create_app(services: Services) -> FastAPI:

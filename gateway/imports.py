@@ -1,67 +1,127 @@
-"""Importing rows: a body of any size, read as it arrives, gzip or plain, NDJSON or CSV.
+"""Rows in: a body of any size, read as it arrives (`bodies`), gzip or plain: NDJSON, a JSON array, or CSV.
 
-The importer is synchronous and pulls lines, so it runs in a thread; each time it wants more, the event loop reads one piece
-of the body. Nothing is buffered in between: a slow disk slows the client down, and memory stays constant.
+The importer is synchronous and pulls, so it runs in a thread. Each chunk is a transaction (`query.imports`). If the client vanishes, what
+was committed stays, and importing the file again replaces the same records.
 
-Each ten thousand rows are a transaction. If the client vanishes, what was committed stays, and importing the file again
-replaces the same records.
+The answer is one report, with the first thousand rejected lines; or, for `Accept: application/x-ndjson`, a stream:
+
+    {"progress": {imported, rejected_count}}      while the body arrives, the newest only: a client that reads nothing yet misses some
+    {"reject": {line, code, message, text}}       every rejected line, when the body was read
+    {"report": {...}} or {"error": {...}}         the last line
+
+Rejects wait in a file without a name until the body was read: most clients read nothing before they have sent everything, and both sides
+would wait for each other for ever.
 """
 
-import codecs
 import time
-import zlib
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import asdict
-from typing import Annotated, Any, Final
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from tempfile import TemporaryFile
+from typing import IO, Annotated, Any, Final
 
-from anyio import from_thread, to_thread
-from fastapi import APIRouter, Query, Request
+import orjson
+from anyio import Event, create_task_group, from_thread, to_thread
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.types import Receive, Scope, Send
 
 import query
+from btree import Database
+from gateway.bodies import lines, pulled, text_lines, unpacked
 from gateway.databases import writable_database
-from gateway.problems import ApiError
+from gateway.problems import ApiError, problem, translate
 from gateway.services import Here
+from query.imports import ImportOptions, ImportReport, Mode, Reject
 
 router = APIRouter(prefix="/v1/databases/{database}/stores/{store}", tags=["rows"])
 
 MAX_IMPORT_BYTES: Final = 1 << 50
-MAX_LINE_BYTES: Final = 16 * 1024 * 1024
-_PIECE: Final = 1024 * 1024
+_NDJSON: Final = ("application/x-ndjson", "application/ndjson", "application/jsonl")
+_KINDS: Final = (*_NDJSON, "application/json", "text/csv")
+_BLOCK: Final = 64 * 1024
 _BODY = {
     "requestBody": {
         "required": True,
-        "content": {kind: {"schema": {"type": "string"}} for kind in ("application/x-ndjson", "text/csv")},
+        "content": {
+            kind: {"schema": {"type": "string"}} for kind in ("application/x-ndjson", "application/json", "text/csv")
+        },
     }
 }
 
+Import = Callable[[ImportOptions], ImportReport]
 
-@router.post("/rows:import", openapi_extra=_BODY, max_body_size=MAX_IMPORT_BYTES)
+
+class ImportParameters(BaseModel):
+    """How a body is imported."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mode: Mode = Field("upsert", description="insert rejects records whose key is there already")
+    max_rejects: int | None = Field(None, ge=0, description="stop at the first rejected line that is one too many")
+    types: str | None = Field(
+        None, description="CSV: field=type,... with string, string?, integer, number, boolean, date, json"
+    )
+    unguard: bool = Field(False, description="CSV: take the apostrophes of the formula guard away")
+
+
+@router.post("/rows:import", openapi_extra=_BODY, max_body_size=MAX_IMPORT_BYTES, response_model=dict[str, Any])
 async def import_rows(
     here: Here,
     database: str,
     store: str,
     request: Request,
-    types: Annotated[
-        str | None, Query(description="CSV: field=type,... with string, integer, number, boolean, date")
-    ] = None,
-) -> dict[str, Any]:
+    given: Annotated[ImportParameters, Query()],
+    accept: Annotated[str, Header()] = "*/*",
+) -> Response:
     """Import records; those with the same key are replaced. The report has every line that was rejected, with its reason."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in ("application/x-ndjson", "application/jsonl", "text/csv"):
-        raise ApiError("unsupported_media_type", "an import is application/x-ndjson or text/csv")
-    columns = column_types(types)
-    if columns and kind != "text/csv":
-        raise ApiError("invalid_field", "types are for CSV: JSON has its own", pointer="?types")
+    if kind not in _KINDS:
+        raise ApiError("unsupported_media_type", "an import is application/x-ndjson, application/json or text/csv")
+    columns = column_types(given.types)
+    for name, set_ in (("types", columns), ("unguard", given.unguard)):
+        if set_ and kind != "text/csv":
+            raise ApiError("invalid_field", f"{name} is for CSV: JSON has its own types", pointer=f"?{name}")
     opened = writable_database(here, database, store)
-    pieces = unpacked(_pull(request.stream()), request.headers.get("content-encoding", "identity").strip().lower())
-    began = time.monotonic()
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    pieces = unpacked(pulled(request.stream()), encoding)
 
-    def work() -> query.ImportReport:
-        if kind == "text/csv":
-            return query.import_csv(opened, store, text_lines(pieces), types=columns)
-        return query.import_ndjson(opened, store, lines(pieces))
+    def work(options: ImportOptions) -> ImportReport:
+        return _import(opened, store, kind, pieces, options, columns, given.unguard)
 
-    report = await to_thread.run_sync(work)
+    options = ImportOptions(mode=given.mode, max_rejects=given.max_rejects)
+    if any(part.partition(";")[0].strip().lower() in _NDJSON for part in accept.split(",")):
+        return ImportStream(work, options, here.data_dir, request)
+    report = await to_thread.run_sync(_reported, work, options)
+    return Response(orjson.dumps(report), media_type="application/json")
+
+
+def _import(
+    database: Database, store: str, kind: str, pieces: Any, options: ImportOptions, types: dict[str, str], unguard: bool
+) -> ImportReport:
+    if kind == "text/csv":
+        return query.import_csv(database, store, text_lines(pieces), options, types=types, unguard=unguard)
+    if kind == "application/json":
+        return query.import_json(database, store, pieces, options)
+    return query.import_ndjson(database, store, lines(pieces), options)
+
+
+def _reported(work: Import, options: ImportOptions) -> dict[str, Any]:
+    """Do it; the report as JSON. Raises ApiError, which tells what was stored before."""
+    began, report = time.monotonic(), ImportReport()
+    try:
+        work(replace(options, report=report))
+    except Exception as error:
+        if not report.imported:
+            raise
+        refusal = translate(error)
+        raise ApiError(
+            refusal.code,
+            f"{refusal.message}; {report.imported} records were stored before",
+            hint=refusal.hint or "what was stored stays; importing the file again replaces it",
+            errors=refusal.errors,
+            retryable=refusal.retryable,
+            status=refusal.status,
+        ) from error
     return {**asdict(report), "seconds": round(time.monotonic() - began, 3)}
 
 
@@ -77,69 +137,70 @@ def column_types(text: str | None) -> dict[str, str]:
     return found
 
 
-def _pull(stream: AsyncIterator[bytes]) -> Iterator[bytes]:
-    """The pieces of an asynchronous stream, from a worker thread."""
+class ImportStream(Response):
+    """Runs an import while its body arrives, and tells how it goes. What fails before the first chunk is a problem."""
 
-    async def following() -> bytes | None:
-        return await anext(stream, None)
+    def __init__(self, work: Import, options: ImportOptions, directory: Any, request: Request) -> None:
+        super().__init__(media_type=_NDJSON[0])
+        del self.headers["content-length"]
+        self._work = work
+        self._options = options
+        self._directory = directory
+        self._request = request
+        self._news = Event()
+        self._progress: dict[str, int] | None = None
+        self._report: dict[str, Any] = {}
+        self._error: Exception | None = None
+        self._done = False
+        self._started = False
 
-    while (piece := from_thread.run(following)) is not None:
-        yield piece
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with TemporaryFile(dir=self._directory) as rejects:
+            async with create_task_group() as tasks:
+                tasks.start_soon(self._run, rejects)
+                while not self._done:
+                    await self._news.wait()
+                    self._news = Event()
+                    if self._progress is not None and not self._done:
+                        await self._line(send, {"progress": self._progress})
+            if self._error is not None and self._progress is None:
+                raise self._error
+            rejects.seek(0)
+            while block := await to_thread.run_sync(rejects.read, _BLOCK):
+                await self._send(send, block)
+            await self._line(send, self._ending())
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
+    async def _run(self, rejects: IO[bytes]) -> None:
+        def told(reject: Reject) -> None:
+            rejects.write(orjson.dumps({"reject": asdict(reject)}) + b"\n")
 
-def unpacked(pieces: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    """The pieces without their content encoding: none or gzip. Raises ApiError for others, and for damaged gzip."""
-    if encoding in ("identity", ""):
-        return pieces
-    if encoding != "gzip":
-        raise ApiError("unsupported_media_type", f"the content encoding {encoding!r} is not known; gzip is")
-    return _gunzip(pieces)
+        def progress(report: ImportReport) -> None:
+            from_thread.run_sync(self._tell, {"imported": report.imported, "rejected_count": report.rejected_count})
 
+        try:
+            options = replace(self._options, rejects=told, progress=progress)
+            self._report = await to_thread.run_sync(_reported, self._work, options)
+        except Exception as error:
+            self._error = error
+        self._done = True
+        self._news.set()
 
-def _gunzip(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Unpack a sequence of gzip members, never more than a piece at a time (a small file may unpack to a huge one)."""
-    unpacker, inside = zlib.decompressobj(wbits=31), False
-    try:
-        for piece in pieces:
-            rest = piece
-            while rest:
-                yield unpacker.decompress(rest, _PIECE)
-                rest, inside = unpacker.unconsumed_tail, True
-                if unpacker.eof:
-                    rest, unpacker, inside = unpacker.unused_data, zlib.decompressobj(wbits=31), False
-        while inside and (held := unpacker.decompress(b"", _PIECE)):
-            yield held
-            inside = not unpacker.eof
-    except zlib.error as error:
-        raise ApiError("damaged_gzip", f"the gzip is damaged: {error}") from None
-    if inside:
-        raise ApiError("damaged_gzip", "the gzip ends too early", hint="was the file cut?")
+    def _ending(self) -> dict[str, Any]:
+        if self._error is None:
+            return {"report": self._report}
+        request_id = self._request.state.request_id
+        return {"error": problem(translate(self._error), instance=self._request.url.path, request_id=request_id)}
 
+    def _tell(self, progress: dict[str, int]) -> None:
+        self._progress = progress
+        self._news.set()
 
-def lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Lines without their ends. Raises ApiError for one that is too long."""
-    rest = b""
-    for piece in pieces:
-        *whole, rest = (rest + piece).split(b"\n")
-        yield from whole
-        if len(rest) > MAX_LINE_BYTES:
-            raise ApiError("line_too_long", f"a line is at most {MAX_LINE_BYTES} bytes")
-    if rest:
-        yield rest
+    async def _line(self, send: Send, record: dict[str, Any]) -> None:
+        await self._send(send, orjson.dumps(record) + b"\n")
 
-
-def text_lines(pieces: Iterator[bytes]) -> Iterator[str]:
-    """Lines of text with their ends, as a CSV reader wants them. Raises ApiError for what is not UTF-8."""
-    decoder = codecs.getincrementaldecoder("utf-8-sig")()
-    rest = ""
-    try:
-        for piece in pieces:
-            *whole, rest = (rest + decoder.decode(piece)).split("\n")
-            yield from (line + "\n" for line in whole)
-            if len(rest) > MAX_LINE_BYTES:
-                raise ApiError("line_too_long", f"a line is at most {MAX_LINE_BYTES} bytes")
-        rest += decoder.decode(b"", final=True)
-    except UnicodeDecodeError as error:
-        raise ApiError("not_utf8", f"the body is not UTF-8: {error.reason}", hint="convert the file first") from None
-    if rest:
-        yield rest
+    async def _send(self, send: Send, data: bytes) -> None:
+        if not self._started:
+            self._started = True
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": data, "more_body": True})

@@ -5,7 +5,8 @@ values      values.py, keycode.py: order, equality, bytes that sort alike | boxe
 filters     filter_tree.py, filters.py: MongoDB's words -> a predicate | page_filter.py a whole page at once | regexes.py
 selects     conditions.py, plan.py which stretch of which key to read | access.py slices of rows | rows.py, select.py
 sorting     sorting.py, spill.py: in bounded memory
-changes     updates.py, row_templates.py | imports.py files into a store | history.py what changed | errors.py what can be wrong
+changes     updates.py, row_templates.py | history.py what changed | errors.py what can be wrong
+in and out  readers.py, elements.py, imports.py: files into a store | exports.py, streams.py: rows as JSON, NDJSON, CSV, in pieces
 """
 
 from query.actions import BulkAction, check_action
@@ -35,21 +36,25 @@ from query.errors import (
     UnsupportedOperator,
     UpdateFailed,
 )
+from query.exports import FORMATS, Export, Query, export
 from query.filters import OPERATORS, compile_filter
 from query.history import Change, Restored, changes, changes_page, restore_store
-from query.imports import ImportReport, import_csv, import_ndjson
+from query.imports import ImportOptions, ImportReport, Reject, import_csv, import_json, import_ndjson
 from query.rows import RowsQuery
 from query.select import Selection, select, select_page
 from query.stores import Record, Store, create_store, drop_store, list_stores, open_store
 from query.updates import compile_update
 
 __all__ = [
+    "FORMATS",
     "OPERATORS",
     "SYSTEM",
     "BulkAction",
     "Change",
     "DatabaseExists",
     "Databases",
+    "Export",
+    "ImportOptions",
     "ImportReport",
     "IndexExists",
     "IndexInfo",
@@ -60,10 +65,12 @@ __all__ = [
     "InvalidRecord",
     "InvalidSchema",
     "PreviewMismatch",
+    "Query",
     "QueryError",
     "Record",
     "RecordExists",
     "RecordNotFound",
+    "Reject",
     "Relation",
     "Restored",
     "RowsQuery",
@@ -95,7 +102,9 @@ __all__ = [
     "describe_store",
     "drop_index",
     "drop_store",
+    "export",
     "import_csv",
+    "import_json",
     "import_ndjson",
     "list_stores",
     "open_store",

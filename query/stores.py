@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, Final
 
 import msgspec
+import orjson
 
 from btree import ReadTree, Transaction, Tree
 from query import keycode
@@ -205,8 +206,8 @@ class Store:
         if self.schema is not None:
             self.schema.check(record)
         try:
-            return _encode(record)
-        except (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+            return memoryview(orjson.dumps(record)).tobytes()  # a copy: the original keeps its buffer of 4 KB
+        except (orjson.JSONEncodeError, TypeError) as error:
             raise InvalidRecord(f"the record is no JSON: {error}") from None
 
     def key_of(self, record: Mapping[str, Any]) -> bytes:

@@ -79,7 +79,7 @@ class Connection:
                 if not answer.is_success:
                     answer.read()
                     raise _refused(answer)
-                for line in answer.iter_lines():
+                for line in _lines(answer):
                     yield json.loads(line)
         except httpx2.ConnectError as error:
             raise self._unreachable(error) from None
@@ -87,9 +87,10 @@ class Connection:
             return
 
     @contextmanager
-    def download(self, path: str) -> Iterator[httpx2.Response]:
+    def download(self, path: str, method: str = "GET", **options: Any) -> Iterator[httpx2.Response]:
         """An answer whose body is read piece by piece. Ends the command when it is cut."""
-        with self._explained(), self._http.stream("GET", path, timeout=httpx2.Timeout(None, connect=5)) as answer:
+        timeout = httpx2.Timeout(None, connect=5)
+        with self._explained(), self._http.stream(method, path, timeout=timeout, **options) as answer:
             if not answer.is_success:
                 answer.read()
                 raise _refused(answer)
@@ -107,6 +108,16 @@ class Connection:
     def _unreachable(self, error: Exception) -> CommandFailed:
         hint = "hint: is it running? `sop dev` starts everything; SOP_URL says where it is"
         return CommandFailed(UNREACHABLE, f"error: the gateway at {self.url} is not reachable: {error}", hint)
+
+
+def _lines(answer: httpx2.Response) -> Iterator[bytes]:
+    """Lines end with a line feed and with nothing else: `iter_lines` would cut text at U+2028 and U+0085 too."""
+    rest = b""
+    for piece in answer.iter_bytes():
+        *whole, rest = (rest + piece).split(b"\n")
+        yield from whole
+    if rest:
+        yield rest
 
 
 def _refused(answer: httpx2.Response) -> CommandFailed:

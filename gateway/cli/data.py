@@ -1,33 +1,57 @@
-"""sop data: look at databases, stores and rows, and import files."""
+"""sop data: look at databases, stores and rows, import files and export them."""
 
 import gzip
+import sys
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Final
+from typing import Annotated, Any, BinaryIO, Final, Literal
 from urllib.parse import quote
 
 import typer
 
 from gateway.cli.connection import Connection
 from gateway.cli.failures import CONFLICT, RUN_FAILED, USAGE, CommandFailed
-from gateway.cli.output import Format, tell, write_object, write_rows
-from gateway.cli.transfer import pieces
+from gateway.cli.output import Format, write_object, write_rows
+from gateway.cli.rows import Asked, import_report, rejects_file, store_path, target_of
+from gateway.cli.transfer import check_free, new_file, pieces
 
-app = typer.Typer(no_args_is_help=True, help="Data: import files, look at databases, stores and rows.")
+app = typer.Typer(no_args_is_help=True, help="Data: import, export, select; look at databases, stores and rows.")
 
-_KINDS: Final = {".csv": "text/csv", ".ndjson": "application/x-ndjson", ".jsonl": "application/x-ndjson"}
+Target = Annotated[str, typer.Argument(metavar="DB/STORE")]
+Where = Annotated[str | None, typer.Option(metavar="JSON", help='a filter: {"city": "Rome", "age": {"$gte": 18}}')]
+Fields = Annotated[str | None, typer.Option(help="a,b.c: these fields only, in this order")]
+OrderBy = Annotated[str | None, typer.Option(help="a,-b: by a, then by b downwards")]
+Limit = Annotated[int | None, typer.Option(min=0, help="at most so many rows; default all")]
+Offset = Annotated[int, typer.Option(min=0, help="pass over so many rows")]
+AtVersion = Annotated[int | None, typer.Option(min=1, help="of this version of the database; default the newest")]
+Guard = Annotated[
+    bool, typer.Option("--guard/--no-guard", help="CSV: an apostrophe before text that looks like a formula")
+]
+
+_KINDS: Final = {
+    ".csv": "text/csv",
+    ".json": "application/json",
+    ".ndjson": "application/x-ndjson",
+    ".jsonl": "application/x-ndjson",
+}
 
 
 @app.command("import")
 def import_(
-    target: Annotated[str, typer.Argument(metavar="DB/STORE")],
-    file: Annotated[Path, typer.Argument(help="a .csv, .ndjson or .jsonl file, also with .gz behind")],
+    target: Target,
+    file: Annotated[Path, typer.Argument(help="a .csv, .json, .ndjson or .jsonl file, also with .gz behind")],
     key: Annotated[str | None, typer.Option(help="with --create: the fields of the primary key, f1,f2")] = None,
     types: Annotated[
-        str | None, typer.Option(help="CSV: f=integer,... (string, integer, number, boolean, date)")
+        str | None, typer.Option(help="CSV: f=integer,... (string, string?, integer, number, boolean, date, json)")
     ] = None,
     create: Annotated[
         bool, typer.Option("--create", help="make the database and the store if they are not there")
     ] = False,
+    mode: Annotated[
+        Literal["upsert", "insert"], typer.Option(help="insert rejects rows whose key is there already")
+    ] = "upsert",
+    max_rejects: Annotated[int | None, typer.Option(min=0, help="stop when more lines are rejected")] = None,
+    rejects: Annotated[Path | None, typer.Option(help="a new file for all rejected lines, as NDJSON")] = None,
+    unguard: Annotated[bool, typer.Option("--unguard", help="CSV: take the formula guard's apostrophes away")] = False,
     output: Format = "table",
 ) -> None:
     """Import rows from a file; rows with the same key are replaced."""
@@ -37,24 +61,77 @@ def import_(
     kind = _KINDS.get((file.with_suffix("") if file.suffix == ".gz" else file).suffix)
     if kind is None:
         raise CommandFailed(USAGE, f"error: {file}: the name has to end in {', '.join(_KINDS)}, or that and .gz")
-    with Connection() as gateway, _open(file) as opened:
+    params = {"mode": mode, "types": types, "max_rejects": max_rejects, "unguard": unguard or None}
+    with Connection() as gateway, _open(file) as opened, rejects_file(rejects) as kept:
         if create and key is not None:
             _create(gateway, database, store, [field.strip() for field in key.split(",")])
         headers = {"Content-Type": kind, **({"Content-Encoding": "gzip"} if file.suffix == ".gz" else {})}
-        report = gateway.post(
+        records = gateway.stream(
+            "POST",
             f"/v1/databases/{database}/stores/{store}/rows:import",
             content=pieces(opened, file.stat().st_size, "importing"),
-            headers=headers,
-            params={"types": types} if types else None,
-            timeout=None,
+            headers={**headers, "Accept": "application/x-ndjson"},
+            params={name: value for name, value in params.items() if value is not None},
         )
-    for rejected in report["rejected"][:20]:
-        tell(f"{file}:{rejected['line']}: {rejected['message']} [{rejected['code']}]")
-    if report["rejected_count"] > 20 and output == "table":
-        tell(f"{report['rejected_count']} lines were rejected; -o json lists the first {len(report['rejected'])}")
+        report = import_report(records, str(file), kept)
     write_object(report if output != "table" else {**report, "rejected": None}, output)
-    if report["rejected_count"]:
-        raise CommandFailed(RUN_FAILED, f"error: {report['rejected_count']} lines were rejected")
+    count = report["rejected_count"]
+    if report["stopped"]:
+        raise CommandFailed(RUN_FAILED, f"error: the import stopped: more than {max_rejects} lines were rejected")
+    if count:
+        raise CommandFailed(RUN_FAILED, f"error: {count} lines were rejected")
+
+
+@app.command()
+def export(
+    target: Target,
+    where: Where = None,
+    fields: Fields = None,
+    order_by: OrderBy = None,
+    limit: Limit = None,
+    offset: Offset = 0,
+    version: AtVersion = None,
+    output: Annotated[
+        Literal["ndjson", "json", "csv"] | None,
+        typer.Option("--output", "-o", help="default by the file's name, else ndjson"),
+    ] = None,
+    file: Annotated[Path | None, typer.Option(help="a new file instead of stdout; packed if it ends in .gz")] = None,
+    guard: Guard = True,
+) -> None:
+    """Write rows to a file or to stdout: all, or those of a query. A file gets its name when it is whole."""
+    asked = Asked(target, where, fields, order_by, limit, offset, version)
+    if file is None:
+        asked.write(sys.stdout.buffer, output or "ndjson", guard, shown=not sys.stdout.isatty())
+        return
+    check_free(file)
+    suffix = (file.with_suffix("") if file.suffix == ".gz" else file).suffix
+    form = output or {".csv": "csv", ".json": "json"}.get(suffix, "ndjson")
+    with new_file(file) as opened:
+        asked.write(opened, form, guard)
+
+
+@app.command()
+def select(
+    target: Target,
+    where: Where = None,
+    fields: Fields = None,
+    order_by: OrderBy = None,
+    limit: Limit = None,
+    offset: Offset = 0,
+    version: AtVersion = None,
+    output: Annotated[
+        Literal["table", "ndjson", "json", "csv"],
+        typer.Option("--output", "-o", help="table, ndjson (one object a line), json or csv"),
+    ] = "table",
+    guard: Guard = True,
+) -> None:
+    """Show the rows of a query."""
+    asked = Asked(target, where, fields, order_by, limit, offset, version)
+    if output == "table":
+        rows = asked.rows()
+        write_rows(rows, asked.columns() or list(dict.fromkeys(name for row in rows for name in row)), output)
+    else:
+        asked.write(sys.stdout.buffer, output, guard, shown=not sys.stdout.isatty())
 
 
 @app.command()
@@ -85,20 +162,6 @@ def get(
     """Show the row of a key."""
     with Connection() as gateway:
         write_object(gateway.get(f"{store_path(target)}/rows/{quote(key, safe='')}"), output)
-
-
-def target_of(text: str) -> tuple[str, str]:
-    """DATABASE/STORE as the two parts of an address. Ends the command if it is not that."""
-    database, slash, store = text.partition("/")
-    if not (slash and database and store and "/" not in store):
-        raise CommandFailed(USAGE, f"error: {text}: it has to be DATABASE/STORE")
-    return quote(database, safe=""), quote(store, safe="")
-
-
-def store_path(text: str) -> str:
-    """The address of DATABASE/STORE."""
-    database, store = target_of(text)
-    return f"/v1/databases/{database}/stores/{store}"
 
 
 def _open(file: Path) -> BinaryIO:

@@ -8,9 +8,9 @@ from urllib.parse import quote
 import typer
 
 from gateway.cli.connection import Connection
-from gateway.cli.data import store_path
 from gateway.cli.failures import RUN_FAILED, USAGE, CommandFailed
 from gateway.cli.output import Format, tell, write_object, write_rows
+from gateway.cli.rows import store_path
 from gateway.cli.transfer import check_free, pieces, save
 from gateway.digests import digest_of
 

@@ -1,16 +1,17 @@
 """Files up and down, in pieces, with a progress bar on a terminal.
 
-A download goes to FILE.partial, is checked against the length and the digest that the gateway told, made durable, and gets its
-name only then: a file of that name is always whole.
+What is downloaded goes to FILE.partial, is made durable, and gets its name only when it is whole: a file of that name is always whole. A
+backup is whole if it has the length and the digest that the gateway told; for rows see `rows`.
 """
 
+import gzip
 import hashlib
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, cast
 
 import httpx2
 from rich.console import Console
@@ -24,7 +25,7 @@ _PIECE: Final = 256 * 1024
 
 def pieces(opened: BinaryIO, size: int, label: str) -> Iterator[bytes]:
     """A file, piece by piece."""
-    with _progress(label, size) as (progress, task):
+    with progress_bar(label, size) as (progress, task):
         while piece := opened.read(_PIECE):
             yield piece
             progress.update(task, advance=len(piece))
@@ -36,12 +37,17 @@ def check_free(file: Path) -> None:
         raise CommandFailed(CONFLICT, f"error: {file} is there already", "hint: choose another name, or remove it")
 
 
-def save(answer: httpx2.Response, file: Path, label: str) -> int:
-    """Write an answer's body to a new file; its length. Ends the command if it did not arrive whole."""
+@contextmanager
+def new_file(file: Path) -> Iterator[BinaryIO]:
+    """A new file to write, which gets its name when the block ends well; packed if the name ends in .gz."""
     partial = file.with_name(file.name + ".partial")
     try:
         with partial.open("wb") as target:
-            size = _write(answer, target, label)
+            if file.suffix == ".gz":
+                with gzip.GzipFile(fileobj=target, mode="wb", filename="", mtime=0) as packed:
+                    yield cast(BinaryIO, packed)
+            else:
+                yield target
             target.flush()
             os.fsync(target.fileno())
         check_free(file)
@@ -50,12 +56,17 @@ def save(answer: httpx2.Response, file: Path, label: str) -> int:
         raise CommandFailed(USAGE, f"error: {file}: {error.strerror or error}") from None
     finally:
         partial.unlink(missing_ok=True)
-    return size
+
+
+def save(answer: httpx2.Response, file: Path, label: str) -> int:
+    """Write an answer's body to a new file; its length. Ends the command if it did not arrive whole."""
+    with new_file(file) as target:
+        return _write(answer, target, label)
 
 
 def _write(answer: httpx2.Response, target: BinaryIO, label: str) -> int:
     told, size, digest = int(answer.headers["content-length"]), 0, hashlib.sha256()
-    with _progress(label, told) as (progress, task):
+    with progress_bar(label, told) as (progress, task):
         for piece in answer.iter_raw():
             target.write(piece)
             digest.update(piece)
@@ -67,7 +78,9 @@ def _write(answer: httpx2.Response, target: BinaryIO, label: str) -> int:
 
 
 @contextmanager
-def _progress(label: str, total: int) -> Iterator[tuple[Progress, Any]]:
+def progress_bar(label: str, total: int | None, shown: bool = True) -> Iterator[tuple[Progress, Any]]:
+    """A bar on stderr, if that is a terminal; without a total it only counts."""
     columns = (TextColumn(label), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
+    hidden = not shown or not sys.stderr.isatty()
+    with Progress(*columns, console=Console(stderr=True), disable=hidden, transient=True) as progress:
         yield progress, progress.add_task(label, total=total)

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.bodies import lines, text_lines, unpacked
 from gateway.cursors import Cursors
-from gateway.imports import column_types, lines, text_lines, unpacked
+from gateway.imports import column_types
 from gateway.problems import ApiError
 from gateway.rows import key_candidates
 from query import open_store
@@ -187,7 +188,7 @@ async def test_imports_that_are_refused(gateway: Gateway) -> None:
     rows = await make(gateway.http)
     post = gateway.http.post
     problem_of(
-        await post(f"{rows}:import", content=b"{}", headers={"Content-Type": "application/json"}),
+        await post(f"{rows}:import", content=b"{}", headers={"Content-Type": "text/plain"}),
         415,
         "unsupported_media_type",
     )

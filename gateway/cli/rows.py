@@ -1,0 +1,202 @@
+"""Rows up and down: the gateway's NDJSON answers, taken for whole only if they are.
+
+Rows are always asked for with a last line that tells how many they were (`?end=true`), whatever form they are written in here. If that line
+does not come, or tells another number, or the connection is cut, the command fails: with the gateway's reason, if it gave one.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+from urllib.parse import quote
+
+import httpx2
+import msgspec
+
+from gateway.cli.connection import Connection
+from gateway.cli.failures import CONFLICT, RUN_FAILED, USAGE, CommandFailed, of_problem
+from gateway.cli.output import tell
+from gateway.cli.transfer import progress_bar
+from query import QueryError
+from query.exports import column_names
+from query.streams import columns_of, csv_rows, json_array
+
+_SHOWN: Final = 20
+_decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A query over DATABASE/STORE, as the command line has it."""
+
+    target: str
+    where: str | None
+    fields: str | None
+    order_by: str | None
+    limit: int | None
+    offset: int
+    version: int | None
+
+    def columns(self) -> list[str] | None:
+        """The columns that `fields` makes, if it does."""
+        return column_names(_list(self.fields))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All rows."""
+        with Connection() as gateway, self._answer(gateway) as answer:
+            return list(_records(whole_rows(answer)))
+
+    def write(self, target: BinaryIO, output: str, guard: bool, *, shown: bool = True) -> None:
+        """Write the rows as ndjson, json or csv, as they come."""
+        with (
+            Connection() as gateway,
+            self._answer(gateway) as answer,
+            progress_bar("exporting", None, shown) as (progress, task),
+        ):
+            try:
+                for piece in self._pieces(gateway, whole_rows(answer), output, guard):
+                    target.write(piece)
+                    progress.update(task, advance=len(piece))
+            except QueryError as error:
+                hint = [f"hint: {error.hint.replace('`fields`', '--fields')}"] if error.hint else []
+                raise CommandFailed(USAGE, f"error: {error.message}", *hint) from None
+            target.flush()
+
+    def _answer(self, gateway: Connection) -> Any:
+        body = {
+            "filter": _filter(self.where),
+            "fields": _list(self.fields),
+            "order_by": _list(self.order_by),
+            "limit": self.limit,
+            "offset": self.offset,
+            "version": self.version,
+        }
+        params = {"format": "ndjson", "end": True}
+        return gateway.download(f"{store_path(self.target)}:select", "POST", json=body, params=params)
+
+    def _pieces(self, gateway: Connection, lines: Iterator[bytes], output: str, guard: bool) -> Iterator[bytes]:
+        if output == "ndjson":
+            return lines
+        if output == "json":
+            return json_array(some[:-1].replace(b"\n", b",\n") for some in lines)
+        named = self.columns()
+        if named is not None:
+            return csv_rows(_records(lines), named, guard=guard)
+        key = gateway.get(store_path(self.target))["primary_key"] if self.fields is None else ()
+        columns, records = columns_of(_records(lines), key)
+        return csv_rows(records, columns, guard=guard)
+
+
+def whole_rows(answer: httpx2.Response) -> Iterator[bytes]:
+    """The rows of an answer, some whole lines at a time. Ends the command if they did not arrive whole."""
+    held, count, cut = b"", 0, False
+    try:
+        for piece in answer.iter_bytes():
+            held += piece
+            upto = held.rfind(b"\n", 0, max(held.rfind(b"\n"), 0)) + 1  # the last line is held back
+            if upto:
+                count += held.count(b"\n", 0, upto)
+                yield held[:upto]
+                held = held[upto:]
+    except httpx2.TransportError:
+        cut = True
+    last = _last(held)
+    problem = last.get("error")
+    if isinstance(problem, dict) and "status" in problem:
+        raise of_problem(problem["status"], problem)
+    if cut or last.get("end") != {"rows": count}:
+        raise CommandFailed(RUN_FAILED, f"error: the rows did not arrive whole: {count} came", "hint: try again")
+
+
+def _last(line: bytes) -> dict[str, Any]:
+    """The last line, if it is one of those that end a stream."""
+    try:
+        found = _decode(line)
+    except msgspec.MsgspecError:
+        return {}
+    return found if line.endswith(b"\n") and len(found) == 1 else {}
+
+
+def _records(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    for some in lines:
+        yield from map(_decode, some.splitlines())
+
+
+def import_report(records: Iterator[dict[str, Any]], file: str, kept: BinaryIO | None) -> dict[str, Any]:
+    """Read an import's answer to its report. Rejected lines go to `kept`, the first of them to stderr too.
+
+    Ends the command if the answer has no end, or tells that the import failed.
+    """
+    rejected, last = 0, None
+    for record in records:
+        last = record
+        if "reject" in record:
+            rejected += 1
+            _tell_reject(record["reject"], rejected, file, kept)
+    if rejected > _SHOWN and kept is None:
+        tell(f"{rejected - _SHOWN} more were rejected: --rejects FILE keeps all of them")
+    if last is not None and "error" in last:
+        raise of_problem(last["error"]["status"], last["error"])
+    if last is None or "report" not in last:
+        raise CommandFailed(RUN_FAILED, "error: the connection was cut: it is not known how the import ended",
+                            "hint: import again; rows with the same key are replaced")  # fmt: skip
+    report: dict[str, Any] = last["report"]
+    if rejected != report["rejected_count"]:
+        raise CommandFailed(RUN_FAILED, f"error: {rejected} rejected lines came of {report['rejected_count']}")
+    return report
+
+
+def _tell_reject(reject: dict[str, Any], number: int, file: str, kept: BinaryIO | None) -> None:
+    if number <= _SHOWN:
+        tell(f"{file}:{reject['line']}: {reject['message']} [{reject['code']}]")
+    if kept is not None:
+        kept.write(json.dumps(reject, ensure_ascii=False).encode() + b"\n")
+
+
+@contextmanager
+def rejects_file(file: Path | None) -> Iterator[BinaryIO | None]:
+    """A new file for rejected lines; what was written stays also if the import fails."""
+    if file is None:
+        yield None
+        return
+    try:
+        opened = file.open("xb")
+    except FileExistsError:
+        message = f"error: {file} is there already"
+        raise CommandFailed(CONFLICT, message, "hint: choose another name, or remove it") from None
+    except OSError as error:
+        raise CommandFailed(USAGE, f"error: {file}: {error.strerror or error}") from None
+    with opened:
+        yield opened
+
+
+def target_of(text: str) -> tuple[str, str]:
+    """DATABASE/STORE as the two parts of an address. Ends the command if it is not that."""
+    database, slash, store = text.partition("/")
+    if not (slash and database and store and "/" not in store):
+        raise CommandFailed(USAGE, f"error: {text}: it has to be DATABASE/STORE")
+    return quote(database, safe=""), quote(store, safe="")
+
+
+def store_path(text: str) -> str:
+    """The address of DATABASE/STORE."""
+    database, store = target_of(text)
+    return f"/v1/databases/{database}/stores/{store}"
+
+
+def _filter(text: str | None) -> Any:
+    if text is None:
+        return None
+    try:
+        found = msgspec.json.decode(text)
+    except msgspec.MsgspecError as error:
+        raise CommandFailed(USAGE, f"error: --where is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise CommandFailed(USAGE, "error: --where is a JSON object", 'hint: {"city": "Rome"}')
+    return found
+
+
+def _list(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",")]

@@ -1,0 +1,241 @@
+"""Rows out: the whole of a store, or the answer to a query, as a stream of NDJSON, JSON or CSV.
+
+The rows come from the engine's pages straight to the socket; no run and no Temporal is involved. They are made in a thread, a piece at a
+time and only when the socket has taken the piece before: a slow client slows the scan down and costs no memory and no thread. A client
+that goes away ends the scan, and the version that was pinned for it is let go.
+
+What is wrong with the query is told as a problem, before anything else is sent: the first piece is made before the answer begins. An
+error after that is told in NDJSON by a last line `{"error": {...}}`, and in every format by the connection: the body is not ended as HTTP
+wants it, so that no client takes a part for the whole.
+"""
+
+import logging
+from typing import Annotated, Any, Final, Literal
+
+import orjson
+from anyio import CancelScope, to_thread
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.types import Receive, Scope, Send
+
+import query
+from gateway.databases import open_database
+from gateway.problems import MEDIA_TYPE, ApiError, problem, translate
+from gateway.services import Here, Services
+from query.exports import Export, Format, export
+
+router = APIRouter(prefix="/v1/databases/{database}/stores/{store}", tags=["rows"])
+_log = logging.getLogger("gateway")
+
+MEDIA_TYPES: Final[dict[Format, str]] = {
+    "ndjson": "application/x-ndjson",
+    "json": "application/json",
+    "csv": "text/csv",
+}
+_ACCEPTED: Final[dict[str, Format]] = {
+    "application/x-ndjson": "ndjson",
+    "application/ndjson": "ndjson",
+    "application/jsonl": "ndjson",
+    "application/json": "json",
+    "text/csv": "csv",
+    "*/*": "ndjson",
+    "application/*": "ndjson",
+    "text/*": "csv",
+}
+_ROWS: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "the rows",
+        "content": {kind: {"schema": {"type": "string"}} for kind in MEDIA_TYPES.values()},
+    },
+    406: {
+        "description": "none of the formats is acceptable",
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    },
+}
+Count = Annotated[int, Field(ge=0, strict=True)]
+
+
+class Form(BaseModel):
+    """How rows are written."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal["json", "ndjson", "csv"] | None = Field(None, description="default: by Accept, else ndjson")
+    guard: bool = Field(True, description="csv: an apostrophe before text that a spreadsheet would take for a formula")
+    end: bool = Field(False, description='ndjson: a last line {"end": {"rows": n}}')
+
+
+class ExportParameters(Form):
+    """An export as parameters of an address; lists are divided by commas."""
+
+    filter: str | None = Field(None, description="JSON, as in a select")
+    key: str | None = Field(None, description='JSON: "00001", or ["00001", 1]')
+    fields: str | None = Field(None, description="a,b.c,d AS e")
+    order_by: str | None = Field(None, description="a,-b")
+    limit: int | None = Field(None, ge=0)
+    offset: int = Field(0, ge=0)
+    version: int | None = Field(None, ge=1, description="default: the newest")
+
+    def query(self, store: str) -> query.Query:
+        """Raises ApiError for what is no JSON."""
+        return query.Query(
+            store,
+            filter=_json("filter", self.filter),
+            key=_json("key", self.key),
+            fields=_list(self.fields),
+            order_by=_list(self.order_by),
+            limit=self.limit,
+            offset=self.offset,
+        )
+
+
+class SelectRequest(BaseModel):
+    """A select."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    filter: dict[str, Any] | None = None
+    key: Any = None
+    fields: list[str] | None = None
+    order_by: str | list[str] | None = None
+    limit: Count | None = None
+    offset: Count = 0
+    version: Annotated[int, Field(ge=1, strict=True)] | None = Field(None, description="default: the newest")
+
+
+@router.get("/rows:export", response_class=Response, responses=_ROWS)
+def export_rows(
+    here: Here,
+    database: str,
+    store: str,
+    request: Request,
+    given: Annotated[ExportParameters, Query()],
+    accept: Annotated[str, Header()] = "*/*",
+) -> Response:
+    """The rows of a store, or of a query over it, as a file."""
+    form = given.format or negotiated(accept)
+    try:
+        answer = _answer(here, database, given.query(store), request, given, form, given.version)
+    except query.QueryError as error:
+        if error.pointer is not None:
+            error.pointer = "?" + error.pointer.removeprefix("/")
+        raise
+    answer.headers["Content-Disposition"] = f'attachment; filename="{database}-{store}.{form}"'
+    return answer
+
+
+@router.post(":select", response_class=Response, responses=_ROWS)
+def select_rows(
+    here: Here,
+    database: str,
+    store: str,
+    request: Request,
+    body: SelectRequest,
+    given: Annotated[Form, Query()],
+    accept: Annotated[str, Header()] = "*/*",
+) -> Response:
+    """The rows of a query."""
+    asked = body.model_dump(exclude={"version"})
+    form = given.format or negotiated(accept)
+    return _answer(here, database, query.Query(store, **asked), request, given, form, body.version)
+
+
+def negotiated(accept: str) -> Format:
+    """The format that a client likes best; of equals the first in our order. Raises ApiError `not_acceptable`."""
+    liked: dict[Format, float] = {}
+    for part in accept.split(","):
+        kind, *parameters = (word.strip().lower() for word in part.split(";"))
+        form = _ACCEPTED.get(kind)
+        if form is not None:
+            liked[form] = max(liked.get(form, 0.0), _quality(parameters))
+    best = max((form for form in MEDIA_TYPES if liked.get(form)), key=lambda form: liked[form], default=None)
+    if best is None:
+        told = ", ".join(MEDIA_TYPES.values())
+        raise ApiError("not_acceptable", f"rows come as {told}, not as {accept}", pointer="Accept", status=406)
+    return best
+
+
+def _quality(parameters: list[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+def _json(name: str, text: str | None) -> Any:
+    try:
+        return None if text is None else orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise ApiError("invalid_field", f"{name} is no JSON: {error}", pointer=f"?{name}") from None
+
+
+def _list(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",")]
+
+
+def _answer(
+    here: Services, database: str, asked: query.Query, request: Request, given: Form, form: Format, version: int | None
+) -> Response:
+    """The answer, whose first piece is made."""
+    opened = open_database(here, database, asked.store)
+    rows = export(opened, asked, form, version=version, guard=given.guard, end=given.end)
+    headers = {"Database-Version": str(rows.version), "Vary": "Accept"}
+    if rows.whole:
+        rows.close()
+        return Response(rows.first, headers=headers, media_type=MEDIA_TYPES[form])
+    return RowsResponse(here, rows, form, request, headers)
+
+
+class RowsResponse(StreamingResponse):
+    """Sends an export's pieces, and closes it in any case."""
+
+    def __init__(self, here: Services, rows: Export, form: Format, request: Request, headers: dict[str, str]) -> None:
+        self._here = here
+        self._rows = rows
+        self._form = form
+        self._request = request
+        super().__init__((), headers={**headers, "X-Accel-Buffering": "no"}, media_type=MEDIA_TYPES[form])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:  # here, since a client that is gone already keeps the stream from being begun
+            with CancelScope(shield=True):
+                await to_thread.run_sync(self._rows.close)
+
+    async def stream_response(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        last = await self._send_pieces(send)
+        await send({"type": "http.response.body", "body": last or b"", "more_body": last is not None})
+
+    async def _send_pieces(self, send: Send) -> bytes | None:
+        """Send all pieces; what is to be sent behind them and without ending the body, if it went wrong."""
+        pieces = iter(self._rows)
+        try:
+            while (piece := await to_thread.run_sync(next, pieces, None)) is not None:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                if self._here.stopping.is_set():
+                    raise ApiError("gateway_stopping", "the gateway stops", hint="ask again", retryable=True)
+        except Exception as error:
+            return self._told(error)
+        return None
+
+    def _told(self, error: Exception) -> bytes:
+        refusal = translate(error)
+        request_id = self._request.state.request_id
+        path = self._request.url.path
+        _log.error(
+            "the rows of %s ended too early (request %s): %s",
+            path,
+            request_id,
+            refusal.message,
+            exc_info=error if refusal.code == "internal_error" else None,
+        )
+        if self._form != "ndjson":
+            return b""
+        return orjson.dumps({"error": problem(refusal, instance=path, request_id=request_id)}) + b"\n"

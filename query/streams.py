@@ -1,0 +1,173 @@
+"""Rows as a stream of bytes: a JSON array, NDJSON or CSV, in pieces and in constant memory.
+
+    Selection.json_chunks() -> json_array | ndjson -> pieces        records -> csv_rows -> pieces
+
+A chunk is one or more JSON texts divided by `,\\n`. No JSON text has a raw line break, so `,\\n` is a divider wherever it stands, and
+NDJSON is one replacement a chunk. Nothing is parsed.
+
+Pieces: the first has at least FIRST bytes, the others at least PIECE, but for the last: the first rows are on their way early, and a first
+piece below FIRST is all there is. Closing one of these generators closes what it reads from.
+
+CSV is RFC 4180: a header, commas, CRLF, quotes where they are needed. A cell is the text itself, a number, `true`, `false`, or JSON for
+lists and objects. Null is an empty cell and empty text is `""`; both are read back by the importer (type `string?`).
+
+Spreadsheets take text that begins with = + - @ | tab or CR for a formula. The guard puts an apostrophe before such text, and before
+such text that has apostrophes in front already, so that `unguarded` is its exact inverse. Numbers are left alone.
+"""
+
+import re
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain, islice
+from typing import Any, Final
+
+import orjson
+
+from query.errors import InvalidRecord
+
+PIECE: Final = 64 * 1024
+"""Bytes from which a piece is handed on."""
+FIRST: Final = 4 * 1024
+"""The same for the first piece."""
+SAMPLE: Final = 1000
+"""Rows that are looked at for the columns of CSV, where nothing else says them."""
+
+Stream = Generator[bytes, None, None]
+
+_DIVIDER: Final = b",\n"
+_ROWS: Final = 100
+_QUOTED: Final = re.compile('[",\r\n]')
+_FORMULA: Final = re.compile("'*[=+\\-@|\t\r]")
+_GUARDED: Final = re.compile("'+[=+\\-@|\t\r]")
+
+
+def json_array(chunks: Iterable[bytes]) -> Stream:
+    """One JSON array, a row a line. It is whole if it ends in `]`."""
+    return _gathered(_json_array(chunks))
+
+
+def ndjson(chunks: Iterable[bytes], *, end: bool = False) -> Stream:
+    """A row a line. With `end`, one more line says that this is all, and how much: `{"end": {"rows": 3}}`."""
+    return _gathered(_ndjson(chunks, end))
+
+
+def csv_rows(records: Iterable[Mapping[str, Any]], columns: Sequence[str], *, guard: bool = True) -> Stream:
+    """CSV of some columns; a field that a record does not have is an empty cell.
+
+    Raises InvalidRecord for a record with a field that is no column: nothing is left out without a word.
+    """
+    return _gathered(_csv(records, list(columns), guard))
+
+
+def columns_of(
+    records: Iterable[Mapping[str, Any]], first: Sequence[str] = (), sample: int = SAMPLE
+) -> tuple[list[str], Iterator[Mapping[str, Any]]]:
+    """The columns of records: `first`, then the other fields of the first `sample` records as they appear; and all records."""
+    rows = iter(records)
+    seen = list(islice(rows, sample))
+    found = dict.fromkeys(chain(first, *seen))
+    return list(found), _closing(chain(seen, rows), rows)
+
+
+def unguarded(text: str) -> str:
+    """The text that was guarded."""
+    return text[1:] if _GUARDED.match(text) else text
+
+
+def _json_array(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    yield b"["
+    divider = b"\n"
+    with _closed(chunks):
+        for chunk in filter(None, chunks):
+            yield divider
+            yield chunk
+            divider = _DIVIDER
+    yield b"\n]\n"
+
+
+def _ndjson(chunks: Iterable[bytes], end: bool) -> Iterator[bytes]:
+    rows = 0
+    with _closed(chunks):
+        for chunk in filter(None, chunks):
+            lines = chunk.replace(_DIVIDER, b"\n") + b"\n"
+            rows += lines.count(b"\n")
+            yield lines
+    if end:
+        yield b'{"end":{"rows":%d}}\n' % rows
+
+
+def _csv(records: Iterable[Mapping[str, Any]], columns: list[str], guard: bool) -> Iterator[bytes]:
+    known = set(columns)
+    lines = [_line(columns, guard)]
+    with _closed(records):
+        for number, record in enumerate(records, 1):
+            if not record.keys() <= known:
+                raise _no_column(number, record, known)
+            lines.append(_line([record.get(name) for name in columns], guard))
+            if len(lines) >= _ROWS:
+                yield "".join(lines).encode()
+                lines.clear()
+    yield "".join(lines).encode()
+
+
+def _no_column(number: int, record: Mapping[str, Any], known: set[str]) -> InvalidRecord:
+    extra = next(name for name in record if name not in known)
+    return InvalidRecord(
+        f"row {number} has a field {extra!r}, which is no column of this CSV",
+        hint="say with `fields` which columns the CSV has, or take ndjson or json, which need none",
+    )
+
+
+def _line(values: Sequence[Any], guard: bool) -> str:
+    cells = [_cell(value, guard) for value in values]
+    if cells == [""]:  # one empty cell: the line may not be blank, which is no row; so here null reads as empty text
+        return '""\r\n'
+    return ",".join(cells) + "\r\n"
+
+
+def _cell(value: Any, guard: bool) -> str:
+    if isinstance(value, str):
+        return _quoted("'" + value if guard and _FORMULA.match(value) else value) or '""'
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    return _quoted(orjson.dumps(value).decode())
+
+
+def _quoted(text: str) -> str:
+    """The text, in quotes where it needs them."""
+    return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
+
+
+def _gathered(parts: Iterator[bytes]) -> Stream:
+    """The parts in pieces of a size worth sending."""
+    held: list[bytes] = []
+    size, least = 0, FIRST
+    with _closed(parts):
+        for part in parts:
+            held.append(part)
+            size += len(part)
+            if size >= least:
+                yield b"".join(held)
+                held.clear()
+                size, least = 0, PIECE
+    if held:
+        yield b"".join(held)
+
+
+def _closing(rows: Iterator[Any], source: Iterable[Any]) -> Iterator[Any]:
+    with _closed(source):
+        yield from rows
+
+
+@contextmanager
+def _closed(source: Iterable[Any]) -> Iterator[None]:
+    """Close a generator at the end, however it comes; other iterables have nothing to close."""
+    try:
+        yield
+    finally:
+        if isinstance(source, Generator):
+            source.close()

@@ -34,6 +34,7 @@ STATUS: Final[dict[str, int]] = {
     "not_authenticated": 401,
     "reserved_database": 403,
     "reserved_store": 403,
+    "unreachable_database": 403,
     "not_found": 404,
     "database_not_found": 404,
     "store_not_found": 404,

@@ -4,6 +4,7 @@ data        databases.py the data directory | catalog.py what is declared | stor
 values      values.py, keycode.py: order, equality, bytes that sort alike | boxes.py members of sets | paths.py, fields.py
 filters     filter_tree.py, filters.py: MongoDB's words -> a predicate | page_filter.py a whole page at once | regexes.py
 selects     conditions.py, plan.py which stretch of which key to read | access.py slices of rows | rows.py, select.py
+joins       joins/ merging, looking up, hashing
 sorting     sorting.py, spill.py: in bounded memory
 changes     updates.py, row_templates.py | history.py what changed | errors.py what can be wrong
 in and out  readers.py, elements.py, imports.py: files into a store | exports.py, streams.py: rows as JSON, NDJSON, CSV, in pieces
@@ -40,6 +41,7 @@ from query.exports import FORMATS, Export, Query, export
 from query.filters import OPERATORS, compile_filter
 from query.history import Change, Restored, changes, changes_page, restore_store
 from query.imports import ImportOptions, ImportReport, Reject, import_csv, import_json, import_ndjson
+from query.joins import Joined, Views, join
 from query.rows import RowsQuery
 from query.select import Selection, select, select_page
 from query.stores import Record, Store, create_store, drop_store, list_stores, open_store
@@ -64,6 +66,7 @@ __all__ = [
     "InvalidQuery",
     "InvalidRecord",
     "InvalidSchema",
+    "Joined",
     "PreviewMismatch",
     "Query",
     "QueryError",
@@ -86,6 +89,7 @@ __all__ = [
     "UnsupportedOperator",
     "UpdateFailed",
     "View",
+    "Views",
     "aggregate",
     "aggregate_rows",
     "build_index",
@@ -106,6 +110,7 @@ __all__ = [
     "import_csv",
     "import_json",
     "import_ndjson",
+    "join",
     "list_stores",
     "open_store",
     "restore_store",

@@ -35,6 +35,8 @@ COMPLEMENT: Final = bytes(range(255, -1, -1))
 """For `bytes.translate`: every byte's complement."""
 _IEEE: Final = struct.Struct(">d")
 _REST: Final = struct.Struct(">H")
+_EXACTLY: Final = struct.Struct(">BQH").pack
+_EXACT: Final = 1 << 53
 _SIGN: Final = 1 << 63
 _LARGEST: Final = 1 << 64
 
@@ -57,6 +59,32 @@ def encode_any(value: Any) -> bytes:
     if isinstance(value, list | tuple):
         return _ARRAY + b"".join([encode_any(element) for element in value]) + b"\x00"
     return _encode(value)
+
+
+def encode_many(values: Sequence[Any]) -> list[bytes]:
+    """`encode_any` of each value. Texts, or numbers from 0 that a double holds, are done together, several times faster.
+
+    Raises InvalidKeyValue.
+    """
+    kinds = set(map(type, values))
+    if kinds == {str}:
+        try:
+            data = "\x00\x00 ".join(values).encode()
+        except UnicodeEncodeError:
+            raise InvalidKeyValue("the text has a lone surrogate, which is no character") from None
+        if data.count(b"\x00") == 2 * len(values) - 2:
+            return [b" %b\x00\x00" % part for part in data.split(b"\x00\x00 ")]
+    elif kinds and kinds <= {int, float} and min(values) >= 0 and max(values) <= _EXACT:
+        bits = struct.unpack(f">{len(values)}Q", struct.pack(f">{len(values)}d", *values))
+        return [_EXACTLY(16, each | _SIGN, 0) for each in bits]
+    return [encode_any(value) for value in values]
+
+
+def skip(key: bytes, parts: int, at: int = 0) -> int:
+    """Where the part begins that comes `parts` parts behind the one that begins at `at`. Raises InvalidKeyValue for what is no key."""
+    for _ in range(parts):
+        at = _end(key, at)
+    return at
 
 
 def decode(key: bytes) -> list[Any]:
@@ -119,6 +147,23 @@ def _number(value: float) -> bytes:
     (bits,) = _DOUBLE.unpack(_IEEE.pack(below + 0.0))
     ordered = bits ^ (2 * _SIGN - 1) if bits & _SIGN else bits | _SIGN
     return _DOUBLE.pack(ordered) + _REST.pack(rest)
+
+
+def _end(key: bytes, at: int) -> int:
+    """Where the part that begins at `at` ends."""
+    tag = key[at : at + 1]
+    if tag == _NUMBER:
+        return at + 11
+    if tag == _STRING:  # a zero byte inside is followed by ff, and so never by another one
+        return key.index(b"\x00\x00", at + 1) + 2
+    if tag in (_NULL, _FALSE, _TRUE):
+        return at + 1
+    if tag in (_ARRAY, _OBJECT):
+        at += 1
+        while key[at] != 0:
+            at = _end(key, at)
+        return at + 1
+    raise InvalidKeyValue(f"this is no key: tag {tag.hex()}")
 
 
 def _decode(key: bytes, at: int) -> tuple[Any, int]:

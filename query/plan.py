@@ -46,7 +46,8 @@ class Plan:
     sort: tuple[OrderItem, ...]
     access: str
     rows: float
-    wanted: int | None
+    wanted: int | None = None
+    cost: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """For `explain`: the path, its bounds as values, what is tested for each row, and whether it is sorted."""
@@ -78,20 +79,24 @@ def plan_select(
     for item in order:
         check_field(item.name, store.fields, "/order_by")
     conditions = list(conjuncts(query_filter or {}))
-    cost, plan = _by_path(store, None, conditions, order, limit)
+    plan = plan_path(store, None, conditions, order, limit)
     if plan.access == "key" or not indexes:
         return plan
     for index in store.ready_indexes:
-        other_cost, other = _by_path(store, index, conditions, order, limit)
-        if other_cost < cost and (other.used or not other.sort):
-            cost, plan = other_cost, other
+        other = plan_path(store, index, conditions, order, limit)
+        if other.cost < plan.cost and (other.used or not other.sort):
+            plan = other
     return plan
 
 
-def _by_path(
-    store: Store, index: Index | None, conditions: list[Conjunct], order: tuple[OrderItem, ...], limit: int | None
-) -> tuple[float, Plan]:
-    """What it costs by one path, and the plan."""
+def plan_path(
+    store: Store,
+    index: Index | None,
+    conditions: list[Conjunct],
+    order: tuple[OrderItem, ...] = (),
+    limit: int | None = None,
+) -> Plan:
+    """The plan by one path: an index, or (None) the primary key."""
     key = store.info.primary_key
     fields = key if index is None else list(index.info.fields)
     ranges, used, fixed = _ranges(fields, conditions)
@@ -107,7 +112,7 @@ def _by_path(
     wanted = rows if limit is None or sort or residual else min(rows, float(limit))
     cost = wanted * (LOOKUP if index is not None else 1.0) + (rows * SORT if sort else 0.0) + len(ranges) * LOOKUP
     access = "index" if index is not None else "key" if exact else "range" if used else "scan"
-    return cost, Plan(index, tuple(ranges), tuple(used), together(residual), reverse, sort, access, rows, limit)
+    return Plan(index, tuple(ranges), tuple(used), together(residual), reverse, sort, access, rows, limit, cost)
 
 
 def _ranges(fields: Sequence[str], conditions: list[Conjunct]) -> tuple[list[Range], list[Conjunct], int]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from script import ast
-from script.deferred import deferred
+from script.deferred import databases_of_sides, deferred
 from script.environment import ToolSignature
 from script.loading import script_hash
 from script.program import Guard, Parameter, Program, StepInfo, link
@@ -191,6 +191,7 @@ class _Compiler:
     ) -> None:
         if node.database:
             self.databases.add(node.database)
+        self.databases.update(databases_of_sides(args))
         self.emit("call", step, tool=tool, args=args, effect=effect, variable=node.variable, database=node.database)
 
     def script(self, node: ast.ScriptStep, step: int, pointer: str) -> None:

@@ -66,6 +66,18 @@ def row_names(declared: list[str], args: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(declared) | frozenset(_called(list(args.values())))
 
 
+def databases_of_sides(args: Mapping[str, Any]) -> set[str]:
+    """The databases that the sides of a join name."""
+    found: set[str] = set()
+    for name in ("left", "right", "join"):
+        side = args.get(name)
+        if isinstance(side, Mapping):
+            database = side.get("database")
+            found |= {database} if isinstance(database, str) and "{{" not in database else set()
+            found |= databases_of_sides(side)
+    return found
+
+
 def _called(values: list[Any]) -> list[str]:
     found: list[str] = []
     for value in values:

@@ -1,4 +1,4 @@
-"""Data tools: rows of the stores of the step's database, in the step's transaction."""
+"""Data tools: rows of the stores of the step's database, in the step's transaction. What goes over several is in `analysis`."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
@@ -142,73 +142,6 @@ def _reference(ctx: ToolContext, view: View, wanted: Mapping[str, Any], again: R
 
 
 @tool(effect="read")
-def aggregate(
-    ctx: ToolContext,
-    store: str,
-    values: dict[str, Any],
-    group_by: list[str] | None = None,
-    filter: dict[str, Any] | None = None,
-    key: Any = None,
-    order_by: str | list[str] | None = None,
-    limit: int | None = None,
-) -> list[dict[str, Any]]:
-    """Values computed over rows, for all of them or for each group.
-
-    values is {name: {op, value, where}} with op count, sum, avg, min, max, distinct or count_distinct, value the field, where a filter for
-    this value alone; {name: "count"} counts rows. group_by is a list of fields (a.b, a AS x). Result rows have the group's
-    fields and the values, in the order of the group's fields, or in that of order_by.
-    """
-    selection = select_rows(reading(ctx), store, filter=filter, key=key)
-    return _aggregated(selection, values, group_by, order_by, limit)
-
-
-def _aggregated(
-    rows: RowsQuery,
-    values: dict[str, Any],
-    group_by: list[str] | None,
-    order_by: str | list[str] | None,
-    limit: int | None,
-) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    size = 2
-    for row in query.aggregate_rows(rows, values=values, group_by=group_by or (), order_by=order_by, limit=limit):
-        found.append(row)
-        size += len(orjson.dumps(row)) + 1
-        if size > MAX_INLINE:
-            raise ResultTooLarge(
-                f"the groups are more than {MAX_INLINE} bytes",
-                pointer="/group_by",
-                hint="group by fewer fields, filter, or limit the rows",
-            )
-    return found
-
-
-@tool(effect="read")
-def explain(
-    ctx: ToolContext,
-    store: str,
-    filter: dict[str, Any] | None = None,
-    key: Any = None,
-    fields: list[str] | None = None,
-    order_by: str | list[str] | None = None,
-    limit: int | None = None,
-    offset: int = 0,
-    run: bool = False,
-) -> dict[str, Any]:
-    """How a select would read: by which key or index, its bounds, what is tested for each row, whether it sorts.
-
-    With run, it is read (and nothing of it kept): pages read, rows examined, rows returned.
-    """
-    selection = select_rows(
-        reading(ctx), store, filter=filter, key=key, fields=fields, order_by=order_by, limit=limit, offset=offset
-    )
-    if run:
-        for _ in selection.json_chunks():
-            pass
-    return selection.plan
-
-
-@tool(effect="read")
 def get(ctx: ToolContext, store: str, key: Any) -> dict[str, Any] | None:
     """The record of a key (a value, a list of values, or an object of the key fields), or null."""
     return open_store(reading(ctx), store).get(key)
@@ -242,4 +175,4 @@ def delete(ctx: ToolContext, store: str, key: Any) -> dict[str, Any]:
     return {"deleted": int(writing(ctx, store).delete(key))}
 
 
-TOOLS: Final = (select, aggregate, explain, get, add, upsert, update, delete)
+TOOLS: Final = (select, get, add, upsert, update, delete)

@@ -37,6 +37,10 @@ class NoDatabase(ToolError):
     code = "no_database"
 
 
+class UnreachableDatabase(ToolError):
+    code = "unreachable_database"
+
+
 class ReservedStore(ToolError):
     code = "reserved_store"
 

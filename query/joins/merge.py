@@ -1,0 +1,184 @@
+"""Merge join: both sides in the order of their join keys, page against page, in one synchronized pass.
+
+Each side has one loaded part. Everything up to the smaller of the two last join keys is there on both sides, and is matched at
+once; then the side that is used up loads its next part. A side whose part lies before the other's goes on to the next one,
+and where that happens again and again, it *jumps*: it is opened anew at the other's join key, by a descent in its tree. A side whose rows
+count also unmatched is never jumped over.
+
+The rows with the last join key may go on in the next part. Where a side has no join key twice they cannot; otherwise they are a
+*group*: the right rows of the group are collected, and every left row of it meets them all. A group of more than `GROUP` rows is not kept
+but read again for each left row, which costs no more than the rows that it makes.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from typing import Final
+
+from query.joins.columns import JoinedRows
+from query.joins.matching import Matcher, table_of
+from query.joins.paths import JoinPath
+from query.joins.sides import Part, StoreSide, mark_nulls
+
+GROUP: Final = 1024
+_PATIENCE: Final = 3
+"""After so many parts without a chance of a match a side jumps."""
+
+
+class _Reader:
+    """A side with its loaded part: `joins[at:]` is not used yet. `joins` is empty at the end."""
+
+    def __init__(self, side: StoreSide, *, count: int = 0, after: bytes | None = None) -> None:
+        self._side = side
+        self._parts = side.parts(after=after)
+        self._nulls = count
+        self._waited = 0
+        self.jumps = 0
+        self.part: Part
+        self.joins: list[bytes] = []
+        self.at = 0
+        self.load()
+
+    def load(self) -> None:
+        """The next part."""
+        part = next(self._parts, None)
+        self.at = 0
+        if part is None:
+            self.joins = []
+            return
+        self.part = part
+        self.joins = mark_nulls(part.joins, self._nulls) if self._nulls else part.joins
+
+    def advance(self, at: int) -> None:
+        """Go on to a place in the part, or to the next part if that is its end."""
+        self._waited = 0
+        self.at = at
+        if at == len(self.joins):
+            self.load()
+
+    def wait_for(self, join: bytes, *, jump: bool) -> None:
+        """Leave the part, which lies before a join key of the other side."""
+        self._waited += 1
+        if jump and self._waited > _PATIENCE:
+            self._waited = 0
+            self.jumps += 1
+            self._parts = self._side.parts(join)
+        self.load()
+
+
+class Merge:
+    """A merge join while it runs."""
+
+    def __init__(
+        self, left: StoreSide, right: StoreSide, path: JoinPath, matcher: Matcher, *, count: int, unique_left: bool
+    ) -> None:
+        self._left_side, self._right_side = left, right
+        self._path = path
+        self._matcher = matcher
+        self._count = count
+        self._unique_right = path.unique or matcher.only_left
+        self._unique = unique_left and self._unique_right
+        self._readers: tuple[_Reader, _Reader] | None = None
+
+    @property
+    def jumps(self) -> int:
+        """How often a side was opened anew further on."""
+        return sum(reader.jumps for reader in self._readers or ())
+
+    def rows(self, after: bytes | None = None) -> Iterator[JoinedRows]:
+        """The joined rows in the order of the left path."""
+        matcher = self._matcher
+        left = _Reader(self._left_side, count=self._count, after=after)
+        right = _Reader(self._right_side)
+        self._readers = left, right
+        while left.joins and right.joins:
+            if left.joins[-1] < right.joins[right.at]:
+                if matcher.passes_left:
+                    yield from self._left_rows(left, len(left.joins))
+                left.wait_for(right.joins[right.at], jump=not matcher.passes_left)
+            elif right.joins[-1] < left.joins[left.at]:
+                if matcher.keeps_right:
+                    yield from matcher.right_rows(right.part.texts[right.at :])
+                right.wait_for(left.joins[left.at], jump=not matcher.keeps_right)
+            else:
+                yield from self._overlap(left, right)
+        while left.joins and matcher.passes_left:
+            yield from self._left_rows(left, len(left.joins))
+            left.load()
+        while right.joins and matcher.keeps_right:
+            yield from matcher.right_rows(right.part.texts[right.at :])
+            right.load()
+
+    def _left_rows(self, left: _Reader, end: int) -> Iterator[JoinedRows]:
+        part, at = left.part, left.at
+        yield from self._matcher.left_rows(part.keys[at:end], part.texts[at:end])
+
+    def _overlap(self, left: _Reader, right: _Reader) -> Iterator[JoinedRows]:
+        """What both sides have up to the smaller of their last join keys."""
+        last = min(left.joins[-1], right.joins[-1])
+        left_end = bisect_right(left.joins, last, left.at)
+        right_end = bisect_right(right.joins, last, right.at)
+        group = (
+            not self._unique
+            and left_end > left.at
+            and right_end > right.at
+            and left.joins[left_end - 1] == last == right.joins[right_end - 1]
+        )
+        if group:
+            left_end = bisect_left(left.joins, last, left.at, left_end)
+            right_end = bisect_left(right.joins, last, right.at, right_end)
+        yield from self._match(left, left_end, right, right_end)
+        left.advance(left_end)
+        right.advance(right_end)
+        if group:
+            yield from self._group(left, right, last)
+
+    def _match(self, left: _Reader, left_end: int, right: _Reader, right_end: int) -> Iterator[JoinedRows]:
+        """The stretches up to two places, which have all rows of their join keys."""
+        matcher, part, at = self._matcher, left.part, left.at
+        joins, others = left.joins[at:left_end], right.joins[right.at : right_end]
+        if not others:
+            if joins and matcher.passes_left:
+                yield from self._left_rows(left, left_end)
+            return
+        if not joins:
+            if matcher.keeps_right:
+                yield from matcher.right_rows(right.part.texts[right.at : right_end])
+            return
+        if matcher.only_left:
+            yield from matcher.rows_in(part.keys[at:left_end], part.texts[at:left_end], joins, set(others))
+            return
+        texts = right.part.texts[right.at : right_end]
+        if joins == others and (self._unique or len(set(joins)) == len(joins)):
+            yield from matcher.pairs(part.keys[at:left_end], part.texts[at:left_end], texts)
+            return
+        one, many = table_of(others, texts)
+        yield from matcher.match(part.keys[at:left_end], part.texts[at:left_end], joins, one, many)
+        if matcher.keeps_right:
+            known = set(joins)
+            yield from matcher.right_rows([text for join, text in zip(others, texts, strict=True) if join not in known])
+
+    def _group(self, left: _Reader, right: _Reader, join: bytes) -> Iterator[JoinedRows]:
+        """Both sides stand on the first row with this join key: every left row meets every right one."""
+        matcher = self._matcher
+        found: list[bytes] | None = []
+        while right.joins and right.joins[right.at] == join:
+            end = bisect_right(right.joins, join, right.at)
+            if found is not None and not matcher.only_left:
+                found += right.part.texts[right.at : end]
+                if len(found) > GROUP:
+                    found = None
+            last = self._unique_right and not matcher.only_left
+            right.advance(end)
+            if last:
+                break
+        while left.joins and left.joins[left.at] == join:
+            part, at = left.part, left.at
+            end = bisect_right(left.joins, join, at)
+            keys, texts = part.keys[at:end], part.texts[at:end]
+            if found is not None:
+                yield from matcher.match(keys, texts, [join] * (end - at), None, {join: found})
+            else:
+                for key, text in zip(keys, texts, strict=True):
+                    for rows in self._path.rows(join):
+                        yield from matcher.pairs([key] * len(rows), [text] * len(rows), rows)
+            left.advance(end)

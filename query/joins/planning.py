@@ -1,0 +1,229 @@
+"""Choosing how to join: by merging, by looking up, or by hashing.
+
+    merge    both sides have a path in the order of the join keys: reading both, or less where one side can jump
+    lookup   the right side has a path by the join fields: reading the left, and a descent for each row of it. inner, left, semi, anti
+    hash     always: reading both, and the table
+
+The cheapest is taken, by the planner's estimates (`plan`): costs are in rows read one after the other. An order that the rows do not
+come in costs a sort.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from query.conditions import Conjunct, together
+from query.errors import InvalidQuery
+from query.joins.paths import JoinPath, join_paths
+from query.plan import LOOKUP, SORT, Plan, plan_path, plan_select
+from query.sorting import OrderItem
+from query.stores import Store
+
+HASH: Final = 3.0
+"""What it costs to decode a row's join fields and to put it into the table, or to find it there (measured: 0.5-1 us)."""
+_ROW_BYTES: Final = 400
+_KEEPS_LEFT_ORDER: Final = frozenset({"inner", "left", "semi", "anti"})
+
+
+@dataclass(frozen=True)
+class StoreInput:
+    """A side that is a store: what it has to satisfy, and the join fields."""
+
+    store: Store
+    conditions: tuple[Conjunct, ...]
+    fields: tuple[str, ...]
+
+    def best(self, order: Sequence[OrderItem] = (), *, indexes: bool, limit: int | None = None) -> Plan:
+        """The cheapest way to read it."""
+        names = [f"{item.name} desc" if item.descending else item.name for item in order]
+        return plan_select(self.store, together(self.conditions), names or None, limit, indexes=indexes)
+
+    def paths(self, *, indexes: bool) -> list[JoinPath]:
+        """The paths by which its rows are found by their join keys."""
+        return join_paths(self.store, self.conditions, self.fields, indexes=indexes)
+
+
+@dataclass(frozen=True)
+class JoinedInput:
+    """A left side that is a join: how many rows it is thought to have, and what they cost."""
+
+    rows: float
+    cost: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How to join. `left` and `right` are plans by which the sides are read; `sorted` whether the rows come in the wanted order."""
+
+    method: str
+    cost: float
+    rows: float
+    left: Plan | None
+    left_path: JoinPath | None
+    right: Plan | None
+    right_path: JoinPath | None
+    ordered: bool
+    left_rows: float
+
+
+def choose(
+    left: StoreInput | JoinedInput,
+    right: StoreInput,
+    kind: str,
+    order: Sequence[OrderItem] | None,
+    wanted: int | None,
+    *,
+    indexes: bool,
+    method: str | None,
+    budget_bytes: int,
+) -> Choice:
+    """The cheapest way to join, or the cheapest by `method`.
+
+    `order` is the wanted order as one of the left side's fields, None where it is another; `wanted` how many rows are taken at most.
+    Raises InvalidQuery where `method` cannot be.
+    """
+    choices = [
+        *_merges(left, right, kind, order, indexes=indexes),
+        *_lookups(left, right, kind, order, wanted, indexes=indexes),
+        _hash(left, right, kind, order, indexes=indexes, budget_bytes=budget_bytes),
+    ]
+    if method is not None:
+        choices = [choice for choice in choices if choice.method == method]
+        if not choices:
+            raise InvalidQuery(f"this join cannot be done by {method}", pointer="/method", hint=_WHY[method])
+    return min(choices, key=lambda choice: _weighed(choice, wanted, unordered=order is None or bool(order)))
+
+
+_WHY: Final = {
+    "merge": "both sides have to be stores with a key or an index that begins with the join fields, in the same order",
+    "lookup": "the right side needs a key or an index that begins with the join fields, and the type "
+    "has to be inner, left, semi or anti",
+}
+
+
+def _weighed(choice: Choice, wanted: int | None, *, unordered: bool) -> float:
+    """What it costs to the last row that is taken."""
+    if unordered and not choice.ordered:
+        return choice.cost + SORT * choice.rows
+    if wanted is None or choice.method == "hash":
+        return choice.cost
+    return choice.cost * min(1.0, wanted / max(1.0, choice.left_rows))
+
+
+def _merges(
+    left: StoreInput | JoinedInput,
+    right: StoreInput,
+    kind: str,
+    order: Sequence[OrderItem] | None,
+    *,
+    indexes: bool,
+) -> list[Choice]:
+    if isinstance(left, JoinedInput):
+        return []
+    found = []
+    left_of = dict(zip(right.fields, left.fields, strict=True))
+    lefts = left.paths(indexes=indexes)
+    for path in right.paths(indexes=indexes):
+        for other in lefts:
+            if tuple(left_of[name] for name in path.fields) != other.fields:
+                continue
+            cost = _jumping(other.plan, path.plan, kind)
+            found.append(
+                Choice(
+                    method="merge",
+                    cost=cost,
+                    rows=max(other.plan.rows, path.plan.rows),
+                    left=other.plan,
+                    left_path=other,
+                    right=path.plan,
+                    right_path=path,
+                    ordered=kind in _KEEPS_LEFT_ORDER and _in_order(other, order),
+                    left_rows=other.plan.rows,
+                )
+            )
+    return found
+
+
+def _jumping(left: Plan, right: Plan, kind: str) -> float:
+    """What reading both costs, where a side may jump to what the other has."""
+    costs = [left.cost, right.cost]
+    if kind in ("inner", "semi", "right"):
+        costs[0] = min(costs[0], LOOKUP * (1 + right.rows))
+    if kind in ("inner", "semi", "left", "anti"):
+        costs[1] = min(costs[1], LOOKUP * (1 + left.rows))
+    return sum(costs)
+
+
+def _in_order(path: JoinPath, order: Sequence[OrderItem] | None) -> bool:
+    """Whether a path read forward has an order."""
+    if order is None:
+        return False
+    plan = plan_path(path.store, path.index, list(path.conditions), tuple(order))
+    return not plan.sort and not plan.reverse
+
+
+def _lookups(
+    left: StoreInput | JoinedInput,
+    right: StoreInput,
+    kind: str,
+    order: Sequence[OrderItem] | None,
+    wanted: int | None,
+    *,
+    indexes: bool,
+) -> list[Choice]:
+    if kind not in _KEEPS_LEFT_ORDER:
+        return []
+    plan, ordered, rows, cost = _left_plan(left, order, indexes=indexes, limit=wanted if kind == "left" else None)
+    return [
+        Choice(
+            method="lookup",
+            cost=cost + rows * LOOKUP * (1.0 if path.exact else 2.5),
+            rows=rows,
+            left=plan,
+            left_path=None,
+            right=None,
+            right_path=path,
+            ordered=ordered,
+            left_rows=rows,
+        )
+        for path in right.paths(indexes=indexes)
+    ]
+
+
+def _left_plan(
+    left: StoreInput | JoinedInput, order: Sequence[OrderItem] | None, *, indexes: bool, limit: int | None = None
+) -> tuple[Plan | None, bool, float, float]:
+    """How to read the left side; whether it is in the wanted order then; rows and cost."""
+    if isinstance(left, JoinedInput):
+        return None, order == (), left.rows, left.cost
+    if order is not None:
+        plan = left.best(order, indexes=indexes, limit=limit)
+        if not plan.sort:
+            return plan, True, plan.rows, plan.cost
+    plan = left.best(indexes=indexes)
+    return plan, False, plan.rows, plan.cost
+
+
+def _hash(
+    left: StoreInput | JoinedInput,
+    right: StoreInput,
+    kind: str,
+    order: Sequence[OrderItem] | None,
+    *,
+    indexes: bool,
+    budget_bytes: int,
+) -> Choice:
+    plan, _, rows, cost = _left_plan(left, (), indexes=indexes)
+    other = right.best(indexes=indexes)
+    work = HASH * (rows + other.rows) * (1.0 if other.rows * _ROW_BYTES < budget_bytes else 3.0)
+    return Choice(
+        method="hash",
+        cost=cost + other.cost + work,
+        rows=max(rows, other.rows),
+        left=plan,
+        left_path=None,
+        right=other,
+        right_path=None,
+        ordered=False,
+        left_rows=rows,
+    )

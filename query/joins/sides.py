@@ -1,0 +1,188 @@
+"""The two sides of a join as they are read: rows a stretch at a time, each with its *join key*.
+
+A join key is the encoding (`keycode`) of the values that the rows are joined by, so that equal values have equal keys
+whatever their type, and keys sort as values do. Where these values are a part of the key by which the rows are read, the
+join key is cut out of it and no record is decoded (`Cut`); otherwise the fields are decoded, and nothing else of the
+record (`Decoded`).
+
+A join key that has a null in it matches nothing. The left side marks such keys with a zero byte behind them: no other
+key has that form, and they keep their place in the order.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from query import keycode
+from query.access import Slice, slices
+from query.page_filter import PageFilter, page_filter
+from query.plan import Plan
+from query.stores import Store
+from query.values import MISSING, follow
+
+_NULL: Final = b"\x01"
+_MARK: Final = b"\x00"
+
+
+class Part:
+    """A stretch of rows that passed the side's filter: keys of the path, join keys, and texts when asked for."""
+
+    __slots__ = ("_chosen", "_slice", "_texts", "joins", "keys")
+
+    def __init__(self, keys: Sequence[bytes], joins: list[bytes], source: Slice, chosen: list[int] | None) -> None:
+        self.keys = keys
+        self.joins = joins
+        self._slice = source
+        self._chosen = chosen
+        self._texts: Sequence[bytes] | None = None
+
+    @property
+    def texts(self) -> Sequence[bytes]:
+        """The rows as JSON texts."""
+        if self._texts is None:
+            texts = self._slice.values()
+            self._texts = texts if self._chosen is None else [texts[index] for index in self._chosen]
+        return self._texts
+
+
+class JoinKeys(Protocol):
+    """How join keys are come by."""
+
+    def __call__(self, part: Slice, chosen: list[int] | None) -> list[bytes]: ...
+
+
+class Cut:
+    """Join keys that are a part of the path's keys: `count` values from behind the first `start` bytes."""
+
+    def __init__(self, start: int, count: int, *, to_end: bool) -> None:
+        self._start, self._count, self._to_end = start, count, to_end
+
+    def __call__(self, part: Slice, chosen: list[int] | None) -> list[bytes]:
+        keys = part.keys
+        found = list(keys) if chosen is None else [keys[index] for index in chosen]
+        start, count = self._start, self._count
+        if self._to_end:
+            return found if not start else [key[start:] for key in found]
+        skip = keycode.skip
+        if count == 1 and not start:  # the tag of a number is 16, and it is 11 bytes long
+            return [key[:11] if key[0] == 16 else key[: skip(key, 1)] for key in found]
+        return [key[start : skip(key, count, start)] for key in found]
+
+
+class Decoded:
+    """Join keys of the values at some paths of the records."""
+
+    def __init__(self, paths: Sequence[tuple[str, ...]]) -> None:
+        roots = list(dict.fromkeys(path[0] for path in paths))
+        self._decode: Callable[[bytes], list[Any]]
+        if all(name.isprintable() and '"' not in name and "\\" not in name for name in roots):
+            attributes = {name: f"f{number}" for number, name in enumerate(roots)}
+            row = msgspec.defstruct(
+                "Row",
+                [(attribute, Any, None) for attribute in attributes.values()],
+                rename={attribute: name for name, attribute in attributes.items()},
+                gc=False,
+            )
+            self._decode = msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
+            self._columns = [_attribute(attributes[path[0]], path[1:]) for path in paths]
+        else:  # a name that stands in JSON otherwise than it is
+            self._decode = msgspec.json.Decoder(list[dict[str, Any]]).decode
+            self._columns = [_member(path) for path in paths]
+
+    def __call__(self, part: Slice, chosen: list[int] | None) -> list[bytes]:
+        rows = self._decode(b"[%b]" % part.values_json)
+        if chosen is not None:
+            rows = [rows[index] for index in chosen]
+        columns = [keycode.encode_many(column(rows)) for column in self._columns]
+        if len(columns) == 1:
+            return columns[0]
+        return [b"".join(values) for values in zip(*columns, strict=True)]
+
+
+def _attribute(name: str, path: Sequence[str]) -> Callable[[list[Any]], list[Any]]:
+    if not path:
+        return lambda rows: [getattr(row, name) for row in rows]
+    return lambda rows: [_there(follow(getattr(row, name), path)) for row in rows]
+
+
+def _member(path: Sequence[str]) -> Callable[[list[Any]], list[Any]]:
+    return lambda rows: [_there(follow(row, path)) for row in rows]
+
+
+def _there(value: Any) -> Any:
+    return None if value is MISSING else value
+
+
+class Side(Protocol):
+    """A side while it is read. `pages` and `rows` count what was read of it."""
+
+    pages: int
+    rows: int
+
+    def parts(self, since: bytes | None = None, after: bytes | None = None) -> Iterator[Part]:
+        """Its rows; from the join key `since` on, where the path has them in that order; or from behind the key `after`."""
+        ...
+
+
+class StoreSide:
+    """A side that is a store, read by a plan."""
+
+    def __init__(self, store: Store, plan: Plan, joins: JoinKeys, base: bytes = b"") -> None:
+        self.store = store
+        self.plan = plan
+        self._joins = joins
+        self._base = base
+        self._filter: PageFilter | None = page_filter(plan.residual)
+        self.pages = 0
+        self.rows = 0
+
+    def parts(self, since: bytes | None = None, after: bytes | None = None) -> Iterator[Part]:
+        plan = self.plan if since is None else self._from(since)
+        for part in slices(self.store, plan, after):
+            self.pages += 1
+            self.rows += part.count
+            chosen = None
+            if self._filter is not None:
+                chosen = self._filter.matches(part.values_json)
+                if not chosen:
+                    continue
+                if len(chosen) == part.count:
+                    chosen = None
+            keys = part.keys if chosen is None else [part.keys[index] for index in chosen]
+            yield Part(keys, self._joins(part, chosen), part, chosen)
+
+    def _from(self, since: bytes) -> Plan:
+        start = self._base + since
+        left = [(lower, upper) for lower, upper in self.plan.ranges if upper is None or upper > start]
+        return replace(
+            self.plan,
+            ranges=tuple((start if lower is None or lower < start else lower, upper) for lower, upper in left),
+        )
+
+
+def null_places(joins: Sequence[bytes], count: int) -> list[int]:
+    """Where join keys of `count` values have a null in them."""
+    if count == 1:
+        return [at for at, join in enumerate(joins) if join == _NULL] if _NULL in joins else []
+    return [at for at, join in enumerate(joins) if _NULL in join and _has_null(join, count)]
+
+
+def mark_nulls(joins: list[bytes], count: int) -> list[bytes]:
+    """The join keys of left rows: those with a null are marked, so that they are equal to no right one."""
+    places = null_places(joins, count)
+    if places:
+        joins = list(joins)
+        for at in places:
+            joins[at] += _MARK
+    return joins
+
+
+def _has_null(join: bytes, count: int) -> bool:
+    at = 0
+    for _ in range(count):
+        if join[at : at + 1] == _NULL:
+            return True
+        at = keycode.skip(join, 1, at)
+    return False

@@ -36,7 +36,6 @@ COMPLEMENT: Final = bytes(range(255, -1, -1))
 _IEEE: Final = struct.Struct(">d")
 _REST: Final = struct.Struct(">H")
 _EXACTLY: Final = struct.Struct(">BQH").pack
-_EXACT: Final = 1 << 53
 _SIGN: Final = 1 << 63
 _LARGEST: Final = 1 << 64
 

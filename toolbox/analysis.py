@@ -45,10 +45,10 @@ def join(
 ) -> Any:
     """Rows of two stores that belong together: {left: record, right: record}; null where an outer join has no partner.
 
-    A side is a store, or {store, as, filter, key}; the right one may have a database of its own, the left one may be a join again. on is {left
-    field: right field}, or fields that both have. type is inner, left, right, full, semi or anti ("users with no orders"). filter, fields and
-    order_by name fields as left.name, right.amount. action delete_left or update_left changes the left rows, each once; update_values
-    may be templates over both ({{ right.amount }}). dry_run, expect and max_affected are as with select.
+    A side is a store, or {store, as, filter, key}; the right one may have a database of its own, the left one may be a join again.
+    on is {left field: right field}, or fields that both have. type is inner, left, right, full, semi or anti ("users with no orders").
+    filter, fields and order_by name fields as left.name, right.amount. action delete_left or update_left changes the left rows, each
+    once; update_values may be templates over both ({{ right.amount }}). dry_run, expect and max_affected are as with select.
     """
     view = reading(ctx)
     query.check_action(action, update_values, of=("delete_left", "update_left"))

@@ -109,7 +109,7 @@ def head(found: WorkflowExecution) -> dict[str, Any]:
 async def list_runs(
     here: Services, *, script: str | None, state: str | None, limit: int, cursor: str | None
 ) -> dict[str, Any]:
-    """A page of runs, newest first."""
+    """A page of runs: the open ones, newest first, then the ended ones, the last ended first."""
     about = f"runs/{script}/{state}"
     token = bytes.fromhex(here.cursors.open(about, cursor)) if cursor is not None else None
     clauses = [f"WorkflowType = '{WORKFLOW_TYPE}'", f"TaskQueue = {_quoted(here.task_queue)}"]

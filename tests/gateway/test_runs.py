@@ -171,9 +171,10 @@ async def test_another_installation_on_the_same_temporal_sees_nothing(gateway: G
 
 async def test_runs_are_listed_page_by_page(gateway: Gateway) -> None:
     await gateway.save("listed", [{"type": "return", "value": 1}])
-    started = [(await gateway.http.post("/v1/scripts/listed/runs", json={})).json()["id"] for _ in range(5)]
-    for run_id in started:
-        await ended(gateway, run_id)
+    started = []
+    for _ in range(5):
+        started.append((await gateway.http.post("/v1/scripts/listed/runs", json={})).json()["id"])
+        await ended(gateway, started[-1])
     query = f"SopScript = 'listed' AND TaskQueue = '{gateway.services.task_queue}' AND ExecutionStatus = 'Completed'"
 
     async def listed() -> bool:

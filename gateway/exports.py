@@ -104,6 +104,23 @@ class SelectRequest(BaseModel):
     version: Annotated[int, Field(ge=1, strict=True)] | None = Field(None, description="default: the newest")
 
 
+class JoinRequest(BaseModel):
+    """A join with the store of the address on the left."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    left: dict[str, Any] = Field(default={}, description="{as, filter, key} of the left side")
+    right: str | dict[str, Any] = Field(description="a store, or {store, as, filter, key, database}")
+    on: str | list[str] | dict[str, str] = Field(description="{left field: right field}, or fields that both have")
+    type: str = Field("inner", description="inner, left, right, full, semi or anti")
+    filter: dict[str, Any] | None = Field(None, description="over joined rows: left.name, right.amount")
+    fields: list[str] | None = None
+    order_by: str | list[str] | None = None
+    limit: Count | None = None
+    offset: Count = 0
+    version: Annotated[int, Field(ge=1, strict=True)] | None = Field(None, description="default: the newest")
+
+
 @router.get("/rows:export", response_class=Response, responses=_ROWS)
 def export_rows(
     here: Here,
@@ -116,7 +133,7 @@ def export_rows(
     """The rows of a store, or of a query over it, as a file."""
     form = given.format or negotiated(accept)
     try:
-        answer = _answer(here, database, given.query(store), request, given, form, given.version)
+        answer = _answer(here, database, given.query(store), request, given, form, given.version, store)
     except query.QueryError as error:
         if error.pointer is not None:
             error.pointer = "?" + error.pointer.removeprefix("/")
@@ -138,7 +155,26 @@ def select_rows(
     """The rows of a query."""
     asked = body.model_dump(exclude={"version"})
     form = given.format or negotiated(accept)
-    return _answer(here, database, query.Query(store, **asked), request, given, form, body.version)
+    return _answer(here, database, query.Query(store, **asked), request, given, form, body.version, store)
+
+
+@router.post(":join", response_class=Response, responses=_ROWS)
+def join_rows(
+    here: Here,
+    database: str,
+    store: str,
+    request: Request,
+    body: JoinRequest,
+    given: Annotated[Form, Query()],
+    accept: Annotated[str, Header()] = "*/*",
+) -> Response:
+    """The rows of the store and of another one that belong together."""
+    if "store" in body.left:
+        raise ApiError("invalid_field", "the left store is that of the address", pointer="/left/store")
+    asked = body.model_dump(exclude={"version", "left"})
+    form = given.format or negotiated(accept)
+    joined = query.JoinQuery({"store": store, **body.left}, **asked)
+    return _answer(here, database, joined, request, given, form, body.version, store)
 
 
 def negotiated(accept: str) -> Format:
@@ -179,11 +215,22 @@ def _list(text: str | None) -> list[str] | None:
 
 
 def _answer(
-    here: Services, database: str, asked: query.Query, request: Request, given: Form, form: Format, version: int | None
+    here: Services,
+    database: str,
+    asked: query.Query | query.JoinQuery,
+    request: Request,
+    given: Form,
+    form: Format,
+    version: int | None,
+    store: str,
 ) -> Response:
     """The answer, whose first piece is made."""
-    opened = open_database(here, database, asked.store)
-    rows = export(opened, asked, form, version=version, guard=given.guard, end=given.end)
+    opened = open_database(here, database, store)
+
+    def views(name: str) -> query.View:
+        return open_database(here, name).snapshot()
+
+    rows = export(opened, asked, form, version=version, views=views, guard=given.guard, end=given.end)
     headers = {"Database-Version": str(rows.version), "Vary": "Accept"}
     if rows.whole:
         rows.close()

@@ -37,7 +37,7 @@ from query.errors import (
     UnsupportedOperator,
     UpdateFailed,
 )
-from query.exports import FORMATS, Export, Query, export
+from query.exports import FORMATS, Export, JoinQuery, Query, export
 from query.filters import OPERATORS, compile_filter
 from query.history import Change, Restored, changes, changes_page, restore_store
 from query.imports import ImportOptions, ImportReport, Reject, import_csv, import_json, import_ndjson
@@ -66,6 +66,7 @@ __all__ = [
     "InvalidQuery",
     "InvalidRecord",
     "InvalidSchema",
+    "JoinQuery",
     "Joined",
     "PreviewMismatch",
     "Query",

@@ -26,6 +26,8 @@ from btree import (
     Version,
     restore_backup,
 )
+from query.builds import check_indexes
+from query.catalog import list_stores
 from query.errors import InvalidName, UnknownDatabase
 
 SYSTEM: Final = "system"
@@ -193,7 +195,13 @@ def _check(path: Path) -> CheckReport:
     """The report on a file; one that cannot be read is a report too."""
     try:
         with Database.open(path) as opened:
-            return opened.check()
+            report = opened.check()
+            if report.ok:
+                view = opened.snapshot()
+                report.problems += [
+                    problem for store in list_stores(view) for problem in check_indexes(view, store.name)
+                ]
+            return report
     except BTreeError as error:
         return CheckReport(problems=[error.message])
     except _UNREADABLE as error:

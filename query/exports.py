@@ -23,8 +23,10 @@ from typing import Any, Final, Literal
 
 from btree import Busy, Database, DiskFull, ReadOnly
 from query.errors import InvalidQuery
-from query.select import Selection, select
-from query.stores import open_store
+from query.joins import Views, join
+from query.rows import RowsQuery
+from query.select import select
+from query.stores import View, open_store
 from query.streams import FIRST, Stream, columns_of, csv_rows, json_array, ndjson
 
 Format = Literal["json", "ndjson", "csv"]
@@ -47,6 +49,57 @@ class Query:
     order_by: str | Sequence[str] | None = None
     limit: int | None = None
     offset: int = 0
+
+    def rows(self, view: View, views: Views | None) -> RowsQuery:
+        """The rows in a view. Raises QueryError."""
+        return select(
+            view,
+            self.store,
+            filter=self.filter,
+            key=self.key,
+            fields=self.fields,
+            order_by=self.order_by,
+            limit=self.limit,
+            offset=self.offset,
+        )
+
+    def first_columns(self, view: View) -> Sequence[str]:
+        """The columns that come first where only the rows tell which there are."""
+        return open_store(view, self.store).info.primary_key if self.fields is None else ()
+
+
+@dataclass(frozen=True)
+class JoinQuery:
+    """What `join` takes, as a value."""
+
+    left: Any
+    right: Any
+    on: Any
+    type: str = "inner"
+    filter: Any = None
+    fields: Sequence[str] | None = None
+    order_by: str | Sequence[str] | None = None
+    limit: int | None = None
+    offset: int = 0
+
+    def rows(self, view: View, views: Views | None) -> RowsQuery:
+        """The rows in a view; `views` gives those of other databases. Raises QueryError."""
+        return join(
+            view,
+            left=self.left,
+            right=self.right,
+            on=self.on,
+            type=self.type,
+            filter=self.filter,
+            fields=self.fields,
+            order_by=self.order_by,
+            limit=self.limit,
+            offset=self.offset,
+            views=views,
+        )
+
+    def first_columns(self, view: View) -> Sequence[str]:
+        return ()
 
 
 class Export:
@@ -105,48 +158,38 @@ class Export:
 
 def export(
     database: Database,
-    query: Query,
+    query: Query | JoinQuery,
     format: Format,
     *,
     version: int | None = None,
+    views: Views | None = None,
     guard: bool = True,
     end: bool = False,
     clock: Callable[[], float] = time.monotonic,
 ) -> Export:
     """Begin an export of a version, the newest by default; close it in any case.
 
-    `guard` is for CSV, `end` for NDJSON (see `streams`). Raises QueryError, and BTreeError (VersionNotFound, ...).
+    `views` gives the views of other databases, for joins; `guard` is for CSV, `end` for NDJSON (see `streams`).
+    Raises QueryError, and BTreeError (VersionNotFound, ...).
     """
     if format not in FORMATS:
         raise InvalidQuery(f"there is no format {format!r}", pointer="/format", hint=f"they are: {', '.join(FORMATS)}")
     if end and format != "ndjson":
         raise InvalidQuery(f"{format} has no line that tells its end", pointer="/end", hint="take it with ndjson")
     view = database.snapshot(version)
-    selection = select(
-        view,
-        query.store,
-        filter=query.filter,
-        key=query.key,
-        fields=query.fields,
-        order_by=query.order_by,
-        limit=query.limit,
-        offset=query.offset,
-    )
-    key = open_store(view, query.store).info.primary_key
-    return Export(database, view.seq, _stream(selection, query, format, guard, end, key), clock)
+    rows = query.rows(view, views)
+    return Export(database, view.seq, _stream(rows, query, view, format, guard, end), clock)
 
 
-def _stream(
-    selection: Selection, query: Query, format: Format, guard: bool, end: bool, primary_key: Sequence[str]
-) -> Stream:
+def _stream(rows: RowsQuery, query: Query | JoinQuery, view: View, format: Format, guard: bool, end: bool) -> Stream:
     if format == "json":
-        return json_array(selection.json_chunks())
+        return json_array(rows.json_chunks())
     if format == "ndjson":
-        return ndjson(selection.json_chunks(), end=end)
+        return ndjson(rows.json_chunks(), end=end)
     named = column_names(query.fields)
     if named is not None:
-        return csv_rows(iter(selection), named, guard=guard)
-    columns, records = columns_of(iter(selection), primary_key if query.fields is None else ())
+        return csv_rows(iter(rows), named, guard=guard)
+    columns, records = columns_of(iter(rows), query.first_columns(view))
     return csv_rows(records, columns, guard=guard)
 
 

@@ -135,6 +135,40 @@ def select(
 
 
 @app.command()
+def join(
+    target: Annotated[str, typer.Argument(metavar="DB/LEFT")],
+    right: Annotated[str, typer.Argument(help="the right store")],
+    on: Annotated[str, typer.Option(help="a=b,c: the left a is the right b, and c is in both")],
+    kind: Annotated[
+        Literal["inner", "left", "right", "full", "semi", "anti"],
+        typer.Option("--type", help="which rows without a partner"),
+    ] = "inner",
+    where: Annotated[
+        str | None, typer.Option(metavar="JSON", help='a filter over both: {"right.total": {"$gt": 9}}')
+    ] = None,
+    fields: Annotated[str | None, typer.Option(help="left.a,right.b: these fields only, in this order")] = None,
+    order_by: OrderBy = None,
+    limit: Limit = None,
+    offset: Offset = 0,
+    version: AtVersion = None,
+    output: Annotated[
+        Literal["table", "ndjson", "json", "csv"],
+        typer.Option("--output", "-o", help="table, ndjson (one object a line), json or csv"),
+    ] = "table",
+    guard: Guard = True,
+) -> None:
+    """Show the rows of two stores that belong together."""
+    pairs = [part.strip().partition("=") for part in on.split(",")]
+    joined = {"right": right, "on": {left: other or left for left, _, other in pairs}, "type": kind}
+    asked = Asked(target, where, fields, order_by, limit, offset, version, joined)
+    if output == "table":
+        rows = asked.rows()
+        write_rows(rows, asked.columns() or list(dict.fromkeys(name for row in rows for name in row)), output)
+    else:
+        asked.write(sys.stdout.buffer, output, guard, shown=not sys.stdout.isatty())
+
+
+@app.command()
 def ls(
     target: Annotated[str | None, typer.Argument(metavar="[DB[/STORE]]")] = None,
     limit: Annotated[int, typer.Option(min=1, help="rows: at most so many")] = 20,

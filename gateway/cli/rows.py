@@ -38,6 +38,8 @@ class Asked:
     limit: int | None
     offset: int
     version: int | None
+    join: dict[str, Any] | None = None
+    """What is joined: right, on, type."""
 
     def columns(self) -> list[str] | None:
         """The columns that `fields` makes, if it does."""
@@ -74,7 +76,9 @@ class Asked:
             "version": self.version,
         }
         params = {"format": "ndjson", "end": True}
-        return gateway.download(f"{store_path(self.target)}:select", "POST", json=body, params=params)
+        verb = "select" if self.join is None else "join"
+        body |= self.join or {}
+        return gateway.download(f"{store_path(self.target)}:{verb}", "POST", json=body, params=params)
 
     def _pieces(self, gateway: Connection, lines: Iterator[bytes], output: str, guard: bool) -> Iterator[bytes]:
         if output == "ndjson":

@@ -518,3 +518,56 @@ def test_what_tells_that_rows_are_whole() -> None:
         with pytest.raises(CommandFailed) as raised:
             list(whole_rows(answer))  # type: ignore[arg-type]
         assert raised.value.exit_code == 1
+
+
+JOINED = [
+    {"left": {"id": 1, "who": "a"}, "right": {"id": "a", "city": "Rome"}},
+    {"left": {"id": 2, "who": "b"}, "right": None},
+]
+
+
+def two_stores(gateway: Gateway) -> None:
+    def work(transaction: Any) -> None:
+        orders = create_store(transaction, "orders", primary_key=["id"])
+        for row in JOINED:
+            orders.add(row["left"])
+        create_store(transaction, "people", primary_key=["id"]).add({"id": "a", "city": "Rome"})
+
+    gateway.services.databases.ensure("shop").transact(work)
+
+
+async def test_a_join_is_a_stream_like_a_select(gateway: Gateway) -> None:
+    two_stores(gateway)
+    address = f"{SHOP}/stores/orders:join"
+    body: dict[str, Any] = {"right": "people", "on": {"who": "id"}, "type": "left"}
+    answer = await gateway.http.post(address, json=body, params={"format": "json"})
+    assert answer.json() == JOINED
+    renamed = {**body, "left": {"as": "o"}, "fields": ["o.id AS number", "right.city"], "filter": {"right": None}}
+    assert (await gateway.http.post(address, json=renamed)).text == '{"number":2,"right.city":null}\n'
+    made = await gateway.http.post(f"{SHOP}/stores/orders/indexes", json={"fields": ["who"]})
+    assert (made.status_code, made.json()["state"]) == (201, "ready")
+    problem_of(await gateway.http.post(address, json={**body, "type": "iner"}), 422, "invalid_query")
+    other = {**body, "right": {"store": "people", "database": "system"}}
+    problem_of(await gateway.http.post(address, json=other), 403, "reserved_database")
+    assert (await gateway.http.delete(made.headers["location"])).status_code == 204
+
+
+async def test_sop_data_join(gateway: Gateway, sop: Sop) -> None:
+    two_stores(gateway)
+    done = await sop("data", "join", "shop/orders", "people", "--on", "who=id", "--type", "left", "-o", "json")
+    assert (done.code, done.json) == (0, JOINED)
+    missing = (
+        "data",
+        "join",
+        "shop/orders",
+        "people",
+        "--on",
+        "who=id",
+        "--type",
+        "anti",
+        "--fields",
+        "left.id",
+        "-o",
+        "csv",
+    )
+    assert (await sop(*missing)).out == "left.id\r\n2\r\n"

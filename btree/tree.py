@@ -46,6 +46,10 @@ class LeafSlice:
     def values(self) -> list[bytes]:
         return self._leaf.values[self._start : self._stop]
 
+    def value(self, index: int) -> bytes:
+        """One value, without making the others."""
+        return self._leaf.value(self._start + index)
+
 
 class ReadTree:
     """A tree in some version. Keys are ordered bytes, values JSON texts as bytes."""

@@ -34,6 +34,10 @@ class Slice(Protocol):
 
     def values(self) -> Sequence[bytes]: ...
 
+    def value(self, index: int) -> bytes:
+        """One value, without making the others."""
+        ...
+
 
 class Rows:
     """Rows that were gathered one by one."""
@@ -51,6 +55,9 @@ class Rows:
 
     def values(self) -> Sequence[bytes]:
         return self._values
+
+    def value(self, index: int) -> bytes:
+        return self._values[index]
 
 
 def slices(store: Store, plan: Plan, after: bytes | None = None) -> Iterator[Slice]:

@@ -71,6 +71,12 @@ class JoinedRows:
     def values(self) -> Sequence[bytes]:
         return self.values_json.split(SEPARATOR) if self.count else []
 
+    def value(self, index: int) -> bytes:
+        shape = self._shape
+        if self._right is None:
+            return b"%b%b}" % (shape.start, self._left[index])
+        return b"%b%b%b%b}" % (shape.start, self._left[index], shape.middle, self._right[index])
+
 
 def stretches(
     shape: Shape, keys: Sequence[bytes], left: Sequence[bytes], right: Sequence[bytes] | None

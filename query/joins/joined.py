@@ -12,6 +12,7 @@ value is equal to nothing. Where several rows have the same values, each left ro
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from query.access import Slice
@@ -27,7 +28,7 @@ from query.joins.merge import Merge
 from query.joins.paths import JoinPath, decoded
 from query.joins.planning import JoinedInput, StoreInput, choose
 from query.joins.pushdown import paths_of, push_down
-from query.joins.sides import Decoded, Part, Side, StoreSide
+from query.joins.sides import Decoded, JoinKeys, Part, Side, StoreSide
 from query.joins.spec import METHODS, JoinSpec, StoreSpec, check_name, nearest, parse_join
 from query.page_filter import page_filter
 from query.plan import Plan
@@ -157,7 +158,7 @@ class Joined(RowsQuery):
         if pushed:
             compile_filter(spec.filter, f"{spec.pointer}/filter", spec.names)
             where = together([*conjuncts(spec.filter or {}), *pushed])
-            spec = JoinSpec(spec.left, spec.right, spec.on, spec.type, where, spec.pointer)
+            spec = replace(spec, filter=where)
         return Joined(view, spec, **self._options)
 
     def _input(self, view: View, side: StoreSpec, fields: tuple[str, ...], pushed: Sequence[Any]) -> StoreInput:
@@ -174,8 +175,7 @@ class Joined(RowsQuery):
         return found if found is not None or self._inner is None else self._inner._store_of(name)
 
     def _check_on(self) -> None:
-        for left, right in self.spec.on:
-            pointer = f"{self.spec.pointer}/on/{left.replace('~', '~0').replace('/', '~1')}"
+        for (left, right), pointer in zip(self.spec.on, self.spec.places, strict=True):
             path = left if self._inner is not None else f"{self.spec.left_names[0]}.{left}"
             self._check_field(path, pointer)
             self._check_field(f"{self.spec.right.name}.{right}", pointer)
@@ -250,7 +250,9 @@ class Joined(RowsQuery):
         if path is not None:
             left_of = {right: left for left, right in self.spec.on}
             return Lookup(self._left_side([left_of[name] for name in path.fields]), path, self._matcher)
-        other = self._side("right", choice.right, self._right.store, decoded(self._right.fields))
+        other = self._side(
+            "right", choice.right, self._right.store, _joins(self._right, choice.right, self._right.fields)
+        )
         return HashJoin(
             self._left_side([name for name, _ in self.spec.on]),
             other,
@@ -269,7 +271,8 @@ class Joined(RowsQuery):
         if self._inner is not None:
             return JoinedSide(self._inner, decoded(names))
         assert isinstance(self._left, StoreInput)
-        return self._side("left", self._choice.left, self._left.store, decoded(names))
+        plan = self._choice.left
+        return self._side("left", plan, self._left.store, _joins(self._left, plan, names))
 
     # --- explaining ---
 
@@ -320,7 +323,7 @@ class JoinedSide:
             self.pages += 1
             self.rows += part.count if chosen is None else len(chosen)
             keys = part.keys if chosen is None else [part.keys[index] for index in chosen]
-            yield Part(keys, self._joins(part, chosen), _Open(part), chosen)
+            yield Part(keys, self._joins(part, keys, chosen), _Open(part), chosen)
 
 
 class _Open:
@@ -337,6 +340,17 @@ class _Open:
 
     def values(self) -> Sequence[bytes]:
         return [text[:-1] for text in self._part.values()]
+
+    def value(self, index: int) -> bytes:
+        return self._part.value(index)[:-1]
+
+
+def _joins(side: StoreInput, plan: Plan | None, names: Sequence[str]) -> JoinKeys:
+    """The join keys of a side that is read by a plan: cut out of the path's keys where they are there, in this order."""
+    for path in side.paths(indexes=True):
+        if plan is not None and path.index is plan.index and path.fields == tuple(names):
+            return path.joins
+    return decoded(names)
 
 
 def _explained(plan: Plan | None) -> dict[str, Any]:

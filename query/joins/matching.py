@@ -89,12 +89,13 @@ class Matcher:
         if self.keeps_left:
             yield from self.pairs(keys, left, list(map(table.get, joins, repeat(NULL))))
             return
-        chosen = list(map(table.__contains__, joins))
-        if all(chosen):
-            yield from self.pairs(keys, left, [table[join] for join in joins])
+        found = list(map(table.get, joins))
+        if all(found):  # no text is empty
+            yield from self.pairs(keys, left, found)  # type: ignore[arg-type]
             return
-        found = [table[join] for join in compress(joins, chosen)]
-        yield from self.pairs(list(compress(keys, chosen)), list(compress(left, chosen)), found)
+        texts = [text for text in found if text is not None]
+        if texts:
+            yield from self.pairs(list(compress(keys, found)), list(compress(left, found)), texts)
 
     def _match_many(
         self, keys: Sequence[bytes], left: Sequence[bytes], joins: Sequence[bytes], table: Many

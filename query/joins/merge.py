@@ -14,12 +14,14 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import Final
 
-from query.joins.columns import JoinedRows
+from query.joins.columns import TEXTS, JoinedRows
 from query.joins.matching import Matcher, table_of
 from query.joins.paths import JoinPath
-from query.joins.sides import Part, StoreSide, mark_nulls
+from query.joins.sides import NULL_KEY, Part, StoreSide, mark_nulls
 
 GROUP: Final = 1024
+_SPARSE: Final = 8
+"""Where one side has so many times the rows of the other, matches are searched for one by one."""
 _PATIENCE: Final = 3
 """After so many parts without a chance of a match a side jumps."""
 
@@ -27,9 +29,11 @@ _PATIENCE: Final = 3
 class _Reader:
     """A side with its loaded part: `joins[at:]` is not used yet. `joins` is empty at the end."""
 
-    def __init__(self, side: StoreSide, *, count: int = 0, after: bytes | None = None) -> None:
+    def __init__(
+        self, side: StoreSide, *, count: int = 0, since: bytes | None = None, after: bytes | None = None
+    ) -> None:
         self._side = side
-        self._parts = side.parts(after=after)
+        self._parts = side.parts(since, after)
         self._nulls = count
         self._waited = 0
         self.jumps = 0
@@ -46,7 +50,9 @@ class _Reader:
             self.joins = []
             return
         self.part = part
-        self.joins = mark_nulls(part.joins, self._nulls) if self._nulls else part.joins
+        joins = self.joins = part.joins
+        if self._nulls and (self._nulls > 1 or joins[0] <= NULL_KEY):  # in order: a single null comes first
+            self.joins = mark_nulls(joins, self._nulls)
 
     def advance(self, at: int) -> None:
         """Go on to a place in the part, or to the next part if that is its end."""
@@ -65,6 +71,55 @@ class _Reader:
         self.load()
 
 
+class _Singles:
+    """Rows of stretches with few matches, collected: a match is searched for by itself, and only its left text is made."""
+
+    def __init__(self, matcher: Matcher) -> None:
+        self._matcher = matcher
+        self._keys: list[bytes] = []
+        self._left: list[bytes] = []
+        self._right: list[bytes] = []
+        self._size = 0
+        self._wanted = 1
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are so many that they should be passed on: few at first."""
+        return len(self._keys) >= self._wanted or self._size > TEXTS
+
+    def add(self, left: _Reader, left_end: int, right: _Reader, right_end: int) -> None:
+        """The matches of some right rows, each of which has another join key, or whose number does not matter."""
+        joins, at, part = left.joins, left.at, left.part
+        before = None
+        for index in range(right.at, right_end):
+            join = right.joins[index]
+            if join == before:
+                continue
+            before = join
+            at = bisect_left(joins, join, at, left_end)
+            while at < left_end and joins[at] == join:
+                text = part.text(at)
+                self._keys.append(part.keys[at])
+                self._left.append(text)
+                self._size += len(text)
+                if not self._matcher.only_left:
+                    other = right.part.text(index)
+                    self._right.append(other)
+                    self._size += len(other)
+                at += 1
+
+    def rows(self) -> Iterator[JoinedRows]:
+        """What was collected."""
+        if self._keys:
+            keys, left, right = self._keys, self._left, self._right
+            self._keys, self._left, self._right, self._size = [], [], [], 0
+            self._wanted = min(256, self._wanted * 8)
+            if self._matcher.only_left:
+                yield from self._matcher.left_rows(keys, left)
+            else:
+                yield from self._matcher.pairs(keys, left, right)
+
+
 class Merge:
     """A merge join while it runs."""
 
@@ -77,6 +132,8 @@ class Merge:
         self._count = count
         self._unique_right = path.unique or matcher.only_left
         self._unique = unique_left and self._unique_right
+        self._sparse = not (matcher.passes_left or matcher.keeps_right) and (path.unique or matcher.only_left)
+        self._singles = _Singles(matcher)
         self._readers: tuple[_Reader, _Reader] | None = None
 
     @property
@@ -88,7 +145,7 @@ class Merge:
         """The joined rows in the order of the left path."""
         matcher = self._matcher
         left = _Reader(self._left_side, count=self._count, after=after)
-        right = _Reader(self._right_side)
+        right = _Reader(self._right_side, since=left.joins[0] if left.joins and not matcher.keeps_right else None)
         self._readers = left, right
         while left.joins and right.joins:
             if left.joins[-1] < right.joins[right.at]:
@@ -101,6 +158,7 @@ class Merge:
                 right.wait_for(left.joins[left.at], jump=not matcher.keeps_right)
             else:
                 yield from self._overlap(left, right)
+        yield from self._singles.rows()
         while left.joins and matcher.passes_left:
             yield from self._left_rows(left, len(left.joins))
             left.load()
@@ -126,10 +184,18 @@ class Merge:
         if group:
             left_end = bisect_left(left.joins, last, left.at, left_end)
             right_end = bisect_left(right.joins, last, right.at, right_end)
-        yield from self._match(left, left_end, right, right_end)
+        few, many = right_end - right.at, left_end - left.at
+        if self._sparse and few * _SPARSE < many:
+            self._singles.add(left, left_end, right, right_end)
+            if self._singles.enough:
+                yield from self._singles.rows()
+        else:
+            yield from self._singles.rows()
+            yield from self._match(left, left_end, right, right_end)
         left.advance(left_end)
         right.advance(right_end)
         if group:
+            yield from self._singles.rows()
             yield from self._group(left, right, last)
 
     def _match(self, left: _Reader, left_end: int, right: _Reader, right_end: int) -> Iterator[JoinedRows]:
@@ -149,7 +215,7 @@ class Merge:
             return
         texts = right.part.texts[right.at : right_end]
         if joins == others and (self._unique or len(set(joins)) == len(joins)):
-            yield from matcher.pairs(part.keys[at:left_end], part.texts[at:left_end], texts)
+            yield JoinedRows(matcher.shape, part.keys[at:left_end], part.texts[at:left_end], texts)
             return
         one, many = table_of(others, texts)
         yield from matcher.match(part.keys[at:left_end], part.texts[at:left_end], joins, one, many)

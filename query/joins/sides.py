@@ -11,6 +11,7 @@ key has that form, and they keep their place in the order.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -22,7 +23,8 @@ from query.plan import Plan
 from query.stores import Store
 from query.values import MISSING, follow
 
-_NULL: Final = b"\x01"
+NULL_KEY: Final = b"\x01"
+"""The join key of a single null."""
 _MARK: Final = b"\x00"
 
 
@@ -38,6 +40,12 @@ class Part:
         self._chosen = chosen
         self._texts: Sequence[bytes] | None = None
 
+    def text(self, index: int) -> bytes:
+        """One of these texts, without making the others."""
+        if self._texts is not None:
+            return self._texts[index]
+        return self._slice.value(index if self._chosen is None else self._chosen[index])
+
     @property
     def texts(self) -> Sequence[bytes]:
         """The rows as JSON texts."""
@@ -50,7 +58,9 @@ class Part:
 class JoinKeys(Protocol):
     """How join keys are come by."""
 
-    def __call__(self, part: Slice, chosen: list[int] | None) -> list[bytes]: ...
+    def __call__(self, part: Slice, keys: Sequence[bytes], chosen: list[int] | None) -> list[bytes]:
+        """Those of the chosen rows of a slice (None: all), whose keys are given."""
+        ...
 
 
 class Cut:
@@ -59,16 +69,16 @@ class Cut:
     def __init__(self, start: int, count: int, *, to_end: bool) -> None:
         self._start, self._count, self._to_end = start, count, to_end
 
-    def __call__(self, part: Slice, chosen: list[int] | None) -> list[bytes]:
-        keys = part.keys
-        found = list(keys) if chosen is None else [keys[index] for index in chosen]
+    def __call__(self, part: Slice, keys: Sequence[bytes], chosen: list[int] | None) -> list[bytes]:
         start, count = self._start, self._count
         if self._to_end:
-            return found if not start else [key[start:] for key in found]
+            if start:
+                return [key[start:] for key in keys]
+            return keys if isinstance(keys, list) else list(keys)
         skip = keycode.skip
         if count == 1 and not start:  # the tag of a number is 16, and it is 11 bytes long
-            return [key[:11] if key[0] == 16 else key[: skip(key, 1)] for key in found]
-        return [key[start : skip(key, count, start)] for key in found]
+            return [key[:11] if key[0] == 16 else key[: skip(key, 1)] for key in keys]
+        return [key[start : skip(key, count, start)] for key in keys]
 
 
 class Decoded:
@@ -91,7 +101,7 @@ class Decoded:
             self._decode = msgspec.json.Decoder(list[dict[str, Any]]).decode
             self._columns = [_member(path) for path in paths]
 
-    def __call__(self, part: Slice, chosen: list[int] | None) -> list[bytes]:
+    def __call__(self, part: Slice, keys: Sequence[bytes], chosen: list[int] | None) -> list[bytes]:
         rows = self._decode(b"[%b]" % part.values_json)
         if chosen is not None:
             rows = [rows[index] for index in chosen]
@@ -103,7 +113,8 @@ class Decoded:
 
 def _attribute(name: str, path: Sequence[str]) -> Callable[[list[Any]], list[Any]]:
     if not path:
-        return lambda rows: [getattr(row, name) for row in rows]
+        get = attrgetter(name)
+        return lambda rows: list(map(get, rows))
     return lambda rows: [_there(follow(getattr(row, name), path)) for row in rows]
 
 
@@ -150,8 +161,10 @@ class StoreSide:
                     continue
                 if len(chosen) == part.count:
                     chosen = None
-            keys = part.keys if chosen is None else [part.keys[index] for index in chosen]
-            yield Part(keys, self._joins(part, chosen), part, chosen)
+            keys = part.keys
+            if chosen is not None:
+                keys = [keys[index] for index in chosen]
+            yield Part(keys, self._joins(part, keys, chosen), part, chosen)
 
     def _from(self, since: bytes) -> Plan:
         start = self._base + since
@@ -164,9 +177,9 @@ class StoreSide:
 
 def null_places(joins: Sequence[bytes], count: int) -> list[int]:
     """Where join keys of `count` values have a null in them."""
-    if count == 1:
-        return [at for at, join in enumerate(joins) if join == _NULL] if _NULL in joins else []
-    return [at for at, join in enumerate(joins) if _NULL in join and _has_null(join, count)]
+    if count == 1:  # by itself, a null is one byte
+        return [at for at, join in enumerate(joins) if join == NULL_KEY] if NULL_KEY in joins else []
+    return [at for at, join in enumerate(joins) if NULL_KEY in join and _has_null(join, count)]
 
 
 def mark_nulls(joins: list[bytes], count: int) -> list[bytes]:
@@ -182,7 +195,7 @@ def mark_nulls(joins: list[bytes], count: int) -> list[bytes]:
 def _has_null(join: bytes, count: int) -> bool:
     at = 0
     for _ in range(count):
-        if join[at : at + 1] == _NULL:
+        if join[at : at + 1] == NULL_KEY:
             return True
         at = keycode.skip(join, 1, at)
     return False

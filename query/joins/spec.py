@@ -9,7 +9,7 @@ a join keep their names, so a chain's rows are as flat as a single join's.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -43,14 +43,15 @@ class StoreSpec:
 
 @dataclass(frozen=True)
 class JoinSpec:
-    """A join. `on` has pairs of paths: one into the left row, one into the right record."""
+    """A join. `on` has pairs of paths: one into the left row, one into the right record; `places` are theirs in the query."""
 
     left: "StoreSpec | JoinSpec"
     right: StoreSpec
     on: tuple[tuple[str, str], ...]
     type: str
     filter: Mapping[str, Any] | None = None
-    pointer: str = field(default="")
+    pointer: str = ""
+    places: tuple[str, ...] = ()
 
     @property
     def left_names(self) -> tuple[str, ...]:
@@ -78,8 +79,8 @@ def parse_join(left: Any, right: Any, on: Any, type: Any, pointer: str = "", whe
             pointer=f"{pointer}/right",
             hint='give one another name: {"store": ..., "as": ...}',
         )
-    pairs = _parse_on(on, names if isinstance(left_side, JoinSpec) else None, f"{pointer}/on")
-    return JoinSpec(left_side, right_side, pairs, kind, where, pointer)
+    pairs, places = _parse_on(on, names if isinstance(left_side, JoinSpec) else None, f"{pointer}/on")
+    return JoinSpec(left_side, right_side, pairs, kind, where, pointer, places)
 
 
 def _parse_type(given: Any, pointer: str) -> str:
@@ -137,8 +138,10 @@ def _check_members(given: Mapping[str, Any], known: Sequence[str], pointer: str,
             raise InvalidQuery(f"a side has no {name!r}", pointer=point(pointer, name), hint=hint)
 
 
-def _parse_on(given: Any, names: tuple[str, ...] | None, pointer: str) -> tuple[tuple[str, str], ...]:
-    """The pairs of paths; `names` are the sides of a join on the left, of which the left path names one first."""
+def _parse_on(
+    given: Any, names: tuple[str, ...] | None, pointer: str
+) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """The pairs of paths, and their places; `names` are the sides of a join on the left, of which the left path names one first."""
     if isinstance(given, Mapping):
         pairs = [(left, right, point(pointer, left)) for left, right in given.items()]
     elif names is not None:
@@ -163,7 +166,7 @@ def _parse_on(given: Any, names: tuple[str, ...] | None, pointer: str) -> tuple[
                 raise InvalidQuery(f"{left} is a side, not a field of it", pointer=place, hint=hint)
     if len({pair[:2] for pair in pairs}) < len(pairs):
         raise InvalidQuery("a pair of fields stands twice in on", pointer=pointer)
-    return tuple((left, right) for left, right, _ in pairs)
+    return tuple((left, right) for left, right, _ in pairs), tuple(place for _, _, place in pairs)
 
 
 def check_name(name: str, names: Collection[str], pointer: str) -> None:

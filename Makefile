@@ -22,7 +22,7 @@ dev: $(READY)
 	$(BIN)/sop dev
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(READY)
 	$(BIN)/ruff check .

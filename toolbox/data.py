@@ -162,10 +162,10 @@ def upsert(ctx: ToolContext, store: str, record: dict[str, Any]) -> dict[str, An
 
 
 @tool(effect="write")
-def update(ctx: ToolContext, store: str, key: Any, values: RowValues) -> dict[str, Any]:
+def update(ctx: ToolContext, store: str, key: Any, values: dict[str, Any]) -> dict[str, Any]:
     """Change the record of a key; gives the new record. values are new values of fields, and $inc $mul $unset $push."""
     opened = writing(ctx, store)
-    change = query.compile_update(values or {}, pointer="/values", fields=opened.fields, context=evaluation(ctx))
+    change = query.compile_update(values, pointer="/values", fields=opened.fields, context=evaluation(ctx))
     return opened.change(key, change.apply)
 
 

@@ -19,7 +19,7 @@ import apsw
 from btree_records import pairs
 
 from btree import Database
-from query.page_filter import page_filter
+from query.filters.pages import page_filter
 
 CASES: list[tuple[dict[str, Any], str]] = [
     ({"amount": {"$gt": 9000}}, "v->>'amount' > 9000"),

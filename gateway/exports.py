@@ -23,7 +23,7 @@ import query
 from gateway.databases import open_database
 from gateway.problems import MEDIA_TYPE, ApiError, problem, translate
 from gateway.services import Here, Services
-from query.exports import Export, Format, export
+from query.transfer.exports import Export, Format, export
 
 router = APIRouter(prefix="/v1/databases/{database}/stores/{store}", tags=["rows"])
 _log = logging.getLogger("gateway")

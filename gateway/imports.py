@@ -31,7 +31,7 @@ from gateway.bodies import lines, pulled, text_lines, unpacked
 from gateway.databases import writable_database
 from gateway.problems import ApiError, problem, translate
 from gateway.services import Here
-from query.imports import ImportOptions, ImportReport, Mode, Reject
+from query.transfer.imports import ImportOptions, ImportReport, Mode, Reject
 
 router = APIRouter(prefix="/v1/databases/{database}/stores/{store}", tags=["rows"])
 

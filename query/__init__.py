@@ -1,21 +1,18 @@
-"""Rows over cursors: keys, stores, filters, select, import.
+"""Rows over cursors.
 
-data        databases.py the data directory | catalog.py what is declared | stores.py records by key | indexes.py, builds.py | schemas.py
-values      values.py, keycode.py: order, equality, bytes that sort alike | boxes.py members of sets | paths.py, fields.py
-filters     filter_tree.py, filters.py: MongoDB's words -> a predicate | page_filter.py a whole page at once | regexes.py
-selects     conditions.py, plan.py which stretch of which key to read | access.py slices of rows | rows.py, select.py
-joins       joins/ merging, looking up, hashing
-sorting     sorting.py, spill.py: in bounded memory
-changes     updates.py, row_templates.py | history.py what changed | errors.py what can be wrong
-in and out  readers.py, elements.py, imports.py: files into a store | exports.py, streams.py: rows as JSON, NDJSON, CSV, in pieces
+values/      order and equality, keys as bytes, paths, projections        actions/    the update language, bulk actions
+filters/     MongoDB's words, for a record and for a whole page           joins/      rows of two stores
+stores/      declarations, records, indexes, schemas                      aggregates/ counts, sums, groups
+selects/     plans, slices of rows, rows lazily                           sorting/    in bounded memory
+transfer/    files into a store, streams of rows out of it
+
+databases.py  the data directory      history.py  what changed, making it what it was      errors.py  what can be wrong
 """
 
-from query.actions import BulkAction, check_action
-from query.aggregate import aggregate, aggregate_rows, check_aggregate
-from query.builds import build_index, check_indexes, create_index, drop_index
-from query.catalog import IndexInfo, Relation, StoreInfo, View
+from query.actions.bulk import BulkAction, check_action
+from query.actions.updates import compile_update
+from query.aggregates.aggregate import aggregate, aggregate_rows, check_aggregate
 from query.databases import SYSTEM, DatabaseExists, Databases, check_name
-from query.describe import describe_store
 from query.errors import (
     IndexExists,
     IndexNotFound,
@@ -37,15 +34,17 @@ from query.errors import (
     UnsupportedOperator,
     UpdateFailed,
 )
-from query.exports import FORMATS, Export, JoinQuery, Query, export
-from query.filters import OPERATORS, compile_filter
+from query.filters.predicates import OPERATORS, compile_filter
 from query.history import Change, Restored, changes, changes_page, restore_store
-from query.imports import ImportOptions, ImportReport, Reject, import_csv, import_json, import_ndjson
 from query.joins import Joined, Views, join
-from query.rows import RowsQuery
-from query.select import Selection, select, select_page
-from query.stores import Record, Store, create_store, drop_store, list_stores, open_store
-from query.updates import compile_update
+from query.selects.rows import RowsQuery
+from query.selects.select import Selection, select, select_page
+from query.stores.builds import build_index, check_indexes, create_index, drop_index
+from query.stores.catalog import IndexInfo, Relation, StoreInfo, View
+from query.stores.describe import describe_store
+from query.stores.store import Record, Store, create_store, drop_store, list_stores, open_store
+from query.transfer.exports import FORMATS, Export, JoinQuery, Query, export
+from query.transfer.imports import ImportOptions, ImportReport, Reject, import_csv, import_json, import_ndjson
 
 __all__ = [
     "FORMATS",

@@ -26,9 +26,9 @@ from btree import (
     Version,
     restore_backup,
 )
-from query.builds import check_indexes
-from query.catalog import list_stores
 from query.errors import InvalidName, UnknownDatabase
+from query.stores.builds import check_indexes
+from query.stores.catalog import list_stores
 
 SYSTEM: Final = "system"
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")

@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from btree import Database, Snapshot, Transaction, TreeNotFound
 from btree.history import restore
-from query import keycode
-from query.catalog import CATALOG, READY, StoreInfo, index_tree, list_stores, put_info, rows_tree, store_info
 from query.errors import StoreNotFound
-from query.stores import Record, decode_record
+from query.stores.catalog import CATALOG, READY, StoreInfo, index_tree, list_stores, put_info, rows_tree, store_info
+from query.stores.store import Record, decode_record
+from query.values import keycode
 
 _ATTEMPTS: Final = 20
 """More than for short writes: everybody who writes to the store is in the way."""

@@ -20,8 +20,8 @@ from gateway.cli.failures import CONFLICT, RUN_FAILED, USAGE, CommandFailed, of_
 from gateway.cli.output import tell
 from gateway.cli.transfer import progress_bar
 from query import QueryError
-from query.exports import column_names
-from query.streams import columns_of, csv_rows, json_array
+from query.transfer.exports import column_names
+from query.transfer.streams import columns_of, csv_rows, json_array
 
 _SHOWN: Final = 20
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode

@@ -15,11 +15,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from query.access import Slice
-from query.conditions import conjuncts, together
 from query.errors import InvalidQuery, QueryError
-from query.fields import Projection, compile_projection
-from query.filters import compile_filter
+from query.filters.conditions import conjuncts, together
+from query.filters.pages import page_filter
+from query.filters.predicates import compile_filter
 from query.joins.columns import Shape
 from query.joins.hashing import KEYS, HashJoin
 from query.joins.lookup import Lookup
@@ -30,12 +29,13 @@ from query.joins.planning import JoinedInput, StoreInput, choose
 from query.joins.pushdown import paths_of, push_down
 from query.joins.sides import Decoded, JoinKeys, Part, Side, StoreSide
 from query.joins.spec import METHODS, JoinSpec, StoreSpec, check_name, nearest, parse_join
-from query.page_filter import page_filter
-from query.plan import Plan
-from query.rows import RowsQuery, check_window
-from query.select import key_and_filter
-from query.sorting import BUDGET, OrderItem, parse_order
-from query.stores import Store, View, open_store
+from query.selects.access import Slice
+from query.selects.plan import Plan
+from query.selects.rows import RowsQuery, check_window
+from query.selects.select import key_and_filter
+from query.sorting.sorting import BUDGET, OrderItem, parse_order
+from query.stores.store import Store, View, open_store
+from query.values.fields import Projection, compile_projection
 
 Views = Callable[[str], View]
 

@@ -9,13 +9,13 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from query.access import slices
-from query.conditions import POINTS, Conjunct, points, together
-from query.indexes import Index
+from query.filters.conditions import POINTS, Conjunct, points, together
+from query.filters.pages import PageFilter, page_filter
 from query.joins.sides import Cut, Decoded, JoinKeys
-from query.page_filter import PageFilter, page_filter
-from query.plan import Plan, Range, plan_path
-from query.stores import Store
+from query.selects.access import slices
+from query.selects.plan import Plan, Range, plan_path
+from query.stores.indexes import Index
+from query.stores.store import Store
 
 _BESIDE = b"\xff"
 

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from query.conditions import Conjunct, together
 from query.errors import InvalidQuery
+from query.filters.conditions import Conjunct, together
 from query.joins.paths import JoinPath, join_paths
-from query.plan import LOOKUP, SORT, Plan, plan_path, plan_select
-from query.sorting import OrderItem
-from query.stores import Store
+from query.selects.plan import LOOKUP, SORT, Plan, plan_path, plan_select
+from query.sorting.sorting import OrderItem
+from query.stores.store import Store
 
 HASH: Final = 3.0
 """What it costs to decode a row's join fields and to put it into the table, or to find it there (measured: 0.5-1 us)."""

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from query.conditions import Conjunct, conjuncts, together
 from query.errors import point
-from query.filters import compile_filter
+from query.filters.conditions import Conjunct, conjuncts, together
+from query.filters.predicates import compile_filter
 
 _WITHOUT_LEFT: Final = {"right": "inner", "full": "left"}
 _WITHOUT_RIGHT: Final = {"left": "inner", "full": "right"}

@@ -16,12 +16,12 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from query import keycode
-from query.access import Slice, slices
-from query.page_filter import PageFilter, page_filter
-from query.plan import Plan
-from query.stores import Store
-from query.values import MISSING, follow
+from query.filters.pages import PageFilter, page_filter
+from query.selects.access import Slice, slices
+from query.selects.plan import Plan
+from query.stores.store import Store
+from query.values import keycode
+from query.values.values import MISSING, follow
 
 NULL_KEY: Final = b"\x01"
 """The join key of a single null."""

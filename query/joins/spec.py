@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from query.errors import InvalidQuery, point
-from query.paths import parse_path
+from query.values.paths import parse_path
 
 TYPES: Final = ("inner", "left", "right", "full", "semi", "anti")
 METHODS: Final = ("merge", "lookup", "hash")

@@ -30,7 +30,7 @@ from query import (
     open_store,
     select,
 )
-from query.actions import BulkAction, check_action
+from query.actions.bulk import BulkAction, check_action
 from query.errors import InvalidQuery, UnknownOperator
 
 values = st.one_of(st.none(), st.integers(-3, 6), st.sampled_from([0.5, "x", "y"]))
@@ -225,7 +225,7 @@ import sys
 from pathlib import Path
 from btree import Database
 from query import open_store, select
-from query.actions import BulkAction
+from query.actions.bulk import BulkAction
 with Database.open(Path(sys.argv[1])) as database:
     def work(view):
         store = open_store(view, "s")

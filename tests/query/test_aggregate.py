@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from query.aggregate import OPERATIONS, aggregate, check_aggregate, fields_used
+from query.aggregates.aggregate import OPERATIONS, aggregate, check_aggregate, fields_used
 from query.errors import InvalidKeyValue, InvalidQuery, QueryError, UnknownOperator
-from query.filters import compile_filter, equal
+from query.filters.predicates import compile_filter, equal
 from tests.query.test_sorting import compare, open_files, values
 
 numbers = st.one_of(

@@ -13,11 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from query.errors import InvalidQuery, QueryError, UnknownOperator
-from query.filters import MISSING, OPERATORS, compile_filter, compile_test, equal, filter_fields, follow, is_operators
-from query.keycode import encode
-from query.page_filter import page_filter
-from query.regexes import compile_regex
-from query.values import sort_key
+from query.filters.pages import page_filter
+from query.filters.predicates import (
+    MISSING,
+    OPERATORS,
+    compile_filter,
+    compile_test,
+    equal,
+    filter_fields,
+    follow,
+    is_operators,
+)
+from query.filters.regexes import compile_regex
+from query.values.keycode import encode
+from query.values.values import sort_key
 
 BIG = 2**53 + 1
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import query.elements
-import query.imports
+import query.transfer.elements
+import query.transfer.imports
 from btree import Conflict, Database
 from query import (
     ImportOptions,
@@ -22,9 +22,9 @@ from query import (
     import_json,
     import_ndjson,
 )
-from query.elements import elements
-from query.readers import read_csv, read_json
-from query.stores import create_store, decode_record, open_store
+from query.stores.store import create_store, decode_record, open_store
+from query.transfer.elements import elements
+from query.transfer.readers import read_csv, read_json
 
 TEXT = st.text(max_size=8) | st.sampled_from(['"', "\\", '\\"', "[", "]}", ",", "\u2028"])
 VALUES = st.recursive(
@@ -83,7 +83,7 @@ def test_an_element_that_is_too_large() -> None:
 
 def test_a_long_string_in_small_pieces_is_not_searched_over_and_over(monkeypatch: pytest.MonkeyPatch) -> None:
     searched = 0
-    real = query.elements._AMONG
+    real = query.transfer.elements._AMONG
 
     class Pattern:
         def match(self, held: bytes, at: int) -> Any:
@@ -91,7 +91,7 @@ def test_a_long_string_in_small_pieces_is_not_searched_over_and_over(monkeypatch
             searched += len(held) - at
             return real.match(held, at)
 
-    monkeypatch.setattr(query.elements, "_AMONG", Pattern())
+    monkeypatch.setattr(query.transfer.elements, "_AMONG", Pattern())
     pieces = [b'["', *[b"x" * 100] * 20_000, b'"]']
     (element,) = elements(pieces, largest=LARGE * 16)
     assert len(element) == 2_000_002
@@ -149,7 +149,7 @@ def test_every_kind_of_line_that_does_not_fit_is_rejected_alone(store: Database)
 
 
 def test_the_report_has_a_thousand_and_the_rejects_all(store: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(query.imports, "CHUNK", 500)
+    monkeypatch.setattr(query.transfer.imports, "CHUNK", 500)
     rejects: list[Reject] = []
     told: list[tuple[int, int]] = []
 
@@ -166,7 +166,7 @@ def test_the_report_has_a_thousand_and_the_rejects_all(store: Database, monkeypa
 
 
 def test_stopping_at_one_too_many(store: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(query.imports, "CHUNK", 10)
+    monkeypatch.setattr(query.transfer.imports, "CHUNK", 10)
     taken = 0
 
     def lines() -> Iterator[bytes]:
@@ -202,7 +202,7 @@ def test_a_conflict_tells_no_reject_twice(store: Database, monkeypatch: pytest.M
 
 
 def test_chunks_are_bounded_in_bytes(store: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(query.imports, "CHUNK_BYTES", 1000)
+    monkeypatch.setattr(query.transfer.imports, "CHUNK_BYTES", 1000)
     told: list[int] = []
     lines = [b'{"id": %d, "t": "%s"}' % (n, b"x" * 400) for n in range(9)]
     import_ndjson(store, "s", lines, ImportOptions(progress=lambda report: told.append(report.imported)))
@@ -210,7 +210,7 @@ def test_chunks_are_bounded_in_bytes(store: Database, monkeypatch: pytest.Monkey
 
 
 def test_a_text_that_breaks_off_keeps_the_counts(store: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(query.imports, "CHUNK", 10)
+    monkeypatch.setattr(query.transfer.imports, "CHUNK", 10)
     report = ImportReport()
     text = b"[" + b",".join(b'{"id": %d}' % n for n in range(25))
     with pytest.raises(InvalidRecord, match="not closed"):

@@ -27,7 +27,7 @@ from query import (
     restore_store,
     select,
 )
-from query.keycode import encode_any
+from query.values.keycode import encode_any
 
 plain = st.one_of(
     st.none(),

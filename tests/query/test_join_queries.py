@@ -8,8 +8,8 @@ import pytest
 
 from btree import Database, MemoryPager, Transaction
 from query import InvalidQuery, QueryError, create_index, create_store
-from query.catalog import View
 from query.joins import Joined, join
+from query.stores.catalog import View
 
 USERS = {
     "type": "object",

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from btree import Database, MemoryPager, Snapshot
 from query import InvalidQuery, create_index, create_store
-from query.filters import compile_filter
+from query.filters.predicates import compile_filter
 from query.joins import METHODS, TYPES, Joined, join
-from query.values import MISSING, equal, follow
+from query.values.values import MISSING, equal, follow
 
 Record = dict[str, Any]
 
@@ -225,7 +225,7 @@ def test_order_and_window(
     offset: int,
     limit: int | None,
 ) -> None:
-    from query.sorting import parse_order, sort_key
+    from query.sorting.sorting import parse_order, sort_key
 
     with database_of(a=(["k", "n"], left), b=(["k"], right)) as view:
         for joined in possible(view, left="a", right="b", on=on, type=kind, order_by=order):

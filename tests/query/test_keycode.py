@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from query.errors import InvalidKeyValue
-from query.keycode import decode, encode, prefix_range
+from query.values.keycode import decode, encode, prefix_range
 
 scalars = st.one_of(
     st.none(),

@@ -10,10 +10,10 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from query.errors import InvalidQuery
-from query.filter_tree import parse_filter
-from query.filters import compile_filter
-from query.needles import needles
-from query.page_filter import page_filter, values_at
+from query.filters.needles import needles
+from query.filters.pages import page_filter, values_at
+from query.filters.predicates import compile_filter
+from query.filters.tree import parse_filter
 
 NAMES = ("a", "b", "é", 'q"\\')
 PATHS = (*NAMES, "a", "a", "b", "a.b", "a.0", "a.1.b", 'q"\\.a', "x y")

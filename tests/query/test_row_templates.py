@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from query.actions.row_templates import TemplateScope, compile_value
+from query.actions.updates import compile_update
 from query.errors import InvalidQuery, UpdateFailed
-from query.row_templates import TemplateScope, compile_value
-from query.updates import compile_update
 from script.errors import EvaluationError
 from script.functions import EvaluationContext
 

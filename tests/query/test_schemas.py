@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from query.errors import InvalidRecord, InvalidSchema
-from query.schema_tests import TYPES, compile_test
-from query.schemas import FORMATS, RecordSchema, infer_schema
+from query.stores.schema_tests import TYPES, compile_test
+from query.stores.schemas import FORMATS, RecordSchema, infer_schema
 
 PAGE = (Path(__file__).parents[2] / "docs" / "updates.md").read_text(encoding="utf-8")
 ORDER: dict[str, Any] = {

@@ -28,7 +28,7 @@ from query import (
     select_page,
 )
 from query.errors import InvalidKeyValue, InvalidRecord, QueryError, StoreExists
-from query.keycode import encode
+from query.values.keycode import encode
 
 FIELDS = ("a", "b", "c", "d.e")
 plain = st.one_of(st.none(), st.booleans(), st.integers(-3, 3), st.sampled_from([0.5, 1.0, -2.5, "", "x", "xy", "y"]))

@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from query import keycode, spill
-from query.boxes import Boxed, box, encode_value
 from query.errors import InvalidKeyValue, InvalidQuery
-from query.filters import equal
-from query.sorting import OrderItem, parse_order, sort_key, sorted_rows
-from query.spill import Spill
+from query.filters.predicates import equal
+from query.sorting import spill
+from query.sorting.sorting import OrderItem, parse_order, sort_key, sorted_rows
+from query.sorting.spill import Spill
+from query.values import keycode
+from query.values.boxes import Boxed, box, encode_value
 
 numbers = st.one_of(
     st.integers(-(2**63), 2**64 - 1),

@@ -23,9 +23,9 @@ from query import (
     export,
     open_store,
 )
-from query.exports import LEASE, column_names
-from query.readers import read_csv
-from query.streams import FIRST, PIECE, columns_of, csv_rows, json_array, ndjson, unguarded
+from query.transfer.exports import LEASE, column_names
+from query.transfer.readers import read_csv
+from query.transfer.streams import FIRST, PIECE, columns_of, csv_rows, json_array, ndjson, unguarded
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(
     ["=1", "'=1", "''+", "-5", "@", "\t", "\r", "|x", "a,\nb", 'q"q', "\u2028", "", "'", " =", "\ufeff", "\x00"]

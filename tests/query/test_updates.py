@@ -10,8 +10,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from query.actions.updates import OPERATORS, compile_update
 from query.errors import InvalidQuery, QueryError, UnknownOperator, UpdateFailed
-from query.updates import OPERATORS, compile_update
 
 PAGE = (Path(__file__).parents[2] / "docs" / "updates.md").read_text(encoding="utf-8")
 CASES = [

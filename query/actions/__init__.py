@@ -1,0 +1,1 @@
+"""Changes: the update language, and bulk actions on what a query finds."""

@@ -1,0 +1,1 @@
+"""Aggregates: counts, sums, groups, in bounded memory."""

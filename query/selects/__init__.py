@@ -1,0 +1,1 @@
+"""Selects: which stretch of which key to read, and rows, lazily."""

@@ -1,0 +1,1 @@
+"""Stores: what is declared about them, their records and their indexes."""

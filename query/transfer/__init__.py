@@ -1,0 +1,1 @@
+"""Rows in and out: files into a store, and streams of JSON, NDJSON and CSV."""

@@ -1,0 +1,189 @@
+"""Reading lines of a file as records, each with its number and what is wrong with it.
+
+JSON is read exactly: whole numbers of any size stay whole (a store refuses those beyond 64 bits; nothing is rounded), numbers that are too
+large for a double are refused, text has to be UTF-8.
+
+CSV cells are text until a column's type says otherwise. An empty cell of a typed column is null, and so is one of `string?`, unless it
+is written `""`. The number of a record of several lines is that of its first.
+"""
+
+import csv
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from query.errors import InvalidRecord
+from query.transfer.elements import BOM
+from query.transfer.streams import unguarded
+
+MAX_CELL: Final = 16 * 1024 * 1024
+"""Characters of a CSV cell: a larger one would not fit into a store. The csv module's own limit is 128 Ki, for the whole process."""
+
+decode: Final = msgspec.json.Decoder().decode
+
+
+class Line(NamedTuple):
+    """A line: its number, its text as it stood there, and its record, or what is wrong."""
+
+    number: int
+    source: bytes | tuple[str, ...]
+    record: Any = None
+    error: InvalidRecord | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes or characters, about."""
+        return len(self.source) if isinstance(self.source, bytes) else sum(map(len, self.source))
+
+    def text(self) -> str:
+        """The text, without the line's end; what is not UTF-8 is marked."""
+        if isinstance(self.source, bytes):
+            return self.source.rstrip(b"\r\n").decode(errors="backslashreplace")
+        return "".join(self.source).rstrip("\r\n")
+
+
+def read_json(texts: Iterable[bytes], *, blank: bool = True) -> Iterator[Line]:
+    """One JSON text each; blank ones are passed over if `blank`, though they are counted."""
+    for number, text in enumerate(texts, 1):
+        source = text.removeprefix(BOM) if number == 1 else text
+        if blank and not source.strip():
+            continue
+        try:
+            yield Line(number, source, decode(source))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            yield Line(number, source, error=InvalidRecord(f"the line is no JSON: {_reason(error)}"))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return str(error).removeprefix("JSON is malformed: ")
+
+
+def read_csv(lines: Iterable[str], types: dict[str, str], *, unguard: bool = False) -> Iterator[Line]:
+    """CSV with a header. Raises InvalidRecord for an unknown type, and for a header that lacks a typed column or repeats one."""
+    unknown = [kind for kind in types.values() if kind not in TYPES]
+    if unknown:
+        raise InvalidRecord(f"there is no column type {unknown[0]!r}", hint=f"the types are: {', '.join(TYPES)}")
+    csv.field_size_limit(MAX_CELL)
+    taken: list[str] = []
+    reader = csv.reader(_noted(lines, taken), strict=True)
+    try:
+        header = next(reader)
+    except StopIteration:
+        raise InvalidRecord("the file is empty: a CSV file begins with its header") from None
+    except csv.Error as error:
+        raise InvalidRecord(f"the header is no CSV: {error}") from None
+    columns = _Columns([unguarded(name) for name in header] if unguard else header, types, unguard)
+    while True:
+        taken.clear()
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            number = reader.line_num - len(taken) + 1
+            yield Line(number, tuple(taken), error=InvalidRecord(f"the line is no CSV: {error}"))
+            continue
+        if row:
+            yield columns.line(reader.line_num - len(taken) + 1, row, tuple(taken))
+
+
+def _noted(lines: Iterable[str], taken: list[str]) -> Iterator[str]:
+    for line in lines:
+        taken.append(line)
+        yield line
+
+
+class _Columns:
+    """The header, and how the cells under it become values."""
+
+    def __init__(self, names: list[str], types: Mapping[str, str], unguard: bool) -> None:
+        if len(set(names)) != len(names) or set(types) - set(names):
+            told = ", ".join(names)
+            raise InvalidRecord(f"the header is {told}: names stand once, and every typed column is there")
+        self._names = names
+        self._kinds = [types.get(name, "string") for name in names]
+        self._unguard = unguard
+
+    def line(self, number: int, row: list[str], source: tuple[str, ...]) -> Line:
+        if len(row) != len(self._names):
+            error = InvalidRecord(f"the line has {len(row)} columns, the header {len(self._names)}")
+            return Line(number, source, error=error)
+        record: dict[str, Any] = {}
+        for index, (name, kind, text) in enumerate(zip(self._names, self._kinds, row, strict=True)):
+            try:
+                record[name] = self._value(kind, text, index, source)
+            except (ValueError, KeyError, msgspec.MsgspecError, RecursionError):
+                return Line(number, source, error=InvalidRecord(f"{name}: {_shown(text)} is no {kind}"))
+        return Line(number, source, record)
+
+    def _value(self, kind: str, text: str, index: int, source: tuple[str, ...]) -> Any:
+        if text == "":
+            quoted = kind == "string" or (kind == "string?" and _cells("".join(source))[index] == '""')
+            return "" if quoted else None
+        return TYPES[kind](unguarded(text) if self._unguard and kind in _TEXTS else text)
+
+
+_TEXTS: Final = frozenset({"string", "string?"})
+_WHOLE: Final = re.compile("[+-]?[0-9]+")
+_EXACT: Final = float(1 << 53)
+_CELL: Final = re.compile(r'"(?:[^"]|"")*+"|[^,\r\n]*+')
+
+
+def _cells(text: str) -> list[str]:
+    """The cells of one record as they are written."""
+    found, at = [], 0
+    while True:
+        match = _CELL.match(text, at)
+        assert match is not None
+        found.append(match[0])
+        at = match.end()
+        if text[at : at + 1] != ",":
+            return found
+        at += 1
+
+
+def _shown(text: str) -> str:
+    return repr(text) if len(text) <= 100 else f"{text[:100]!r} and {len(text) - 100} characters more"
+
+
+def _integer(text: str) -> int:
+    if "_" in text or not -(1 << 63) <= int(text) < 1 << 64:
+        raise ValueError(text)
+    return int(text)
+
+
+def _number(text: str) -> int | float:
+    value = float(text)
+    if "_" in text or not math.isfinite(value):
+        raise ValueError(text)
+    if abs(value) >= _EXACT and _WHOLE.fullmatch(text):  # a double might round it
+        return _integer(text)
+    return value
+
+
+def _date(text: str) -> str:
+    return date.fromisoformat(text).isoformat()
+
+
+def _json(text: str) -> Any:
+    return decode(text)
+
+
+TYPES: Final[dict[str, Callable[[str], Any]]] = {
+    "string": str,
+    "string?": str,
+    "integer": _integer,
+    "number": _number,
+    "boolean": {"true": True, "false": False, "1": True, "0": False}.__getitem__,
+    "date": _date,
+    "json": _json,
+}
+"""The types of CSV columns."""

@@ -1,0 +1,1 @@
+"""JSON values: order and equality, keys as bytes that sort alike, paths into records, projections."""

@@ -134,7 +134,7 @@ def possible(view: Snapshot, **query: Any) -> Iterator[Joined]:
         yield join(view, **query, method="hash", budget_bytes=budget)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     stores,
     stores,
@@ -154,6 +154,31 @@ def test_every_way_to_join_is_the_nested_loop(
                 assert joined.count() == expected.total()
                 chunks = b",\n".join(joined.json_chunks())
                 assert bag(orjson.loads(b"[%b]" % chunks)) == expected
+
+
+projections = st.lists(
+    st.sampled_from(["left.k", "left.v AS x", "right.v", "right.n AS 100%", "right.d.e", "left", "right", "left.d"]),
+    min_size=1,
+    max_size=4,
+    unique=True,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(stores, stores, st.sampled_from(TYPES), projections)
+def test_fields_are_those_of_the_whole_rows(
+    left: list[Record], right: list[Record], kind: str, fields: list[str]
+) -> None:
+    if kind in ("semi", "anti"):
+        fields = [field for field in fields if field.startswith("left")] or ["left"]
+    with database_of(a=(["k"], left), b=(["k", "n"], right)) as view:
+        wanted = [(field.split(" AS ")[-1], field.split(" ")[0]) for field in fields]
+        query: dict[str, Any] = {"left": "a", "right": "b", "on": "k", "type": kind}
+        expected = [{name: value(row, path) for name, path in wanted} for row in join(view, **query)]
+        joined = join(view, **query, fields=fields)
+        assert list(joined) == expected
+        assert list(map(list, joined)) == list(map(list, expected))
+        assert orjson.loads(b"[%b]" % b",\n".join(joined.json_chunks())) == expected
 
 
 conditions = st.sampled_from(
@@ -180,7 +205,7 @@ side_filters = st.none() | st.sampled_from(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(stores, stores, ons, conditions, side_filters, side_filters, st.sampled_from([["k", "n"], ["n", "k"]]))
 def test_filters_before_and_behind_the_join(
     left: list[Record],
@@ -206,7 +231,7 @@ def test_filters_before_and_behind_the_join(
                 assert joined.count() == expected.total()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     stores,
     stores,
@@ -237,7 +262,7 @@ def test_order_and_window(
             assert not bag(some) - bag(rows)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     stores, stores, stores, st.sampled_from(TYPES), st.sampled_from(TYPES), st.sampled_from([{"k": "k"}, {"v": "v"}])
 )
@@ -279,7 +304,7 @@ sql_rows = st.lists(st.fixed_dictionaries({"v": sql_values}), max_size=60).map(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(sql_rows, sql_rows)
 def test_sqlite_gives_the_same(left: list[Record], right: list[Record]) -> None:
     connection = sqlite3.connect(":memory:")

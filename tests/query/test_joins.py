@@ -390,3 +390,10 @@ def test_the_left_keys_of_a_join_lead_to_the_left_rows(pages: Snapshot) -> None:
             pages, left="users", right="orders", on="k", type="full", method=method if method != "lookup" else None
         ).pairs():
             assert (orjson.loads(users.get(key) or b"null") if key else None) == row["left"]
+
+
+def test_a_limit_stops_reading(pages: Snapshot) -> None:
+    for method in ("merge", "lookup"):
+        joined = join(pages, left="users", right="orders", on="k", type="left", method=method, limit=3, offset=1)
+        assert len(list(joined)) == 3
+        assert joined.plan["left"]["rows_read"] < 1000

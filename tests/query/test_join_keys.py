@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from query import keycode
+from btree import Database, MemoryPager
+from query import create_store, keycode
 from query.errors import InvalidKeyValue
-from query.joins import columns
+from query.joins import columns, hashing, join
 from query.joins.columns import Shape, stretches
 from query.joins.matching import Matcher
+from query.joins.partitions import FAN_OUT, LEVELS, Partitions
 from query.joins.sides import mark_nulls, null_places
 
 scalars = st.one_of(
@@ -100,3 +102,52 @@ def test_a_row_by_itself_is_that_of_the_run(chain: bool, right: bool) -> None:
     (part,) = stretches(shape, [b"", b""], left, [b"3", b"null"] if right else None)
     assert part.values() == part.values_json.split(b",\n") == [part.value(0), part.value(1)]
     assert orjson.loads(part.value(1)) == ({"a": 2, "b": None} if right else {"a": 2})
+
+
+def rows_with(joins: list[bytes]) -> list[tuple[bytes, bytes, bytes]]:
+    return [(join, b"key of " + join, b'"text"') for join in joins]
+
+
+def test_partitions_give_back_what_they_took_and_each_level_divides_anew() -> None:
+    joins = keycode.encode_many(list(range(5000)))
+    with Partitions(10_000, 0) as first:
+        first.fill(rows_with(joins))
+        first.flush()
+        found = [[row for rows in first.rows(number) for row in rows] for number in range(FAN_OUT)]
+        assert sorted(row for rows in found for row in rows) == sorted(rows_with(joins))
+        assert min(map(len, found)) > 50
+        assert not any(part.single for part in first.parts)
+        for level in range(1, LEVELS):
+            with Partitions(10_000, level) as deeper:
+                deeper.fill(found[3])
+                deeper.flush()
+                sizes = [sum(map(len, deeper.rows(number))) for number in range(FAN_OUT)]
+                assert sum(sizes) == len(found[3])
+                assert max(sizes) < len(found[3]) / 4
+
+
+def test_a_partition_of_one_join_key_is_known() -> None:
+    with Partitions(1000, 0) as partitions:
+        partitions.fill(rows_with([b"a"] * 100))
+        assert [part.single for part in partitions.parts] == [True] * FAN_OUT
+        assert sum(part.size > 0 for part in partitions.parts) == 1
+
+
+def test_a_partition_of_one_join_key_is_not_divided_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    class Counted(Partitions):
+        def __init__(self, budget_bytes: int, level: int) -> None:
+            made.append(level)
+            super().__init__(budget_bytes, level)
+
+    monkeypatch.setattr(hashing, "Partitions", Counted)
+    with Database(MemoryPager("one key")) as database:
+        transaction = database.begin("t")
+        for name, count in (("a", 3), ("b", 500)):
+            store = create_store(transaction, name, primary_key=["id"])
+            for number in range(count):
+                store.add({"id": number, "of": 1})
+        assert join(transaction, left="a", right="b", on="of", method="hash", budget_bytes=2000).count() == 1500
+        assert made == [0, 0]
+        transaction.rollback()

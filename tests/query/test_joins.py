@@ -235,7 +235,7 @@ def test_filters_before_and_behind_the_join(
 @given(
     stores,
     stores,
-    ons,
+    st.sampled_from([{"k": "k"}, {"v": "k"}, {"n": "n"}]),
     st.sampled_from(TYPES),
     st.sampled_from([["left.k"], ["left.k desc"], ["left.k", "left.n"], ["left.v"], ["-left.n", "left.k"]]),
     st.integers(0, 3),

@@ -7,7 +7,7 @@
     {"$push": {"tags": "x"}}                      append; {"$each": [...]} appends several     missing: a new list
 
 A dotted path makes the objects that are missing on its way; a number in it is the place of an element that an array has. Values may hold
-templates over the row (`query/row_templates.py`); all of them see the row as it was before. A whole number stays one
+templates over the row (`row_templates.py`); all of them see the row as it was before. A whole number stays one
 within 64 bits; beyond is an error, never a float.
 
 What is wrong with the update itself is found before the first record (InvalidQuery, UnknownOperator); what does not fit a

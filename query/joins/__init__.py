@@ -6,6 +6,7 @@ pushdown.py   conditions tested before joining         hashing.py      right row
 planning.py   which method                             partitions.py   these partitions
 paths.py      keys and indexes that serve a join       matching.py     what each type makes of matches
 sides.py      rows with join keys                      columns.py      joined rows as JSON texts
+                                                       projection.py   fields of joined rows
 """
 
 from query.joins.joined import Joined, Views, join

@@ -26,6 +26,7 @@ from query.joins.matching import Matcher
 from query.joins.merge import Merge
 from query.joins.paths import JoinPath, decoded
 from query.joins.planning import JoinedInput, StoreInput, choose
+from query.joins.projection import JoinedProjection
 from query.joins.pushdown import paths_of, push_down
 from query.joins.sides import Decoded, JoinKeys, Part, Side, StoreSide
 from query.joins.spec import METHODS, JoinSpec, StoreSpec, check_name, nearest, parse_join
@@ -202,7 +203,8 @@ class Joined(RowsQuery):
                         hint = f"write {path[:-2]} for the whole record"
                         raise InvalidQuery(f"{path} is no field", pointer=f"/fields/{at}", hint=hint)
                     self._check_path(path, f"/fields/{at}")
-        return compile_projection(fields)
+        found = compile_projection(fields)
+        return JoinedProjection(found.wanted) if found is not None else None
 
     def _left_order(self, order: tuple[OrderItem, ...]) -> tuple[OrderItem, ...] | None:
         """The order as one of the left side's records; None if it is not."""

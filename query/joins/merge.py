@@ -14,7 +14,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import Final
 
-from query.joins.columns import TEXTS, JoinedRows
+from query.joins.columns import NULL, TEXTS, JoinedRows
 from query.joins.matching import Matcher, table_of
 from query.joins.paths import JoinPath
 from query.joins.sides import NULL_KEY, Part, StoreSide, mark_nulls
@@ -108,6 +108,28 @@ class _Singles:
                     self._size += len(other)
                 at += 1
 
+    def add_left(self, left: _Reader, left_end: int, right: _Reader, right_end: int) -> None:
+        """What some left rows make of right rows that are unique, or whose number does not matter."""
+        matcher, part = self._matcher, left.part
+        joins, at = right.joins, right.at
+        for index in range(left.at, left_end):
+            join = left.joins[index]
+            at = bisect_left(joins, join, at, right_end)
+            met = at < right_end and joins[at] == join
+            if matcher.only_left:
+                if met == matcher.passes_left:
+                    continue
+            elif met or matcher.passes_left:
+                other = right.part.text(at) if met else NULL
+                self._right.append(other)
+                self._size += len(other)
+            else:
+                continue
+            text = part.text(index)
+            self._keys.append(part.keys[index])
+            self._left.append(text)
+            self._size += len(text)
+
     def rows(self) -> Iterator[JoinedRows]:
         """What was collected."""
         if self._keys:
@@ -132,7 +154,8 @@ class Merge:
         self._count = count
         self._unique_right = path.unique or matcher.only_left
         self._unique = unique_left and self._unique_right
-        self._sparse = not (matcher.passes_left or matcher.keeps_right) and (path.unique or matcher.only_left)
+        self._few_left = not matcher.keeps_right and self._unique_right
+        self._few_right = self._few_left and not matcher.passes_left
         self._singles = _Singles(matcher)
         self._readers: tuple[_Reader, _Reader] | None = None
 
@@ -150,6 +173,7 @@ class Merge:
         while left.joins and right.joins:
             if left.joins[-1] < right.joins[right.at]:
                 if matcher.passes_left:
+                    yield from self._singles.rows()
                     yield from self._left_rows(left, len(left.joins))
                 left.wait_for(right.joins[right.at], jump=not matcher.passes_left)
             elif right.joins[-1] < left.joins[left.at]:
@@ -184,9 +208,11 @@ class Merge:
         if group:
             left_end = bisect_left(left.joins, last, left.at, left_end)
             right_end = bisect_left(right.joins, last, right.at, right_end)
-        few, many = right_end - right.at, left_end - left.at
-        if self._sparse and few * _SPARSE < many:
-            self._singles.add(left, left_end, right, right_end)
+        lefts, rights = left_end - left.at, right_end - right.at
+        few_right = self._few_right and rights * _SPARSE < lefts
+        if few_right or (self._few_left and lefts * _SPARSE < rights):
+            add = self._singles.add if few_right else self._singles.add_left
+            add(left, left_end, right, right_end)
             if self._singles.enough:
                 yield from self._singles.rows()
         else:

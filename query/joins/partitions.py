@@ -6,7 +6,7 @@ again: each level looks at other bits of the join key's checksum, and at level `
 
     block    a MessagePack list of rows [join key, key, text]; where each begins, and its length, is in memory
 
-Each partition collects one block in memory; what all of them hold is within the budget.
+Rows are collected in memory within the budget, and then written as one block of each partition.
 """
 
 import sys
@@ -26,40 +26,29 @@ _BITS: Final = 5
 LEVELS: Final = 32 // _BITS
 ROW: Final = sys.getsizeof((b"", b"", b"")) + 3 * sys.getsizeof(b"")
 """Bytes that a row takes beyond those of its three parts."""
-_MAX_BLOCK: Final = 1 << 18
+_BLOCK: Final = 1 << 18
+"""Bytes of a block, on average, where the budget allows it."""
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(list[Row]).decode
 
 
 class Partition:
-    """The rows of some join keys: blocks in the file, and rows that are not written yet."""
+    """The rows of some join keys: blocks in the file, and what is known of the rows in them."""
 
     def __init__(self) -> None:
         self.blocks: list[tuple[int, int]] = []
-        self.waiting: list[Row] = []
         self.size = 0
         """Bytes that all of its rows take in memory."""
-        self._unwritten = 0
         self._only: bytes | None = None
         self.single = True
         """Whether all rows have the same join key."""
 
-    def add(self, row: Row) -> int:
-        """Take a row in; gives the bytes that wait to be written."""
-        size = len(row[0]) + len(row[1]) + len(row[2]) + ROW
-        self.size += size
-        self._unwritten += size
-        self.waiting.append(row)
+    def note(self, rows: list[Row]) -> None:
+        """Take note of rows that are written."""
+        self.size += sum([len(join) + len(key) + len(text) for join, key, text in rows]) + ROW * len(rows)
         if self._only is None:
-            self._only = row[0]
-        elif self.single and self._only != row[0]:
-            self.single = False
-        return self._unwritten
-
-    def taken(self) -> list[Row]:
-        """The rows that wait, which now do so no more."""
-        rows, self.waiting, self._unwritten = self.waiting, [], 0
-        return rows
+            self._only = rows[0][0]
+        self.single = self.single and all(join == self._only for join, _, _ in rows)
 
 
 class Partitions:
@@ -67,10 +56,12 @@ class Partitions:
 
     def __init__(self, budget_bytes: int, level: int) -> None:
         self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed by close()
-        self._block = min(budget_bytes // FAN_OUT, _MAX_BLOCK)
+        self._held = min(budget_bytes, FAN_OUT * _BLOCK)
         self._shift = _BITS * level
         self._end = 0
+        self._size = 0
         self.parts = [Partition() for _ in range(FAN_OUT)]
+        self._waiting: list[list[Row]] = [[] for _ in range(FAN_OUT)]
 
     def __enter__(self) -> Self:
         return self
@@ -85,18 +76,23 @@ class Partitions:
         self._file.close()
 
     def fill(self, rows: Iterable[Row]) -> None:
-        """Take rows in. Raises OSError where the disk is full."""
-        parts, shift, block = self.parts, self._shift, self._block
+        """Take rows in; those of the last call wait in memory until `flush`. Raises OSError where the disk is full."""
+        waiting, shift, mask = self._waiting, self._shift, FAN_OUT - 1
         for row in rows:
-            part = parts[(crc32(row[0]) >> shift) & (FAN_OUT - 1)]
-            if part.add(row) > block:
-                self._write(part)
+            join, key, text = row
+            waiting[crc32(join) >> shift & mask].append(row)
+            self._size += len(join) + len(key) + len(text) + ROW
+            if self._size > self._held:
+                self.flush()
 
     def flush(self) -> None:
         """Write what waits in memory."""
-        for part in self.parts:
-            if part.waiting:
-                self._write(part)
+        self._size = 0
+        for part, rows in zip(self.parts, self._waiting, strict=True):
+            if rows:
+                part.note(rows)
+                self._write(part, rows)
+                rows.clear()
 
     def rows(self, number: int) -> Iterator[list[Row]]:
         """The rows of a partition that were written, a block at a time."""
@@ -104,8 +100,8 @@ class Partitions:
         for at, length in part.blocks:
             yield _decode(self._read(at, length))
 
-    def _write(self, part: Partition) -> None:
-        data = _encode(part.taken())
+    def _write(self, part: Partition, rows: list[Row]) -> None:
+        data = _encode(rows)
         part.blocks.append((self._end, len(data)))
         self._file.seek(self._end)
         rest = memoryview(data)

@@ -76,8 +76,11 @@ class Cut:
                 return [key[start:] for key in keys]
             return keys if isinstance(keys, list) else list(keys)
         skip = keycode.skip
-        if count == 1 and not start:  # the tag of a number is 16, and it is 11 bytes long
-            return [key[:11] if key[0] == 16 else key[: skip(key, 1)] for key in keys]
+        if count == 1 and not start:
+            if min(keys)[0] == 16 == max(keys)[0]:  # numbers, of 11 bytes each
+                return [key[:11] for key in keys]
+            if min(keys)[0] == 32 == max(keys)[0]:  # texts, which end at the first two zero bytes
+                return [key[: key.index(b"\x00\x00", 1) + 2] for key in keys]
         return [key[start : skip(key, count, start)] for key in keys]
 
 

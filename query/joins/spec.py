@@ -8,6 +8,7 @@ A joined row has one member for each side, by the side's name: `left` and `right
 a join keep their names, so a chain's rows are as flat as a single join's.
 """
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,6 +19,7 @@ from query.values.paths import parse_path
 
 TYPES: Final = ("inner", "left", "right", "full", "semi", "anti")
 METHODS: Final = ("merge", "lookup", "hash")
+_NAME: Final = re.compile(r"\w[\w-]*")
 _STORE: Final = ("store", "as", "filter", "key", "database")
 _JOIN: Final = ("left", "right", "on", "type", "filter")
 _INSTEAD: Final = {
@@ -123,7 +125,7 @@ def _parse_store(given: Any, name: str, pointer: str) -> StoreSpec:
             continue
         raise InvalidQuery(f"{member} is a name, not {value!r}", pointer=f"{pointer}/{member}")
     name = given.get("as") or name
-    if "." in name or name.startswith("$") or not name.isprintable() or name != name.strip() or " " in name:
+    if not _NAME.fullmatch(name):
         raise InvalidQuery(f"{name!r} cannot name a side", pointer=f"{pointer}/as", hint="take letters, digits and _")
     where = given.get("filter")
     if where is not None and not isinstance(where, Mapping):

@@ -2,7 +2,7 @@
 
 A schema is read once, and strictly: an unknown keyword, format or reference is an error, not a promise that nobody keeps. So `format`
 is checked (JSON Schema leaves that open), references lead to places in the schema itself, and keywords of one's own begin with
-`x-`. Records are checked by compiled closures (`query/schema_tests.py`); only one that fails is looked at again, for the reason.
+`x-`. Records are checked by compiled closures (`schema_tests.py`); only one that fails is looked at again, for the reason.
 """
 
 import re

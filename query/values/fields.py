@@ -58,6 +58,11 @@ class Projection:
         self._attributes = [attributes[path[0]] for _, path in wanted]
 
     @property
+    def wanted(self) -> Sequence[tuple[str, tuple[str, ...]]]:
+        """The fields: name in the projected record, and path."""
+        return self._wanted
+
+    @property
     def columns(self) -> list[str]:
         """The names of the fields of a projected record."""
         return [alias for alias, _ in self._wanted]

@@ -193,6 +193,16 @@ def test_order_of_the_left_path_needs_no_sort(view: View) -> None:
     assert ask(view, order_by="right.total").plan["sort"] == ["right.total asc"]
 
 
+@pytest.mark.parametrize("method", ["merge", "lookup", "hash"])
+@pytest.mark.parametrize("kind", ["inner", "left", "semi", "anti"])
+def test_rows_come_in_the_order_asked_for(view: View, method: str, kind: str) -> None:
+    for order, backwards in (("left.number", False), ("left.number desc", True)):
+        query: dict[str, Any] = {"left": "orders", "right": "users", "on": {"number": "id"}, "type": kind}
+        numbers = [row["left"]["number"] for row in ask(view, **query, method=method, order_by=order)]
+        assert numbers == sorted(numbers, reverse=backwards)
+        assert len(numbers) == {"inner": 200, "left": 1000, "semi": 200, "anti": 800}[kind]
+
+
 def test_fields(view: View) -> None:
     joined = ask(view, fields=["left.name", "right.total AS total", "right"], order_by="right.number", limit=2)
     expected = [

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from btree import Database, MemoryPager, Snapshot
 from query import InvalidQuery, create_index, create_store
 from query.filters.predicates import compile_filter
-from query.joins import METHODS, TYPES, Joined, join
+from query.joins import METHODS, TYPES, Joined, join, lookup, merge
 from query.values.values import MISSING, equal, follow
 
 Record = dict[str, Any]
@@ -134,7 +134,7 @@ def possible(view: Snapshot, **query: Any) -> Iterator[Joined]:
         yield join(view, **query, method="hash", budget_bytes=budget)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     stores,
     stores,
@@ -154,6 +154,31 @@ def test_every_way_to_join_is_the_nested_loop(
                 assert joined.count() == expected.total()
                 chunks = b",\n".join(joined.json_chunks())
                 assert bag(orjson.loads(b"[%b]" % chunks)) == expected
+
+
+projections = st.lists(
+    st.sampled_from(["left.k", "left.v AS x", "right.v", "right.n AS 100%", "right.d.e", "left", "right", "left.d"]),
+    min_size=1,
+    max_size=4,
+    unique=True,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(stores, stores, st.sampled_from(TYPES), projections)
+def test_fields_are_those_of_the_whole_rows(
+    left: list[Record], right: list[Record], kind: str, fields: list[str]
+) -> None:
+    if kind in ("semi", "anti"):
+        fields = [field for field in fields if field.startswith("left")] or ["left"]
+    with database_of(a=(["k"], left), b=(["k", "n"], right)) as view:
+        wanted = [(field.split(" AS ")[-1], field.split(" ")[0]) for field in fields]
+        query: dict[str, Any] = {"left": "a", "right": "b", "on": "k", "type": kind}
+        expected = [{name: value(row, path) for name, path in wanted} for row in join(view, **query)]
+        joined = join(view, **query, fields=fields)
+        assert list(joined) == expected
+        assert list(map(list, joined)) == list(map(list, expected))
+        assert orjson.loads(b"[%b]" % b",\n".join(joined.json_chunks())) == expected
 
 
 conditions = st.sampled_from(
@@ -180,7 +205,7 @@ side_filters = st.none() | st.sampled_from(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(stores, stores, ons, conditions, side_filters, side_filters, st.sampled_from([["k", "n"], ["n", "k"]]))
 def test_filters_before_and_behind_the_join(
     left: list[Record],
@@ -206,11 +231,11 @@ def test_filters_before_and_behind_the_join(
                 assert joined.count() == expected.total()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     stores,
     stores,
-    ons,
+    st.sampled_from([{"k": "k"}, {"v": "k"}, {"n": "n"}]),
     st.sampled_from(TYPES),
     st.sampled_from([["left.k"], ["left.k desc"], ["left.k", "left.n"], ["left.v"], ["-left.n", "left.k"]]),
     st.integers(0, 3),
@@ -237,7 +262,7 @@ def test_order_and_window(
             assert not bag(some) - bag(rows)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     stores, stores, stores, st.sampled_from(TYPES), st.sampled_from(TYPES), st.sampled_from([{"k": "k"}, {"v": "v"}])
 )
@@ -279,7 +304,7 @@ sql_rows = st.lists(st.fixed_dictionaries({"v": sql_values}), max_size=60).map(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(sql_rows, sql_rows)
 def test_sqlite_gives_the_same(left: list[Record], right: list[Record]) -> None:
     connection = sqlite3.connect(":memory:")
@@ -347,6 +372,18 @@ def test_a_group_that_is_read_again_for_each_left_row(pages: Snapshot) -> None:
         assert Counter(row["left"]["n"] for row in joined) == dict.fromkeys(range(2990, 3000), 2991)
 
 
+@pytest.mark.parametrize("kind", TYPES)
+def test_groups_that_are_never_kept(pages: Snapshot, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    query: dict[str, Any] = {"right": {"store": "orders", "filter": {"n": {"$gt": 0}}}, "on": "k", "type": kind}
+    query["left"] = {"store": "orders", "filter": {"k": {"$gte": 650, "$lt": 750}, "n": {"$lt": 13}}}
+    expected = bag(join(pages, **query, method="hash"))
+    assert expected
+    monkeypatch.setattr(merge, "GROUP", 2)
+    monkeypatch.setattr(lookup, "FOUND", 2)
+    for joined in possible(pages, **query):
+        assert bag(joined) == expected, joined.plan
+
+
 def test_a_merge_jumps_over_what_has_no_match(pages: Snapshot) -> None:
     joined = join(pages, left="users", right="visits", on="k", method="merge")
     assert [row["right"]["k"] for row in joined] == [3, 2999, 3000, 5999]
@@ -365,3 +402,10 @@ def test_the_left_keys_of_a_join_lead_to_the_left_rows(pages: Snapshot) -> None:
             pages, left="users", right="orders", on="k", type="full", method=method if method != "lookup" else None
         ).pairs():
             assert (orjson.loads(users.get(key) or b"null") if key else None) == row["left"]
+
+
+def test_a_limit_stops_reading(pages: Snapshot) -> None:
+    for method in ("merge", "lookup"):
+        joined = join(pages, left="users", right="orders", on="k", type="left", method=method, limit=3, offset=1)
+        assert len(list(joined)) == 3
+        assert joined.plan["left"]["rows_read"] < 1000

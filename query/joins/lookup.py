@@ -71,7 +71,7 @@ class Lookup:
         for key, text, join in zip(part.keys, part.texts, joins, strict=True):
             met = False
             for texts in self._path.rows(join):
-                met = met or bool(texts)
+                met = True
                 self.rows_read += len(texts)
                 if matcher.only_left:
                     if met:

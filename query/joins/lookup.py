@@ -74,9 +74,7 @@ class Lookup:
                 met = True
                 self.rows_read += len(texts)
                 if matcher.only_left:
-                    if met:
-                        break
-                    continue
+                    break
                 yield from matcher.pairs([key] * len(texts), [text] * len(texts), texts)
             if matcher.only_left:
                 yield from matcher.rows_in([key], [text], [join], {join} if met else ())

@@ -10,9 +10,9 @@ from typing import Final
 
 import orjson
 
-from btree.page import SEPARATOR
-
 NULL: Final = b"null"
+_DIVIDER: Final = b",\n"
+"""What is between the rows of a run, as in pages."""
 ROWS: Final = 1024
 """At most so many rows are made at once where one row meets many."""
 TEXTS: Final = 4 << 20
@@ -60,8 +60,8 @@ class JoinedRows:
         if not count:
             return b""
         if self._right is None:
-            return b"%b%b}" % (shape.start, (b"}" + SEPARATOR + shape.start).join(self._left))
-        parts = [b"}" + SEPARATOR + shape.start, b"", shape.middle, b""] * count
+            return b"%b%b}" % (shape.start, (b"}" + _DIVIDER + shape.start).join(self._left))
+        parts = [b"}" + _DIVIDER + shape.start, b"", shape.middle, b""] * count
         parts[0] = shape.start
         parts[1::4] = self._left
         parts[3::4] = self._right
@@ -69,7 +69,7 @@ class JoinedRows:
         return b"".join(parts)
 
     def values(self) -> Sequence[bytes]:
-        return self.values_json.split(SEPARATOR) if self.count else []
+        return self.values_json.split(_DIVIDER) if self.count else []
 
     def value(self, index: int) -> bytes:
         shape = self._shape

@@ -71,12 +71,10 @@ class Lookup:
         for key, text, join in zip(part.keys, part.texts, joins, strict=True):
             met = False
             for texts in self._path.rows(join):
-                met = met or bool(texts)
+                met = True
                 self.rows_read += len(texts)
                 if matcher.only_left:
-                    if met:
-                        break
-                    continue
+                    break
                 yield from matcher.pairs([key] * len(texts), [text] * len(texts), texts)
             if matcher.only_left:
                 yield from matcher.rows_in([key], [text], [join], {join} if met else ())

@@ -111,13 +111,14 @@ def import_csv(
     *,
     types: Mapping[str, str] | None = None,
     unguard: bool = False,
+    null: str = "",
 ) -> ImportReport:
     """Import CSV with a header. `types` gives the columns' types (`readers.TYPES`; default string); `unguard` takes away the
-    apostrophes of the formula guard (`streams`).
+    apostrophes of the formula guard (`streams`); `null` is the text that stands for null, besides the empty one (`NA`).
 
-    Raises InvalidRecord for a header that lacks a typed column, or repeats one.
+    Raises InvalidRecord for a header that lacks a typed column, or repeats one, and for a `null` that no cell can be.
     """
-    return _import(database, store, read_csv(lines, dict(types or {}), unguard=unguard), options)
+    return _import(database, store, read_csv(lines, dict(types or {}), unguard=unguard, null=null), options)
 
 
 class _Stopped(Exception):

@@ -4,7 +4,8 @@ JSON is read exactly: whole numbers of any size stay whole (a store refuses thos
 large for a double are refused, text has to be UTF-8.
 
 CSV cells are text until a column's type says otherwise. An empty cell of a typed column is null, and so is one of `string?`, unless it
-is written `""`. The number of a record of several lines is that of its first.
+is written `""`. A file may have a text of its own for null (`NA`, `\\N`): such a cell is then as good as an empty one, and `"NA"` in a
+column of `string?` is text. The number of a record of several lines is that of its first.
 """
 
 import csv
@@ -66,11 +67,18 @@ def _reason(error: Exception) -> str:
     return str(error).removeprefix("JSON is malformed: ")
 
 
-def read_csv(lines: Iterable[str], types: dict[str, str], *, unguard: bool = False) -> Iterator[Line]:
-    """CSV with a header. Raises InvalidRecord for an unknown type, and for a header that lacks a typed column or repeats one."""
+def read_csv(
+    lines: Iterable[str], types: dict[str, str], *, unguard: bool = False, null: str = ""
+) -> Iterator[Line]:
+    """CSV with a header; `null` is the text that stands for null, besides the empty one.
+
+    Raises InvalidRecord for an unknown type, for a header that lacks a typed column or repeats one, and for a `null` that no cell can be.
+    """
     unknown = [kind for kind in types.values() if kind not in TYPES]
     if unknown:
         raise InvalidRecord(f"there is no column type {unknown[0]!r}", hint=f"the types are: {', '.join(TYPES)}")
+    if _CELL.fullmatch(null) is None or null.startswith('"'):
+        raise InvalidRecord(f"no cell is {_shown(null)} without quotes", hint="null is a word such as NA", pointer="/null")
     csv.field_size_limit(MAX_CELL)
     taken: list[str] = []
     reader = csv.reader(_noted(lines, taken), strict=True)
@@ -80,7 +88,7 @@ def read_csv(lines: Iterable[str], types: dict[str, str], *, unguard: bool = Fal
         raise InvalidRecord("the file is empty: a CSV file begins with its header") from None
     except csv.Error as error:
         raise InvalidRecord(f"the header is no CSV: {error}") from None
-    columns = _Columns([unguarded(name) for name in header] if unguard else header, types, unguard)
+    columns = _Columns([unguarded(name) for name in header] if unguard else header, types, unguard, null)
     while True:
         taken.clear()
         try:
@@ -104,13 +112,14 @@ def _noted(lines: Iterable[str], taken: list[str]) -> Iterator[str]:
 class _Columns:
     """The header, and how the cells under it become values."""
 
-    def __init__(self, names: list[str], types: Mapping[str, str], unguard: bool) -> None:
+    def __init__(self, names: list[str], types: Mapping[str, str], unguard: bool, null: str) -> None:
         if len(set(names)) != len(names) or set(types) - set(names):
             told = ", ".join(names)
             raise InvalidRecord(f"the header is {told}: names stand once, and every typed column is there")
         self._names = names
         self._kinds = [types.get(name, "string") for name in names]
         self._unguard = unguard
+        self._null = null
 
     def line(self, number: int, row: list[str], source: tuple[str, ...]) -> Line:
         if len(row) != len(self._names):
@@ -125,9 +134,10 @@ class _Columns:
         return Line(number, source, record)
 
     def _value(self, kind: str, text: str, index: int, source: tuple[str, ...]) -> Any:
-        if text == "":
-            quoted = kind == "string" or (kind == "string?" and _cells("".join(source))[index] == '""')
-            return "" if quoted else None
+        if (text == "" or text == self._null) and kind != "string":
+            written = _cells("".join(source))[index] if kind == "string?" else ""
+            if not written.startswith('"'):
+                return None
         return TYPES[kind](unguarded(text) if self._unguard and kind in _TEXTS else text)
 
 

@@ -35,7 +35,9 @@ def sql() -> Iterator[sqlite3.Connection]:
         with load.lines(source.file) as text:
             rows = csv.reader(text)
             names = next(rows)
-            kinds = ["TEXT" if source.types.get(name, "string") in ("string", "string?") else "NUMERIC" for name in names]
+            kinds = [
+                "TEXT" if source.types.get(name, "string") in ("string", "string?") else "NUMERIC" for name in names
+            ]
             connection.execute(
                 f"CREATE TABLE {source.store} ({', '.join(map(' '.join, zip(names, kinds, strict=True)))})"
             )

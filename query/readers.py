@@ -67,9 +67,7 @@ def _reason(error: Exception) -> str:
     return str(error).removeprefix("JSON is malformed: ")
 
 
-def read_csv(
-    lines: Iterable[str], types: dict[str, str], *, unguard: bool = False, null: str = ""
-) -> Iterator[Line]:
+def read_csv(lines: Iterable[str], types: dict[str, str], *, unguard: bool = False, null: str = "") -> Iterator[Line]:
     """CSV with a header; `null` is the text that stands for null, besides the empty one.
 
     Raises InvalidRecord for an unknown type, for a header that lacks a typed column or repeats one, and for a `null` that no cell can be.
@@ -78,7 +76,9 @@ def read_csv(
     if unknown:
         raise InvalidRecord(f"there is no column type {unknown[0]!r}", hint=f"the types are: {', '.join(TYPES)}")
     if _CELL.fullmatch(null) is None or null.startswith('"'):
-        raise InvalidRecord(f"no cell is {_shown(null)} without quotes", hint="null is a word such as NA", pointer="/null")
+        raise InvalidRecord(
+            f"no cell is {_shown(null)} without quotes", hint="null is a word such as NA", pointer="/null"
+        )
     csv.field_size_limit(MAX_CELL)
     taken: list[str] = []
     reader = csv.reader(_noted(lines, taken), strict=True)

@@ -26,7 +26,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Receive, Scope, Send
 
 import query
-from btree import Database
 from gateway.bodies import lines, pulled, text_lines, unpacked
 from gateway.databases import writable_database
 from gateway.problems import ApiError, problem, translate
@@ -62,6 +61,7 @@ class ImportParameters(BaseModel):
         None, description="CSV: field=type,... with string, string?, integer, number, boolean, date, json"
     )
     unguard: bool = Field(False, description="CSV: take the apostrophes of the formula guard away")
+    null: str = Field("", description="CSV: the text that stands for null, besides the empty one, as NA")
 
 
 @router.post("/rows:import", openapi_extra=_BODY, max_body_size=MAX_IMPORT_BYTES, response_model=dict[str, Any])
@@ -78,7 +78,7 @@ async def import_rows(
     if kind not in _KINDS:
         raise ApiError("unsupported_media_type", "an import is application/x-ndjson, application/json or text/csv")
     columns = column_types(given.types)
-    for name, set_ in (("types", columns), ("unguard", given.unguard)):
+    for name, set_ in (("types", columns), ("unguard", given.unguard), ("null", given.null)):
         if set_ and kind != "text/csv":
             raise ApiError("invalid_field", f"{name} is for CSV: JSON has its own types", pointer=f"?{name}")
     opened = writable_database(here, database, store)
@@ -86,23 +86,18 @@ async def import_rows(
     pieces = unpacked(pulled(request.stream()), encoding)
 
     def work(options: ImportOptions) -> ImportReport:
-        return _import(opened, store, kind, pieces, options, columns, given.unguard)
+        if kind == "text/csv":
+            text = text_lines(pieces)
+            return query.import_csv(opened, store, text, options, types=columns, unguard=given.unguard, null=given.null)
+        if kind == "application/json":
+            return query.import_json(opened, store, pieces, options)
+        return query.import_ndjson(opened, store, lines(pieces), options)
 
     options = ImportOptions(mode=given.mode, max_rejects=given.max_rejects)
     if any(part.partition(";")[0].strip().lower() in _NDJSON for part in accept.split(",")):
         return ImportStream(work, options, here.data_dir, request)
     report = await to_thread.run_sync(_reported, work, options)
     return Response(orjson.dumps(report), media_type="application/json")
-
-
-def _import(
-    database: Database, store: str, kind: str, pieces: Any, options: ImportOptions, types: dict[str, str], unguard: bool
-) -> ImportReport:
-    if kind == "text/csv":
-        return query.import_csv(database, store, text_lines(pieces), options, types=types, unguard=unguard)
-    if kind == "application/json":
-        return query.import_json(database, store, pieces, options)
-    return query.import_ndjson(database, store, lines(pieces), options)
 
 
 def _reported(work: Import, options: ImportOptions) -> dict[str, Any]:

@@ -52,6 +52,7 @@ def import_(
     max_rejects: Annotated[int | None, typer.Option(min=0, help="stop when more lines are rejected")] = None,
     rejects: Annotated[Path | None, typer.Option(help="a new file for all rejected lines, as NDJSON")] = None,
     unguard: Annotated[bool, typer.Option("--unguard", help="CSV: take the formula guard's apostrophes away")] = False,
+    null: Annotated[str | None, typer.Option(help="CSV: the text that stands for null, besides the empty one")] = None,
     output: Format = "table",
 ) -> None:
     """Import rows from a file; rows with the same key are replaced."""
@@ -61,7 +62,7 @@ def import_(
     kind = _KINDS.get((file.with_suffix("") if file.suffix == ".gz" else file).suffix)
     if kind is None:
         raise CommandFailed(USAGE, f"error: {file}: the name has to end in {', '.join(_KINDS)}, or that and .gz")
-    params = {"mode": mode, "types": types, "max_rejects": max_rejects, "unguard": unguard or None}
+    params = {"mode": mode, "types": types, "max_rejects": max_rejects, "unguard": unguard or None, "null": null}
     with Connection() as gateway, _open(file) as opened, rejects_file(rejects) as kept:
         if create and key is not None:
             _create(gateway, database, store, [field.strip() for field in key.split(",")])

@@ -162,6 +162,16 @@ async def test_importing_csv_with_types_and_rejects(gateway: Gateway) -> None:
     assert (await gateway.http.get(f"{rows}/00004")).json()["n"] is None
 
 
+async def test_importing_csv_with_a_text_for_null(gateway: Gateway) -> None:
+    rows = await make(gateway.http)
+    address = f"{rows}:import?types=n=integer,t=string?&null=NA"
+    answer = await gateway.http.post(address, content=b'id,n,t\nNA,NA,"NA"\n2,,NA\n', headers=CSV)
+    assert answer.json()["imported"] == 2
+    assert (await gateway.http.get(f"{rows}/NA")).json() == {"id": "NA", "n": None, "t": "NA"}
+    assert (await gateway.http.get(f"{rows}/2")).json() == {"id": "2", "n": None, "t": None}
+    problem_of(await gateway.http.post(address, content=b"{}", headers=NDJSON), 422, "invalid_field")
+
+
 async def test_importing_gzip_in_pieces_more_than_the_body_limit(gateway: Gateway, live: httpx2.AsyncClient) -> None:
     rows = await make(gateway.http)
     text = b"".join(b'{"id": %d, "text": "%s"}\n' % (n, b"x" * 200) for n in range(20_000))

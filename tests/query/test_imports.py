@@ -260,6 +260,25 @@ def test_the_guard_is_taken_from_text_only() -> None:
     assert line.record == {"'=id": "'=1", "n": "'-5", "t": "'=x"}
 
 
+def test_a_text_that_stands_for_null() -> None:
+    text = ["id,n,o,s,d\n", "NA,NA,NA,NA,NA\n", '1,"NA","NA","NA",\n', "na,,,,2026-01-01\n", "x,NA ,NAN,s,NA\n"]
+    types = {"n": "integer", "o": "string?", "d": "date"}
+    first, second, third, fourth = read_csv(text, types, null="NA")
+    assert first.record == {"id": "NA", "n": None, "o": None, "s": "NA", "d": None}
+    assert second.record == {"id": "1", "n": None, "o": "NA", "s": "NA", "d": None}
+    assert third.record == {"id": "na", "n": None, "o": None, "s": "", "d": "2026-01-01"}
+    assert fourth.error is not None and "'NA '" in fourth.error.message
+    (plain, *_) = read_csv(text, {"o": "string?"})
+    assert plain.record["o"] == "NA"
+
+
+@pytest.mark.parametrize("null", ['"NA"', '"', "N,A", "N\nA", "NA\r"])
+def test_a_text_for_null_that_no_cell_can_be(null: str) -> None:
+    with pytest.raises(InvalidRecord) as raised:
+        list(read_csv(["a\n"], {}, null=null))
+    assert raised.value.pointer == "/null"
+
+
 def test_csv_that_is_refused_as_a_whole() -> None:
     for text, types in (
         (["a,a\n"], {}),

@@ -36,35 +36,16 @@ class Sqlite:
         self.connection.close()
 
 
-class Bench:
-    """A folder with the loaded files, and the figures."""
+class Figures:
+    """A folder for the files, and how figures are measured and told. `ok`: all bars held so far."""
 
     def __init__(self, folder: Path, records: int, rounds: int) -> None:
         self.folder, self.records, self.rounds = folder, records, rounds
-        self.pairs = list(pairs(records))
         self.ok = True
         self.random = random.Random(20261121)
 
     def path(self, name: str) -> Path:
         return self.folder / name
-
-    def ours(self, **options: Any) -> Database:
-        return Database.open(self.path("ours.db"), **options)
-
-    def load(self) -> None:
-        """The files that the other figures read."""
-        for name in ("ours.db", "apsw.db"):
-            for suffix in ("", "-wal", "-shm"):
-                self.path(name + suffix).unlink(missing_ok=True)
-        with self.ours(create=True) as database:
-            database.transact(lambda t: t.create_tree("t").load(self.pairs))
-        peer = Sqlite(self.path("apsw.db"))
-        with peer.connection:
-            peer.connection.executemany("INSERT INTO t VALUES (?, ?)", self.pairs)
-        peer.close()
-        shutil.rmtree(self.path("lmdb"), ignore_errors=True)
-        with lmdb.open(str(self.path("lmdb")), map_size=4 << 30) as environment, environment.begin(write=True) as txn:
-            txn.cursor().putmulti(self.pairs, append=True)
 
     def measure(self, timers: dict[str, Timer]) -> dict[str, float]:
         """The medians; the sides take turns."""
@@ -96,6 +77,32 @@ class Bench:
             "holds": holds,
         }
         print(json.dumps(line), flush=True)
+
+
+class Bench(Figures):
+    """The engine's loaded files."""
+
+    def __init__(self, folder: Path, records: int, rounds: int) -> None:
+        super().__init__(folder, records, rounds)
+        self.pairs = list(pairs(records))
+
+    def ours(self, **options: Any) -> Database:
+        return Database.open(self.path("ours.db"), **options)
+
+    def load(self) -> None:
+        """The files that the other figures read."""
+        for name in ("ours.db", "apsw.db"):
+            for suffix in ("", "-wal", "-shm"):
+                self.path(name + suffix).unlink(missing_ok=True)
+        with self.ours(create=True) as database:
+            database.transact(lambda t: t.create_tree("t").load(self.pairs))
+        peer = Sqlite(self.path("apsw.db"))
+        with peer.connection:
+            peer.connection.executemany("INSERT INTO t VALUES (?, ?)", self.pairs)
+        peer.close()
+        shutil.rmtree(self.path("lmdb"), ignore_errors=True)
+        with lmdb.open(str(self.path("lmdb")), map_size=4 << 30) as environment, environment.begin(write=True) as txn:
+            txn.cursor().putmulti(self.pairs, append=True)
 
 
 def timed(work: Callable[[], object]) -> float:

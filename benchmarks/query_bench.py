@@ -22,7 +22,7 @@ from query_records import COLUMNS, pairs, row
 
 from btree import Database, Transaction
 from query import create_index, create_store
-from query.catalog import rows_tree
+from query.stores.catalog import rows_tree
 
 _FEW: Final = 100
 STORES: Final = {"orders": 1, "details": 1, "few": _FEW}

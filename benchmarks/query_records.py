@@ -7,7 +7,7 @@ amount      0.00 to 999.99, evenly          lot       0 to 9: a tenth of the row
 from collections.abc import Iterator
 from typing import Final
 
-from query.keycode import encode
+from query.values.keycode import encode
 
 Pair = tuple[bytes, bytes]
 PER_BUCKET: Final = 100

@@ -29,14 +29,15 @@ def row(number: int, count: int) -> tuple[int, str, int, int, float, str, str]:
     amount = number * _SCATTER % 100_000 / 100
     status = ("open", "paid", "sent")[number % 3]
     lot = number * _SCATTER // 7 % 10
-    return number, customer(number), number % buckets(count), lot, amount, status, "by telephone"
+    return number, customer(number), number % buckets(count), lot, amount, status, "ordered by telephone on Monday"
 
 
 def record(number: int, count: int) -> bytes:
     """The row as JSON."""
-    return b'{"id":%d,"customer":"%b","bucket":%d,"lot":%d,"amount":%.2f,"status":"%b","note":"%b"}' % tuple(
-        value.encode() if isinstance(value, str) else value for value in row(number, count)
-    )
+    key, who, bucket, lot, amount, status, note = row(number, count)
+    return (
+        f'{{"id":{key},"customer":"{who}","bucket":{bucket},"lot":{lot},"amount":{amount:.2f},"status":"{status}","note":"{note}"}}'
+    ).encode()
 
 
 def pairs(count: int, step: int = 1) -> Iterator[Pair]:

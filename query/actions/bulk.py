@@ -122,9 +122,11 @@ class BulkAction:
             )
 
     def _delete(self) -> int:
-        deleted = 0
-        for matched in self._safely(self._query()):
-            self._store.remove_known(matched.key, matched.value)
+        store, rows, deleted = self._store, self._query(), 0
+        if self._left is None and _by_primary_key(rows) and not store.indexes:
+            return store.remove_all(rows.keys())
+        for matched in self._safely(rows):
+            store.remove_known(matched.key, matched.value)
             deleted += 1
         return deleted
 

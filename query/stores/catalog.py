@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
+from functools import cached_property, lru_cache
 from typing import Any, Final
 
 import orjson
@@ -58,6 +59,11 @@ class StoreInfo:
     schema: dict[str, Any] | None = None
     relations: tuple[Relation, ...] = ()
     indexes: tuple[IndexInfo, ...] = field(default=())
+
+    @cached_property
+    def record_schema(self) -> RecordSchema | None:
+        """The schema, ready to check records."""
+        return RecordSchema.parse(self.schema) if self.schema is not None else None
 
     def index(self, name: str) -> IndexInfo:
         """An index by name. Raises IndexNotFound with the nearest name."""
@@ -199,7 +205,9 @@ def index_tree(store: str, index: str) -> str:
     return f"index/{store}/{index}"
 
 
+@lru_cache(maxsize=512)
 def _decoded(entry: bytes) -> StoreInfo:
+    """What an entry says; a value that all who open the store share."""
     found: dict[str, Any] = orjson.loads(entry)
     relations = tuple(
         Relation(tuple(each["fields"]), each["store"], tuple(each["to"]), each.get("description", ""))

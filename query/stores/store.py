@@ -5,7 +5,7 @@ written in the same transaction. What is declared about stores is in `catalog`. 
 Transaction, and nothing here commits.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -85,10 +85,10 @@ class Store:
         """The indexes that may be read."""
         return [index for index in self.indexes if index.info.state == READY]
 
-    @cached_property
+    @property
     def schema(self) -> RecordSchema | None:
         """What its records have to satisfy."""
-        return RecordSchema.parse(self.info.schema) if self.info.schema is not None else None
+        return self.info.record_schema
 
     @property
     def fields(self) -> frozenset[str] | None:
@@ -184,6 +184,14 @@ class Store:
             for index in self.indexes:
                 index.remove(record, key)
         return tree.delete(key)
+
+    def remove_all(self, keys: Iterable[bytes]) -> int:
+        """Remove records that are known to be there, from a store without indexes; gives their number."""
+        discard, removed = self._writable().discard, 0
+        for key in keys:
+            discard(key)
+            removed += 1
+        return removed
 
     def remove_known(self, key: bytes, old: bytes) -> None:
         """Remove a record that is known to be there, with the value `old`."""

@@ -1,7 +1,7 @@
 """Rows on disk in partitions: all rows of one join key are in the same one.
 
 What does not fit in memory is divided by its join keys into `FAN_OUT` partitions, which are stretches of one temporary
-file without a name, so whatever ends the process ends the file too. A partition that is still too large can be divided
+file (`query.sorting.blocks`). A partition that is still too large can be divided
 again: each level looks at other bits of the join key's checksum, and at level `LEVELS` none are left.
 
     block    a MessagePack list of rows [join key, key, text]; where each begins, and its length, is in memory
@@ -10,13 +10,13 @@ Rows are collected in memory within the budget, and then written as one block of
 """
 
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 from zlib import crc32
 
 import msgspec
+
+from query.sorting.blocks import Blocks
 
 Row = tuple[bytes, bytes, bytes]
 """Join key, key of the path, text."""
@@ -51,29 +51,16 @@ class Partition:
         self.single = self.single and all(join == self._only for join, _, _ in rows)
 
 
-class Partitions:
+class Partitions(Blocks):
     """Rows of one side, divided by their join keys on one level. Close it, or use it in `with`."""
 
     def __init__(self, budget_bytes: int, level: int) -> None:
-        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed by close()
+        super().__init__()
         self._held = min(budget_bytes, FAN_OUT * _BLOCK)
         self._shift = _BITS * level
-        self._end = 0
         self._size = 0
         self.parts = [Partition() for _ in range(FAN_OUT)]
         self._waiting: list[list[Row]] = [[] for _ in range(FAN_OUT)]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the file back."""
-        self._file.close()
 
     def fill(self, rows: Iterable[Row]) -> None:
         """Take rows in; those of the last call wait in memory until `flush`. Raises OSError where the disk is full."""
@@ -98,23 +85,8 @@ class Partitions:
         """The rows of a partition that were written, a block at a time."""
         part = self.parts[number]
         for at, length in part.blocks:
-            yield _decode(self._read(at, length))
+            yield _decode(self.read(at, length))
 
     def _write(self, part: Partition, rows: list[Row]) -> None:
         data = _encode(rows)
-        part.blocks.append((self._end, len(data)))
-        self._file.seek(self._end)
-        rest = memoryview(data)
-        self._end += len(rest)
-        while rest:
-            rest = rest[self._file.write(rest) :]
-
-    def _read(self, at: int, length: int) -> bytes:
-        self._file.seek(at)
-        data = self._file.read(length)
-        while len(data) < length:
-            more = self._file.read(length - len(data))
-            if not more:
-                raise OSError("a temporary file is shorter than what was written to it")
-            data += more
-        return data
+        part.blocks.append((self.append(data), len(data)))

@@ -1,8 +1,8 @@
 """Sorted runs on disk, and merging them.
 
 What does not fit in memory is written as a *run*: rows (key, payload) in key order. All runs of a `Spill` are stretches of
-one temporary file without a name, so whatever ends the process ends the file too, and a Spill holds one open file however
-many runs it has.
+one temporary file (`blocks`), so a Spill holds one open file however many runs it has. Iterators of `merged` end with an error when it
+is closed.
 
     run     blocks, one behind the other
     block   length (eight bytes, big-endian), then a MessagePack list of [key, payload]
@@ -17,15 +17,15 @@ Equal keys come in the order of their runs, then as they were written: merging i
 """
 
 import sys
-import tempfile
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import msgspec
+
+from query.sorting.blocks import Blocks
 
 Row = tuple[bytes, bytes]
 
@@ -43,31 +43,18 @@ def row_bytes(row: Row) -> int:
     return len(row[0]) + len(row[1]) + _ROW
 
 
-class Spill:
+class Spill(Blocks):
     """Sorted runs in a temporary file, in `folder` or the system's folder for such files. Close it, or use it in `with`."""
 
     def __init__(self, budget_bytes: int, folder: Path | None = None) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed by close()
+        super().__init__(folder)
         self._block_bytes = min(budget_bytes // (2 * FAN_IN), _MAX_BLOCK)
-        self._end = 0
         self._runs: list[tuple[int, int]] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def run_count(self) -> int:
         """How many runs there are."""
         return len(self._runs)
-
-    def close(self) -> None:
-        """Give the file back. Iterators of `merged` end with an error after it."""
-        self._file.close()
 
     def write(self, rows: Iterable[Row]) -> None:
         """Append a run; the rows are in key order. Raises OSError where the disk is full."""
@@ -89,7 +76,7 @@ class Spill:
         return _merge([self._blocks(*run) for run in runs])
 
     def _write(self, rows: Iterable[Row]) -> tuple[int, int]:
-        start = self._end
+        start = self.end
         block: list[Row] = []
         size = 0
         for row in rows:
@@ -101,31 +88,17 @@ class Spill:
             size += more
         if block:
             self._append(block)
-        return start, self._end
+        return start, self.end
 
     def _append(self, block: list[Row]) -> None:
         data = _encode(block)
-        self._file.seek(self._end)
-        rest = memoryview(len(data).to_bytes(_LENGTH, "big") + data)
-        self._end += len(rest)
-        while rest:
-            rest = rest[self._file.write(rest) :]
+        self.append(len(data).to_bytes(_LENGTH, "big") + data)
 
     def _blocks(self, at: int, end: int) -> Iterator[list[Row]]:
         while at < end:
-            length = int.from_bytes(self._read(at, _LENGTH), "big")
-            yield _decode(self._read(at + _LENGTH, length))
+            length = int.from_bytes(self.read(at, _LENGTH), "big")
+            yield _decode(self.read(at + _LENGTH, length))
             at += _LENGTH + length
-
-    def _read(self, at: int, length: int) -> bytes:
-        self._file.seek(at)
-        data = self._file.read(length)
-        while len(data) < length:
-            more = self._file.read(length - len(data))
-            if not more:
-                raise OSError("a temporary file is shorter than what was written to it")
-            data += more
-        return data
 
 
 class _Source:

@@ -20,6 +20,7 @@ from query.filters.needles import lacks, needles
 from query.filters.predicates import record_test
 from query.filters.source import Find, find_source, numeric_fields, paths
 from query.filters.tree import Node, parse_filter, top_level_fields
+from query.values.members import attributes_of, is_plain, member_struct
 from query.values.values import MISSING
 
 _DISAPPOINTMENTS: Final = 8
@@ -97,10 +98,10 @@ def page_filter(
         return None
     tree = parse_filter(query, pointer, fields)
     names = sorted(top_level_fields(tree))
-    if few or len(paths(tree)) > _PATHS or any(_is_written_otherwise(name) for name in names):
+    if few or len(paths(tree)) > _PATHS or not all(map(is_plain, names)):
         return _plain(tree)
     needed = needles(tree)
-    attributes = {name: f"f{number}" for number, name in enumerate(names)}
+    attributes = attributes_of(names)
     numbers = numeric_fields(tree)
     hoped = (_decoder(attributes, numbers), find_source(tree, attributes, numbers)) if numbers else None
     return PageFilter(_decoder(attributes, set()), find_source(tree, attributes, set()), hoped, needed)
@@ -116,21 +117,9 @@ def values_at(run: bytes, indexes: list[int]) -> bytes:
 
 def _decoder(attributes: Mapping[str, str], numbers: Collection[str]) -> Decode:
     """From the JSON of an array of records to rows with these attributes, of which some hold numbers."""
-    row = msgspec.defstruct(
-        "Row",
-        [
-            (attribute, float, float("nan")) if name in numbers else (attribute, Any, MISSING)
-            for name, attribute in attributes.items()
-        ],
-        rename={attribute: name for name, attribute in attributes.items()},
-        gc=False,
-    )
+    kinds = [(float, float("nan")) if name in numbers else (Any, MISSING) for name in attributes]
+    row = member_struct(attributes, kinds)
     return msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
-
-
-def _is_written_otherwise(name: str) -> bool:
-    """Whether a name cannot be the name of a decoder's field, because JSON has to write it with escapes."""
-    return not name.isprintable() or '"' in name or "\\" in name
 
 
 def _plain(tree: Node) -> PageFilter:

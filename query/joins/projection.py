@@ -12,6 +12,7 @@ import msgspec
 import orjson
 
 from query.values.fields import Projection
+from query.values.members import attributes_of, is_plain, member_struct
 
 _NULL: Final = msgspec.Raw(b"null")
 
@@ -26,7 +27,7 @@ class JoinedProjection(Projection):
             sides.setdefault(path[0], []).extend(path[1:])
         whole = {path[0] for _, path in wanted if len(path) == 1}
         deep = any(len(path) > 2 for _, path in wanted)
-        odd = any(not name.isprintable() or '"' in name or "\\" in name for _, path in wanted for name in path)
+        odd = not all(is_plain(name) for _, path in wanted for name in path)
         self._fast = not deep and not odd and not any(sides[name] for name in whole)
         if self._fast:
             self._prepare(wanted, sides)
@@ -40,13 +41,8 @@ class JoinedProjection(Projection):
                 members.append((f"s{at}", msgspec.Raw, _NULL))
                 attributes[(side,)] = f"s{at}"
                 continue
-            inside = {name: f"f{number}" for number, name in enumerate(dict.fromkeys(names))}
-            struct = msgspec.defstruct(
-                "Record",
-                [(attribute, msgspec.Raw, _NULL) for attribute in inside.values()],
-                rename={attribute: name for name, attribute in inside.items()},
-                gc=False,
-            )
+            inside = attributes_of(dict.fromkeys(names))
+            struct = member_struct(inside, (msgspec.Raw, _NULL))
             members.append((f"s{at}", struct | None, None))
             attributes |= {(side, name): f"s{at}.{attribute}" for name, attribute in inside.items()}
             self._nulls.append((f"s{at}", b"%b:null" % orjson.dumps(side), struct()))

@@ -21,6 +21,7 @@ from query.selects.access import Slice, slices
 from query.selects.plan import Plan
 from query.stores.store import Store
 from query.values import keycode
+from query.values.members import attributes_of, is_plain, member_struct
 from query.values.values import MISSING, follow
 
 NULL_KEY: Final = b"\x01"
@@ -90,14 +91,9 @@ class Decoded:
     def __init__(self, paths: Sequence[tuple[str, ...]]) -> None:
         roots = list(dict.fromkeys(path[0] for path in paths))
         self._decode: Callable[[bytes], list[Any]]
-        if all(name.isprintable() and '"' not in name and "\\" not in name for name in roots):
-            attributes = {name: f"f{number}" for number, name in enumerate(roots)}
-            row = msgspec.defstruct(
-                "Row",
-                [(attribute, Any, None) for attribute in attributes.values()],
-                rename={attribute: name for name, attribute in attributes.items()},
-                gc=False,
-            )
+        if all(map(is_plain, roots)):
+            attributes = attributes_of(roots)
+            row = member_struct(attributes, (Any, None))
             self._decode = msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
             self._columns = [_attribute(attributes[path[0]], path[1:]) for path in paths]
         else:  # a name that stands in JSON otherwise than it is

@@ -12,6 +12,7 @@ import msgspec
 import orjson
 
 from query.errors import InvalidQuery
+from query.values.members import attributes_of, is_plain, member_struct
 from query.values.values import MISSING, follow
 
 _NULL: Final = msgspec.Raw(b"null")
@@ -35,17 +36,9 @@ class Projection:
         self._wanted = wanted
         self._flat = all(len(path) == 1 for _, path in wanted)
         roots = list(dict.fromkeys(path[0] for _, path in wanted))
-        self._whole = not all(map(_is_plain, roots))
-        attributes = {name: f"f{at}" for at, name in enumerate(roots)}
-        struct = msgspec.defstruct(
-            "Projected",
-            [
-                (attributes[name], msgspec.Raw if self._flat else Any, _NULL if self._flat else MISSING)
-                for name in roots
-            ],
-            rename={attribute: name for name, attribute in attributes.items()},
-            gc=not self._flat,
-        )
+        self._whole = not all(map(is_plain, roots))
+        attributes = attributes_of(roots)
+        struct = member_struct(attributes, (msgspec.Raw, _NULL) if self._flat else (Any, MISSING), gc=not self._flat)
         self._decode = msgspec.json.Decoder(list[struct]).decode  # type: ignore[valid-type]
         self._same = (
             self._flat
@@ -96,25 +89,14 @@ class Projection:
         return found
 
 
-def _is_plain(name: str) -> bool:
-    """Whether a name stands in JSON text as it is, so that a decoder can look for it."""
-    return name.isprintable() and '"' not in name and "\\" not in name
-
-
 def partial_decoder(fields: Collection[str]) -> Callable[[bytes], list[dict[str, Any]]]:
     """A function from a JSON array of records to records with some fields only, as far as they have them."""
     names = sorted(fields)
-    if not all(map(_is_plain, names)):
+    if not all(map(is_plain, names)):
         return _decode_whole
-    attributes = [f"f{at}" for at in range(len(names))]
-    struct = msgspec.defstruct(
-        "Partial",
-        [(attribute, Any, MISSING) for attribute in attributes],
-        rename=dict(zip(attributes, names, strict=True)),
-        gc=False,
-    )
-    decode = msgspec.json.Decoder(list[struct]).decode  # type: ignore[valid-type]
-    pairs = list(zip(names, attributes, strict=True))
+    attributes = attributes_of(names)
+    decode = msgspec.json.Decoder(list[member_struct(attributes, (Any, MISSING))]).decode  # type: ignore[misc]
+    pairs = list(attributes.items())
 
     def partial(array: bytes) -> list[dict[str, Any]]:
         return [

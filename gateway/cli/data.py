@@ -27,6 +27,11 @@ Guard = Annotated[
     bool, typer.Option("--guard/--no-guard", help="CSV: an apostrophe before text that looks like a formula")
 ]
 
+Shown = Annotated[
+    Literal["table", "ndjson", "json", "csv"],
+    typer.Option("--output", "-o", help="table, ndjson (one object a line), json or csv"),
+]
+
 _KINDS: Final = {
     ".csv": "text/csv",
     ".json": "application/json",
@@ -120,19 +125,11 @@ def select(
     limit: Limit = None,
     offset: Offset = 0,
     version: AtVersion = None,
-    output: Annotated[
-        Literal["table", "ndjson", "json", "csv"],
-        typer.Option("--output", "-o", help="table, ndjson (one object a line), json or csv"),
-    ] = "table",
+    output: Shown = "table",
     guard: Guard = True,
 ) -> None:
     """Show the rows of a query."""
-    asked = Asked(target, where, fields, order_by, limit, offset, version)
-    if output == "table":
-        rows = asked.rows()
-        write_rows(rows, asked.columns() or list(dict.fromkeys(name for row in rows for name in row)), output)
-    else:
-        asked.write(sys.stdout.buffer, output, guard, shown=not sys.stdout.isatty())
+    _show(Asked(target, where, fields, order_by, limit, offset, version), output, guard)
 
 
 @app.command()
@@ -152,21 +149,13 @@ def join(
     limit: Limit = None,
     offset: Offset = 0,
     version: AtVersion = None,
-    output: Annotated[
-        Literal["table", "ndjson", "json", "csv"],
-        typer.Option("--output", "-o", help="table, ndjson (one object a line), json or csv"),
-    ] = "table",
+    output: Shown = "table",
     guard: Guard = True,
 ) -> None:
     """Show the rows of two stores that belong together."""
     pairs = [part.strip().partition("=") for part in on.split(",")]
     joined = {"right": right, "on": {left: other or left for left, _, other in pairs}, "type": kind}
-    asked = Asked(target, where, fields, order_by, limit, offset, version, joined)
-    if output == "table":
-        rows = asked.rows()
-        write_rows(rows, asked.columns() or list(dict.fromkeys(name for row in rows for name in row)), output)
-    else:
-        asked.write(sys.stdout.buffer, output, guard, shown=not sys.stdout.isatty())
+    _show(Asked(target, where, fields, order_by, limit, offset, version, joined), output, guard)
 
 
 @app.command()
@@ -184,8 +173,7 @@ def ls(
             write_rows(stores, ("name", "count", "primary_key", "description"), output)
         else:
             rows = list(gateway.pages(f"{store_path(target)}/rows", limit))
-            columns = list(dict.fromkeys(name for row in rows for name in row))
-            write_rows(rows, columns, output)
+            write_rows(rows, _columns(rows), output)
 
 
 @app.command()
@@ -197,6 +185,19 @@ def get(
     """Show the row of a key."""
     with Connection() as gateway:
         write_object(gateway.get(f"{store_path(target)}/rows/{quote(key, safe='')}"), output)
+
+
+def _show(asked: Asked, output: Literal["table", "ndjson", "json", "csv"], guard: bool) -> None:
+    """The rows on stdout."""
+    if output == "table":
+        rows = asked.rows()
+        write_rows(rows, asked.columns() or _columns(rows), output)
+    else:
+        asked.write(sys.stdout.buffer, output, guard, shown=not sys.stdout.isatty())
+
+
+def _columns(rows: list[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row))
 
 
 def _open(file: Path) -> BinaryIO:

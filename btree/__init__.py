@@ -14,6 +14,7 @@ workspace.py     pages that are not saved yet                            limits.
 cursor.py        a place in a tree                                       errors.py    what to do about each
 catalog.py       the trees of a version                                  turns.py     one writer after the other
 savepoints.py    places in a branch to go back to                        checkpoints.py, version.py, snapshot.py
+writer.py        one write                                               translation.py  SQLite's errors as ours
 """
 
 from btree.backup import restore_backup

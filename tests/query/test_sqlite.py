@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import query.selects.select
 from btree import Database, MemoryPager, Transaction
 from query import BulkAction, Record, check_indexes, create_index, create_store, open_store, select
 
@@ -92,6 +94,12 @@ class Where:
         return f"?{len(self.bindings)}"
 
 
+@pytest.fixture(autouse=True, params=["whole pages", "row by row"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few rows are filtered by another function than many."""
+    monkeypatch.setattr(query.selects.select, "_FEW", 0 if request.param == "whole pages" else 1 << 30)
+
+
 def both(rows: list[Record], wanted: list[tuple[str, ...]]) -> tuple[Database, sqlite3.Connection]:
     """The rows here and there."""
     database = Database(MemoryPager(f"sqlite-{threading.get_ident()}-{time.monotonic_ns()}"))
@@ -124,29 +132,34 @@ def rows_there(
         yield row
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows_of, filters, indexes, st.none() | st.integers(0, 5), st.integers(0, 3), st.booleans())
 def test_select_and_sqlite_agree(
-    rows: list[Record], query: dict[str, Any], wanted: list[tuple[str, ...]], limit: int | None, offset: int, down: bool
+    rows: list[Record],
+    wished: dict[str, Any],
+    wanted: list[tuple[str, ...]],
+    limit: int | None,
+    offset: int,
+    down: bool,
 ) -> None:
     database, connection = both(rows, wanted)
     with database, closing(connection):
-        where = Where(query)
+        where = Where(wished)
         window = f"LIMIT {-1 if limit is None else limit} OFFSET {offset}"
         sql = f"SELECT * FROM s WHERE {where.sql} ORDER BY id {'DESC' if down else ''} {window}"
         expected = list(rows_there(connection, sql, where.bindings))
         found = select(
-            database.snapshot(), "s", filter=query, order_by="-id" if down else "id", limit=limit, offset=offset
+            database.snapshot(), "s", filter=wished, order_by="-id" if down else "id", limit=limit, offset=offset
         )
         assert list(found) == expected
         (total,) = connection.execute(f"SELECT count(*) FROM s WHERE {where.sql}", where.bindings).fetchone()
-        assert select(database.snapshot(), "s", filter=query).count() == total
+        assert select(database.snapshot(), "s", filter=wished).count() == total
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows_of, filters, indexes, st.sampled_from(["delete", "set", "add", "move"]))
 def test_actions_and_sqlite_agree(
-    rows: list[Record], query: dict[str, Any], wanted: list[tuple[str, ...]], action: str
+    rows: list[Record], wished: dict[str, Any], wanted: list[tuple[str, ...]], action: str
 ) -> None:
     database, connection = both(rows, wanted)
     with database, closing(connection):
@@ -157,11 +170,11 @@ def test_actions_and_sqlite_agree(
         }
         transaction = database.begin("t")
         todo = BulkAction(
-            open_store(transaction, "s"), lambda: select(transaction, "s", filter=query), updates.get(action)
+            open_store(transaction, "s"), lambda: select(transaction, "s", filter=wished), updates.get(action)
         )
         done = todo.run()
         transaction.commit()
-        where = Where(query)
+        where = Where(wished)
         changes = {
             "delete": "DELETE FROM s",
             "set": "UPDATE s SET b = 'new', has_b = 1, c = NULL, has_c = 0",

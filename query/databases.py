@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -26,7 +25,7 @@ from btree import (
     Version,
     restore_backup,
 )
-from query.errors import InvalidName, UnknownDatabase
+from query.errors import InvalidName, UnknownDatabase, did_you_mean
 from query.stores.builds import check_indexes
 from query.stores.catalog import list_stores
 
@@ -115,8 +114,7 @@ class Databases:
 
     def _check_there(self, name: str) -> None:
         if not self._path(name).is_file():
-            near = get_close_matches(name, self.names(), n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"the databases are: {', '.join(self.names()) or 'none'}"
+            hint = did_you_mean(name, self.names(), "the databases are")
             raise UnknownDatabase(f"there is no database {name!r}", hint=hint)
 
     def _check_free(self, name: str) -> None:

@@ -1,5 +1,7 @@
 """Errors of the data engine: QueryError and its kinds, each with a code, a pointer into the query and a hint."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any
 
 
@@ -97,6 +99,13 @@ class UpdateFailed(QueryError):
 
 class InvalidSchema(QueryError):
     code = "invalid_schema"
+
+
+def did_you_mean(name: Any, known: Iterable[str], otherwise: str) -> str:
+    """A hint about a name that is not known: the nearest known one, or, behind `otherwise`, all of them."""
+    names = list(known)
+    near = get_close_matches(name, names, n=1) if isinstance(name, str) else []
+    return f"did you mean {near[0]!r}?" if near else f"{otherwise}: {', '.join(names) or 'none'}"
 
 
 def point(base: str, *parts: str | int) -> str:

@@ -7,13 +7,12 @@ it meanwhile is a conflict, and the work is done again, so the new version has e
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from itertools import islice
 from typing import Any, Final
 
 from btree import Database, Snapshot, Transaction, TreeNotFound
 from btree.history import restore
-from query.errors import StoreNotFound
+from query.errors import StoreNotFound, did_you_mean
 from query.stores.catalog import CATALOG, READY, StoreInfo, index_tree, list_stores, put_info, rows_tree, store_info
 from query.stores.store import Record, decode_record
 from query.values import keycode
@@ -114,9 +113,7 @@ def _check_then(then: Snapshot, store: str) -> None:
     """Raises StoreNotFound if a version does not have the store."""
     found = then.tree(CATALOG).get(store.encode()) if then.has_tree(CATALOG) else None
     if found is None:
-        names = [info.name for info in list_stores(then)]
-        near = get_close_matches(store, names, n=1)
-        known = f"did you mean {near[0]!r}?" if near else f"it had: {', '.join(names) or 'none'}"
+        known = did_you_mean(store, (info.name for info in list_stores(then)), "it had")
         message = f"version {then.seq} has no store {store!r}: it was made later, or dropped before"
         raise StoreNotFound(message, hint=f"take a version that has it; {known}")
 

@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import orjson
 
-from query.errors import InvalidQuery, point
+from query.errors import InvalidQuery, did_you_mean, point
 from script.errors import EvaluationError, ExpressionSyntaxError
 from script.functions import EvaluationContext
 from script.templates import Template, compile_template
@@ -169,8 +169,7 @@ def _check_names(template: Template, variables: Mapping[str, Any], scope: Templa
 
 def _check_field(name: str, fields: Collection[str], where: str, pointer: str) -> None:
     if name not in fields:
-        near = get_close_matches(name, fields, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"the fields are: {', '.join(sorted(fields))}"
+        hint = did_you_mean(name, sorted(fields), "the fields are")
         raise InvalidQuery(f"{where}: the rows have no field {name!r}", pointer=pointer, hint=hint)
 
 

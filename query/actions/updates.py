@@ -25,6 +25,7 @@ from typing import Any, Final
 from query.actions.row_templates import Rows, RowValue, TemplateScope, compile_value
 from query.errors import InvalidQuery, UnknownOperator, UpdateFailed, point
 from query.filters.predicates import MISSING
+from query.values.fields import check_field
 from script.errors import EvaluationError
 from script.functions import EvaluationContext
 
@@ -206,11 +207,7 @@ def _unknown(name: str, pointer: str) -> UnknownOperator:
 
 
 def _check_field(operation: Operation, fields: Collection[str] | None) -> None:
-    name = operation.path[0]
-    if fields is not None and name not in fields:
-        near = get_close_matches(name, fields, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"the fields are: {', '.join(sorted(fields))}"
-        raise InvalidQuery(f"the records have no field {name!r}", pointer=operation.pointer, hint=hint)
+    check_field(operation.path[0], fields, operation.pointer)
 
 
 def _check_conflicts(operations: Sequence[Operation]) -> None:

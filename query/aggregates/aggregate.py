@@ -16,7 +16,6 @@ bit. The one thing that must fit in memory is a result row, so `distinct` is for
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -25,12 +24,12 @@ import msgspec
 
 from query.aggregates.groups import Table, compile_key
 from query.aggregates.reducers import Average, Count, Distinct, Extreme, Reducer, Step, Sum
-from query.errors import InvalidQuery
+from query.errors import InvalidQuery, did_you_mean, point
 from query.filters.predicates import Predicate, compile_filter
 from query.selects.rows import RowsQuery, check_window
 from query.sorting.sorting import compile_sort_key, parse_order, sorted_rows
 from query.stores.store import Record, decode_record
-from query.values.paths import compile_path, escape, parse_path
+from query.values.paths import compile_path, parse_path
 
 BUDGET: Final = 64 << 20
 OPERATIONS: Final = ("count", "sum", "avg", "min", "max", "distinct", "count_distinct")
@@ -201,7 +200,7 @@ def _parse_field(text: Any, pointer: str) -> _Field:
 def _parse_value(name: Any, entry: Any) -> _Value:
     if not isinstance(name, str) or not name:
         raise InvalidQuery(f"a value is named by text, not {name!r}", pointer="/values")
-    pointer = f"/values/{escape(name)}"
+    pointer = point("/values", name)
     if isinstance(entry, str):
         entry = {"op": entry}
     if not isinstance(entry, Mapping):
@@ -210,9 +209,7 @@ def _parse_value(name: Any, entry: Any) -> _Value:
     for member in entry:
         if member not in _MEMBERS:
             hint = _did_you_mean(member, _MEMBERS, "the members are")
-            raise InvalidQuery(
-                f"{name} has no member {member!r}", pointer=f"{pointer}/{escape(str(member))}", hint=hint
-            )
+            raise InvalidQuery(f"{name} has no member {member!r}", pointer=point(pointer, member), hint=hint)
     op = _parse_op(entry.get("op"), f"{pointer}/op")
     path = None if entry.get("value") is None else parse_path(entry["value"], f"{pointer}/value")
     if path is None and op != "count":
@@ -230,9 +227,8 @@ def _parse_op(op: Any, pointer: str) -> str:
 
 
 def _did_you_mean(word: Any, known: Sequence[str], otherwise: str) -> str:
-    near = get_close_matches(word.lower(), known, n=1) if isinstance(word, str) else []
-    near = [_ALIASES[word.lower()]] if isinstance(word, str) and _ALIASES.get(word.lower()) in known else near
-    return f"did you mean {near[0]}?" if near else f"{otherwise}: {', '.join(known)}"
+    meant = _ALIASES.get(word.lower(), word.lower()) if isinstance(word, str) else word
+    return did_you_mean(meant, known, otherwise)
 
 
 def _filter_fields(where: Mapping[str, Any]) -> set[str]:

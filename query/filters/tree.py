@@ -13,8 +13,9 @@ from difflib import get_close_matches
 from reprlib import repr
 from typing import Any, Final, Literal
 
-from query.errors import InvalidQuery, UnknownOperator
+from query.errors import InvalidQuery, UnknownOperator, point
 from query.filters.regexes import compile_regex
+from query.values.fields import check_field
 from query.values.values import comparable
 
 MAX_DEPTH: Final = 100
@@ -143,18 +144,13 @@ def check_depth(value: Any, pointer: str) -> None:
 
 def _containers(value: Any, pointer: str) -> list[tuple[Any, str]]:
     items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-    return [(part, at(pointer, name)) for name, part in items if isinstance(part, Mapping | list)]
-
-
-def at(pointer: str, name: object) -> str:
-    """The JSON Pointer to a part of what a pointer shows (RFC 6901)."""
-    return f"{pointer}/{str(name).replace('~', '~0').replace('/', '~1')}"
+    return [(part, point(pointer, name)) for name, part in items if isinstance(part, Mapping | list)]
 
 
 def _filter(query: Any, pointer: str, fields: Collection[str] | None) -> Node:
     if not isinstance(query, Mapping):
         raise InvalidQuery(f"a filter is an object, not {repr(query)}", pointer=pointer)
-    return _and([_clause(name, value, at(pointer, name), fields) for name, value in query.items()])
+    return _and([_clause(name, value, point(pointer, name), fields) for name, value in query.items()])
 
 
 def _and(parts: list[Node]) -> Node:
@@ -165,7 +161,7 @@ def _clause(name: Any, value: Any, pointer: str, fields: Collection[str] | None)
     if name in ("$and", "$or"):
         if not isinstance(value, list) or not value:
             raise InvalidQuery(f"{name} takes a list of filters", pointer=pointer)
-        parts = [_filter(part, at(pointer, index), fields) for index, part in enumerate(value)]
+        parts = [_filter(part, point(pointer, index), fields) for index, part in enumerate(value)]
         return _and(parts) if name == "$and" else Or(tuple(parts))
     if name == "$not":
         return Not(_filter(value, pointer, fields))
@@ -173,10 +169,7 @@ def _clause(name: Any, value: Any, pointer: str, fields: Collection[str] | None)
         hint = f'write {{"field": {{"{name}": ...}}}}' if name in OPERATORS else None
         raise _unknown(name, pointer, _LOGICAL, hint)
     path = _path(name, pointer)
-    if fields is not None and path[0] not in fields:
-        near = get_close_matches(path[0], list(fields), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"the fields are: {', '.join(sorted(fields))}"
-        raise InvalidQuery(f"there is no field {path[0]!r}", pointer=pointer, hint=hint)
+    check_field(path[0], fields, pointer)
     return Field(path, _condition(value, pointer))
 
 
@@ -198,12 +191,12 @@ def _condition(value: Any, pointer: str) -> Node:
         if not isinstance(name, str) or not name.startswith("$"):
             raise InvalidQuery(
                 f"{name!r} stands beside operators",
-                pointer=at(pointer, name),
+                pointer=point(pointer, name),
                 hint='a condition is made of operators, or is a value; a field inside is written "outer.inner"',
             )
     if "$options" in value and "$regex" not in value:
-        raise InvalidQuery("$options belongs to $regex, which is not there", pointer=at(pointer, "$options"))
-    return _and([_operator(name, value, at(pointer, name)) for name in value if name != "$options"])
+        raise InvalidQuery("$options belongs to $regex, which is not there", pointer=point(pointer, "$options"))
+    return _and([_operator(name, value, point(pointer, name)) for name in value if name != "$options"])
 
 
 def _operator(name: str, condition: Mapping[str, Any], pointer: str) -> Node:
@@ -235,10 +228,10 @@ def literal(value: Any, pointer: str) -> Any:
     if isinstance(value, Mapping):
         for name in value:
             if not isinstance(name, str):
-                raise InvalidQuery(f"a field's name is text, not {name!r}", pointer=at(pointer, name))
-        return {name: literal(part, at(pointer, name)) for name, part in value.items()}
+                raise InvalidQuery(f"a field's name is text, not {name!r}", pointer=point(pointer, name))
+        return {name: literal(part, point(pointer, name)) for name, part in value.items()}
     if isinstance(value, list):
-        return [literal(part, at(pointer, index)) for index, part in enumerate(value)]
+        return [literal(part, point(pointer, index)) for index, part in enumerate(value)]
     if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and abs(value) < float("inf")):
         return value
     raise InvalidQuery(f"{repr(value)} is not a JSON value", pointer=pointer)

@@ -11,10 +11,9 @@ a join keep their names, so a chain's rows are as flat as a single join's.
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Final
 
-from query.errors import InvalidQuery, point
+from query.errors import InvalidQuery, did_you_mean, point
 from query.values.paths import parse_path
 
 TYPES: Final = ("inner", "left", "right", "full", "semi", "anti")
@@ -180,5 +179,4 @@ def check_name(name: str, names: Collection[str], pointer: str) -> None:
 
 def nearest(name: str, known: Sequence[str], instead: Mapping[str, str] | None = None) -> str:
     """A hint: the known name that was meant, or all of them."""
-    near = [instead[name]] if instead and name in instead else get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"one of: {', '.join(known)}"
+    return did_you_mean((instead or {}).get(name, name), known, "one of")

@@ -11,14 +11,13 @@ Names that begin with `_` are reserved for the system's own stores: readable, no
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
 import orjson
 
 from btree import Snapshot, Transaction
-from query.errors import IndexExists, IndexNotFound, InvalidName, StoreExists, StoreNotFound
+from query.errors import IndexExists, IndexNotFound, InvalidName, StoreExists, StoreNotFound, did_you_mean
 from query.stores.schemas import RecordSchema
 
 View = Snapshot | Transaction
@@ -70,9 +69,7 @@ class StoreInfo:
         for found in self.indexes:
             if found.name == name:
                 return found
-        names = [index.name for index in self.indexes]
-        near = get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"its indexes are: {', '.join(names) or 'none'}"
+        hint = did_you_mean(name, (index.name for index in self.indexes), "its indexes are")
         raise IndexNotFound(f"{self.name} has no index {name!r}", pointer="/index", hint=hint)
 
     def to_dict(self) -> dict[str, Any]:
@@ -142,9 +139,7 @@ def store_info(view: View, name: str) -> StoreInfo:
     """What is declared about a store. Raises StoreNotFound with the nearest name."""
     entry = view.tree(CATALOG).get(name.encode()) if view.has_tree(CATALOG) else None
     if entry is None:
-        names = [info.name for info in list_stores(view)]
-        near = get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"the stores are: {', '.join(names) or 'none'}"
+        hint = did_you_mean(name, (info.name for info in list_stores(view)), "the stores are")
         raise StoreNotFound(f"there is no store {name!r}", hint=hint)
     return _decoded(entry)
 

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import orjson
 from jsonschema import Draft202012Validator, FormatChecker, SchemaError, ValidationError
 
-from query.errors import InvalidRecord, InvalidSchema, point
+from query.errors import InvalidRecord, InvalidSchema, did_you_mean, point
 from query.stores.schema_inference import infer_schema
 from query.stores.schema_tests import NOTES, TYPES, compile_test
 
@@ -122,8 +122,7 @@ class RecordSchema:
 def _no_schema(error: SchemaError, pointer: str) -> InvalidSchema:
     path, hint = list(error.absolute_path), None
     if path[-1:] == ["type"] and path[-2:-1] != ["properties"] and isinstance(error.instance, str):
-        near = get_close_matches(error.instance, TYPES, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"the types are: {', '.join(TYPES)}"
+        hint = did_you_mean(error.instance, TYPES, "the types are")
     return InvalidSchema(f"this is no JSON Schema: {_trimmed(error.message)}", pointer=point(pointer, *path), hint=hint)
 
 
@@ -249,8 +248,7 @@ def _unknown_field(error: ValidationError, path: list[str | int]) -> tuple[str, 
     unknown = next(
         field for field in fields if field not in known and not any(re.search(one, field) for one in patterns)
     )
-    near = get_close_matches(unknown, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"the fields are: {', '.join(known) or 'none'}"
+    hint = did_you_mean(unknown, known, "the fields are")
     inside = f" in {'.'.join(map(str, path))}" if path else ""
     return f"there is no field {unknown!r}{inside}", hint, unknown
 

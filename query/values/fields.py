@@ -5,13 +5,12 @@ and nothing else of the record is looked at.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, Final
 
 import msgspec
 import orjson
 
-from query.errors import InvalidQuery
+from query.errors import InvalidQuery, did_you_mean
 from query.values.members import attributes_of, is_plain, member_struct
 from query.values.values import MISSING, follow
 
@@ -24,8 +23,7 @@ def check_field(path: str, fields: Collection[str] | None, pointer: str) -> None
     name = path.partition(".")[0]
     if fields is None or name in fields:
         return
-    near = get_close_matches(name, fields, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"its fields are: {', '.join(sorted(fields))}"
+    hint = did_you_mean(name, sorted(fields), "its fields are")
     raise InvalidQuery(f"the store's schema has no field {name!r}", pointer=pointer, hint=hint)
 
 

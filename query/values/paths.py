@@ -30,8 +30,3 @@ def compile_path(path: tuple[str, ...]) -> Reader:
         return None if value is MISSING else value
 
     return read
-
-
-def escape(name: str) -> str:
-    """A name as a part of a JSON Pointer (RFC 6901)."""
-    return name.replace("~", "~0").replace("/", "~1")

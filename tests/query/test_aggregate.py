@@ -226,8 +226,8 @@ def test_groups_without_values_are_the_different_ones() -> None:
 @pytest.mark.parametrize(
     ("wanted", "group_by", "pointer", "hint"),
     [
-        ({"n": {"op": "summ", "value": "a"}}, [], "/values/n/op", "did you mean sum?"),
-        ({"n": {"op": "average", "value": "a"}}, [], "/values/n/op", "did you mean avg?"),
+        ({"n": {"op": "summ", "value": "a"}}, [], "/values/n/op", "did you mean 'sum'?"),
+        ({"n": {"op": "average", "value": "a"}}, [], "/values/n/op", "did you mean 'avg'?"),
         ({"n": {"op": "collect", "value": "a"}}, [], "/values/n/op", "the operations are"),
         ({"n": {"op": ["sum"], "value": "a"}}, [], "/values/n/op", "the operations are"),
         ({"n": {"value": "a"}}, [], "/values/n/op", "the operations are"),
@@ -236,7 +236,7 @@ def test_groups_without_values_are_the_different_ones() -> None:
         ({"n": {"op": "sum", "value": 7}}, [], "/values/n/value", None),
         ({"n": {"op": "sum", "value": "a..b"}}, [], "/values/n/value", None),
         ({"n": {"op": "sum", "value": "a", "filter": {}}}, [], "/values/n/filter", "the members are"),
-        ({"n": {"op": "sum", "valeu": "a"}}, [], "/values/n/valeu", "did you mean value?"),
+        ({"n": {"op": "sum", "valeu": "a"}}, [], "/values/n/valeu", "did you mean 'value'?"),
         ({"n": {"op": "count", "where": {"a": {"$gtt": 1}}}}, [], "/values/n/where/a/$gtt", "did you mean"),
         ({"n": {"op": "count", "where": [1]}}, [], "/values/n/where", None),
         ({"n": 7}, [], "/values/n", "write"),

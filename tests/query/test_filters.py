@@ -339,9 +339,9 @@ def test_the_fields_of_a_closed_schema() -> None:
         compile_filter(query, fields=fields)
         page_filter(query, fields=fields)
     refused: list[tuple[dict[str, Any], str, str]] = [
-        ({"custmer": 1}, "/filter/custmer", "did you mean customer?"),
-        ({"$and": [{"total": 1}, {"$not": {"totals.x": 1}}]}, "/filter/$and/1/$not/totals.x", "did you mean total?"),
-        ({"zzz": None}, "/filter/zzz", "the fields are: customer, items, total"),
+        ({"custmer": 1}, "/filter/custmer", "did you mean 'customer'?"),
+        ({"$and": [{"total": 1}, {"$not": {"totals.x": 1}}]}, "/filter/$and/1/$not/totals.x", "did you mean 'total'?"),
+        ({"zzz": None}, "/filter/zzz", "its fields are: customer, items, total"),
     ]
     for query, pointer, hint in refused:
         for compiled in (compile_filter, page_filter):

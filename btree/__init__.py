@@ -9,7 +9,8 @@ save.py          writing a branch down                                   diff.py
 tree.py          ReadTree: reading a B+tree                              history.py   differences, restoring
 edit.py          Tree: changing one                                      space.py     giving pages back
 shape.py         dividing and merging pages                              backup.py    copies of the file
-load.py          bulk loading                                            check.py     is everything in order?
+leaf_edits.py    changing leaves while they are read                     check.py     is everything in order?
+load.py          bulk loading
 workspace.py     pages that are not saved yet                            limits.py    sizes of keys and values
 cursor.py        a place in a tree                                       errors.py    what to do about each
 catalog.py       the trees of a version                                  turns.py     one writer after the other
@@ -49,6 +50,7 @@ from btree.errors import (
     VersionNotFound,
     WrongFormat,
 )
+from btree.leaf_edits import LeafEdit
 from btree.pager import MemoryPager, Pager, SqlitePager
 from btree.snapshot import Snapshot
 from btree.space import SpaceReport, SweepReport
@@ -72,6 +74,7 @@ __all__ = [
     "KeyExists",
     "KeyNotFound",
     "KeyTooLarge",
+    "LeafEdit",
     "LeafSlice",
     "MemoryPager",
     "NotWritten",

@@ -16,10 +16,11 @@ from typing import Final
 from btree.access import Reading, TreeAccess, after
 from btree.cursor import TreeCursor
 from btree.errors import KeyExists, KeyNotFound, TransactionEnded
+from btree.leaf_edits import EditedTree
 from btree.limits import MAX_KEY, MAX_VALUE, bad_key, bad_value
 from btree.load import Loader
 from btree.page import ENTRY, MINIMUM, TARGET, Branch, DirtyLeaf, Leaf, Node
-from btree.shape import PageTree, divide
+from btree.shape import divide
 from btree.tree import LeafSlice
 from btree.workspace import Workspace
 
@@ -32,14 +33,13 @@ _FEW: Final = 8
 Change = tuple[bytes, bytes | None]
 
 
-class Tree(PageTree):
+class Tree(EditedTree):
     """A tree in a transaction: reads its own writes. `access` gives where reads and touches are noted now (nowhere, by default)."""
 
     def __init__(
         self, workspace: Workspace, root: int, count: int, access: Callable[[], TreeAccess] = TreeAccess
     ) -> None:
-        super().__init__(workspace, root, count)
-        self._access = access
+        super().__init__(workspace, root, count, access)
         self._collected: dict[bytes, bytes | None] = {}
         self._bytes = 0
 

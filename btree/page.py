@@ -25,13 +25,13 @@ import struct
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Final
 
 from isal.isal_zlib import crc32
 
 from btree.errors import Corrupted
+from btree.lengths import added, ends_of, texts_of, without
 
 SQLITE_PAGE: Final = 16_384
 """Bytes of a page of SQLite, in which ours are rows. Chosen by measurement, as the others: docs/decisions/0006."""
@@ -93,7 +93,7 @@ class Leaf:
     @property
     def keys(self) -> Sequence[bytes]:
         if self._keys is None:
-            self._keys = _texts(self._data, _HEAD, self.count, _HEAD + 6 * self.count)
+            self._keys = texts_of(self._data, _HEAD, self.count, _HEAD + 6 * self.count)
         return self._keys
 
     @property
@@ -157,9 +157,24 @@ class Leaf:
         parts = [self._data[: first + 4 * grown[0][0]]]
         for (index, by), (until, _) in pairwise([*grown, (self.count, 0)]):
             more += by
-            parts.append(_added(self._data[first + 4 * index : first + 4 * until], more))
+            parts.append(added(self._data[first + 4 * index : first + 4 * until], more))
         parts.append(self._data[first + 4 * self.count : self._run])
         return b"".join(parts)
+
+    def lines(self) -> list[bytes]:
+        """The values as they stand in the run: each but the last with the comma behind it."""
+        return self.run.split(b"\n") if self.count else []  # sooner done than at the separator
+
+    def rewritten(self, lines: Sequence[bytes], removed: Sequence[int] = ()) -> "Leaf":
+        """The leaf without the keys at the places `removed` (in order), and with these lines for the values that stay, at least one."""
+        count, keys = len(lines), 2 * self.count
+        lengths, texts = self._data[_HEAD : _HEAD + keys], self._data[_HEAD + 3 * keys : self._run]
+        if removed:
+            lengths, texts = without(lengths, texts, removed)
+        at = _HEAD + 6 * count + len(texts)
+        head = _HEADER.pack(_LEAF, PAGE_FORMAT, 0, 0, count, at)
+        ends = ends_of(lines)
+        return Leaf(b"".join((head, lengths, ends, texts, b"\n".join(lines))), count, at)
 
     def encode(self, page: int) -> bytes:
         """The page's bytes, stored under the id `page`."""
@@ -228,7 +243,7 @@ class Branch:
         branch = cls.__new__(cls)
         texts = _BRANCH_HEAD + 2 * count
         behind = texts + 8 * (count + 1)
-        branch.keys = list(_texts(data, _BRANCH_HEAD, count, behind))
+        branch.keys = list(texts_of(data, _BRANCH_HEAD, count, behind))
         branch.children = array("q", data[texts:behind])
         branch.fresh = {}
         branch.size = len(data)
@@ -345,34 +360,13 @@ def _decode_other(page: int, data: bytes) -> Leaf | Branch:
         return Branch.read(data, count)
     if kind != _LEAF:
         raise _corrupted(page, f"is of an unknown kind ({kind})")
-    keys = _texts(data, _BRANCH_HEAD, count, texts + 4 * count)
+    keys = texts_of(data, _BRANCH_HEAD, count, texts + 4 * count)
     values = data[texts + 4 * count + sum(map(len, keys)) :].split(SEPARATOR) if count else []
     return DirtyLeaf(list(keys), values).built()
 
 
 def _corrupted(page: int, problem: str) -> Corrupted:
     return Corrupted(f"page {page} {problem}", hint="restore the database from a backup", page=page)
-
-
-def _texts(data: bytes, lengths_at: int, count: int, start: int) -> Sequence[bytes]:
-    """`count` byte strings that stand behind each other at `start`; keys of one length (the usual case) in one call."""
-    raw = data[lengths_at : lengths_at + 2 * count]
-    if count and raw == raw[:2] * count:
-        found: tuple[bytes, ...] = _struct(int.from_bytes(raw[:2], "little"), count).unpack_from(data, start)
-        return found
-    ends = accumulate(array("H", raw), initial=start)
-    return [data[begin:end] for begin, end in pairwise(ends)]
-
-
-def _added(numbers: bytes, more: int) -> bytes:
-    """u32 numbers, each with `more` added, as one addition: no sum leaves its 32 bits."""
-    ones = int.from_bytes(b"\x01\x00\x00\x00" * (len(numbers) // 4), "little")
-    return (int.from_bytes(numbers, "little") + more * ones).to_bytes(len(numbers), "little")
-
-
-@lru_cache(maxsize=4096)
-def _struct(length: int, count: int) -> struct.Struct:
-    return struct.Struct(f"{length}s" * count)
 
 
 def _leaf_size(keys: Sequence[bytes], values: Sequence[bytes]) -> int:

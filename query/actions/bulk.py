@@ -1,9 +1,9 @@
 """Bulk actions: deleting or updating all rows of a query, in place, in the caller's transaction.
 
-Rows are changed while they are read, where that is safe: the path is the primary key and the keys stay as they are. Otherwise (rows found
-by an index, sorted rows, a change of a key or of a field with a unique index, rows of a join) the rows are collected first, sorted by
-key, on disk if they are many. A change of keys takes all old rows out before it puts the new ones in, so that keys may be
-exchanged, and a row is never met twice.
+Rows are changed while they are read, where that is safe: the path is the primary key and the keys stay as they are; by whole pages
+(`by_page`), or one by one where they are read backwards. Otherwise (rows found by an index, sorted rows, a change of a key or of
+a field with a unique index, rows of a join) the rows are collected first, sorted by key, on disk if they are many. A change of
+keys takes all old rows out before it puts the new ones in, so that keys may be exchanged, and a row is never met twice.
 
 A *preview* changes nothing: it tells how many rows would be, shows the first of them, and gives a token for exactly these rows with
 exactly these contents. The action can be made to require it: if anything is different then, nothing is changed.
@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
+from query.actions.by_page import delete_by_page, update_by_page
 from query.actions.updates import Update, compile_update
 from query.errors import InvalidQuery, PreviewMismatch, RecordExists, TooManyRows
 from query.selects.rows import RowsQuery
@@ -123,19 +124,21 @@ class BulkAction:
 
     def _delete(self) -> int:
         store, rows, deleted = self._store, self._query(), 0
-        if self._left is None and _by_primary_key(rows) and not store.indexes:
-            return store.remove_all(rows.keys())
+        if (pages := self._by_page(rows)) is not None:
+            return delete_by_page(store, pages)
         for matched in self._safely(rows):
             store.remove_known(matched.key, matched.value)
             deleted += 1
         return deleted
 
     def _change(self, update: Update) -> dict[str, int]:
-        store, moves = self._store, self._moves
+        store, moves, rows = self._store, self._moves, self._query()
+        if (pages := self._by_page(rows)) is not None:
+            return update_by_page(store, pages, update)
         done = {"matched": 0, "updated": 0}
 
         def changes() -> Iterator[tuple[Matched, bytes, bytes, Record]]:
-            for found in self._safely(self._query()):
+            for found in self._safely(rows):
                 done["matched"] += 1
                 record = update.apply(found.record, found.rows)
                 key, value = store.encode(record) if moves else (found.key, store.encode_value(record))
@@ -160,6 +163,11 @@ class BulkAction:
         unique = [path for index in self._store.indexes if index.info.unique for path in index.info.fields]
         roots = {path.partition(".")[0] for path in unique}
         return self._moves or (self._update is not None and not self._update.fields.isdisjoint(roots))
+
+    def _by_page(self, rows: RowsQuery) -> Selection | None:
+        """The rows, if they can be changed a page at a time."""
+        usable = isinstance(rows, Selection) and rows.editable and self._left is None and not self._in_two_steps
+        return rows if usable else None  # type: ignore[return-value]
 
     def _safely(self, rows: RowsQuery) -> Iterator[Matched]:
         """The rows, each once, in a way that changing them does not disturb the reading."""

@@ -60,8 +60,11 @@ class Rows:
         return self._values[index]
 
 
-def slices(store: Store, plan: Plan, after: bytes | None = None) -> Iterator[Slice]:
-    """The rows of a plan's stretches before the residual filter; from behind the key `after` of the path, if given."""
+def slices(store: Store, plan: Plan, after: bytes | None = None, *, edit: bool = False) -> Iterator[Slice]:
+    """The rows of a plan's stretches before the residual filter; from behind the key `after` of the path, if given.
+
+    With `edit`, by the primary key and forwards, the slices are LeafEdits.
+    """
     ranges = reversed(plan.ranges) if plan.reverse else plan.ranges
     for lower, upper in ranges:
         if after is not None:
@@ -76,7 +79,7 @@ def slices(store: Store, plan: Plan, after: bytes | None = None) -> Iterator[Sli
         elif plan.reverse:
             yield from _backwards(store.tree, lower, upper, plan.wanted)
         else:
-            yield from store.tree.leaves(lower, upper)
+            yield from store.edits(lower, upper) if edit else store.tree.leaves(lower, upper)
 
 
 def _backwards(tree: ReadTree, lower: bytes | None, upper: bytes | None, wanted: int | None) -> Iterator[Rows]:

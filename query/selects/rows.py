@@ -98,15 +98,6 @@ class RowsQuery(ABC):
                 for index in chosen:
                     yield keys[index], values[index]
 
-    def keys(self) -> Iterator[bytes]:
-        """The keys of the rows, where they are not sorted."""
-        for part, _, chosen in self._chosen(None):
-            keys = part.keys
-            if chosen is None:
-                yield from keys
-            else:
-                yield from [keys[index] for index in chosen]
-
     def json_chunks(self) -> Iterator[bytes]:
         """The rows as JSON texts divided by `,\\n`, many at a time. Between chunks the caller puts the divider."""
         project = self._projection.run if self._projection is not None else None

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
+from btree import LeafEdit
 from query.errors import InvalidQuery
 from query.filters.pages import page_filter
 from query.selects.access import Slice, slices
@@ -71,6 +72,7 @@ class Selection(RowsQuery):
     ) -> None:
         check_window(limit, offset)
         self.store = store
+        self._editing = False
         wanted = None if limit is None else limit + offset
         self._plan = plan_select(store, where, order_by, wanted, indexes=indexes)
         projection = compile_projection(fields, store.fields)
@@ -87,8 +89,20 @@ class Selection(RowsQuery):
         """Whether its keys are those of the rows, in their order."""
         return self._plan.index is None and not self._sort
 
+    @property
+    def editable(self) -> bool:
+        """Whether its rows are stretches of pages in their order, which may be changed while they are read."""
+        return self.by_primary_key and not self._plan.reverse
+
+    def edits(self) -> Iterator[tuple[LeafEdit, Sequence[int]]]:
+        """Pages to be changed, where it is `editable`, and the places of the rows in them."""
+        self._editing = True
+        for page, _, chosen in self._chosen(None):
+            assert isinstance(page, LeafEdit)
+            yield page, range(page.count) if chosen is None else chosen
+
     def slices(self, after: bytes | None = None) -> Iterator[Slice]:
-        return slices(self.store, self._plan, after)
+        return slices(self.store, self._plan, after, edit=self._editing)
 
     def _count_all(self) -> int:
         if self._filter is None and self._plan.access == "scan":

@@ -27,6 +27,8 @@ class Index:
         self.tree = tree
         self._paths = [path.split(".") for path in info.fields]
         self._nulls = _NULL * len(self._paths)
+        self.roots = frozenset(path[0] for path in self._paths)
+        """The top-level fields that it reads."""
 
     def values(self, record: Mapping[str, Any]) -> bytes:
         """The encoded values of a record."""

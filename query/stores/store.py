@@ -5,14 +5,14 @@ written in the same transaction. What is declared about stores is in `catalog`. 
 Transaction, and nothing here commits.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
 import msgspec
 import orjson
 
-from btree import ReadTree, Transaction, Tree
+from btree import LeafEdit, ReadTree, Transaction, Tree
 from query.errors import InvalidKeyValue, InvalidRecord, RecordExists, RecordNotFound
 from query.stores.catalog import (
     CATALOG,
@@ -161,7 +161,7 @@ class Store:
 
     def put(self, key: bytes, value: bytes, record: Mapping[str, Any], *, old: bytes | None = None) -> None:
         """Write an encoded record; `old` is the value that stands there, if one does. Raises UniqueViolation, InvalidRecord."""
-        tree = self._writable()
+        tree = self.writable
         if self.indexes:
             before = decode_record(old) if old is not None else None
             for index in self.indexes:
@@ -170,7 +170,7 @@ class Store:
 
     def move(self, old_key: bytes, old: bytes, key: bytes, value: bytes, record: Mapping[str, Any]) -> None:
         """Write an encoded record under another key, which is free. Raises UniqueViolation, InvalidRecord."""
-        tree = self._writable()
+        tree = self.writable
         for index in self.indexes:
             index.change(old_key, decode_record(old), key, record)
         tree.put(key, value)
@@ -178,24 +178,20 @@ class Store:
 
     def remove(self, key: bytes, old: bytes | None = None) -> bool:
         """Remove a record by its encoded key; `old` is its value, needed where there are indexes. False if there was none."""
-        tree = self._writable()
+        tree = self.writable
         if self.indexes and old is not None:
             record = decode_record(old)
             for index in self.indexes:
                 index.remove(record, key)
         return tree.delete(key)
 
-    def remove_all(self, keys: Iterable[bytes]) -> int:
-        """Remove records that are known to be there, from a store without indexes; gives their number."""
-        discard, removed = self._writable().discard, 0
-        for key in keys:
-            discard(key)
-            removed += 1
-        return removed
+    def edits(self, lower: bytes | None, upper: bytes | None) -> Iterator[LeafEdit]:
+        """Stretches of pages to be changed. Indexes are the caller's business."""
+        return self.writable.edits(lower, upper)
 
     def remove_known(self, key: bytes, old: bytes) -> None:
         """Remove a record that is known to be there, with the value `old`."""
-        tree = self._writable()
+        tree = self.writable
         if self.indexes:
             record = decode_record(old)
             for index in self.indexes:
@@ -248,7 +244,8 @@ class Store:
         message = f"{self.info.name} has a record with the key {keycode.decode(key)} already"
         return RecordExists(message, hint=hint)
 
-    def _writable(self) -> Tree:
+    @property
+    def writable(self) -> Tree:
         """The tree of records, for writing.
 
         A writer counts as having written the declaration as it is: whoever declares an index or drops the store meanwhile is in

@@ -2,7 +2,7 @@
 
 import tempfile
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,30 @@ class Transactions(RuleBasedStateMachine):
         assert branch.transaction.tree("t").delete_range(low, high) == len(gone)
         for key in gone:
             del branch.now[key]
+        branch.ranges.append((low, high))
+
+    @precondition(lambda self: self.branches)
+    @rule(data=st.data(), low=keys, high=keys, wishes=st.lists(st.none() | values, min_size=1, max_size=9))
+    def edit(self, data: Any, low: bytes, high: bytes, wishes: list[bytes | None]) -> None:
+        """A leaf at a time: None leaves a pair alone, an empty value removes the leaf's others with it."""
+        _, branch = self.one(data)
+        expected = sorted(key for key in branch.now if low <= key < high)
+        wish = cycle(wishes)
+        for part in branch.transaction.tree("t").edits(low, high):
+            found, news = part.keys, [next(wish) for _ in range(part.count)]
+            assert found == expected[: part.count]
+            assert part.values() == [branch.now[key] for key in found]
+            del expected[: part.count]
+            places = [place for place, new in enumerate(news) if new is not None]
+            if b"" in news:
+                part.remove(places)
+                for place in places:
+                    del branch.now[found[place]]
+            else:
+                part.replace(places, [new for new in news if new is not None])
+                branch.now.update((found[place], new) for place, new in enumerate(news) if new is not None)
+            branch.written.update(found[place] for place in places)
+        assert expected == []
         branch.ranges.append((low, high))
 
     @precondition(lambda self: self.branches)

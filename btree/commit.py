@@ -5,8 +5,8 @@ moved, the branch is merged (see `merge`) first: a small one right there, a larg
 head moved meanwhile; after a few rounds it is done under the lock, so that every commit gets through.
 
 The new version's row lists the pages that are *dead* by it: those that the head had and it has not, and those that the branch made
-on the way and does not use. For a transaction that was never saved before, that is what its workspace replaced; otherwise
-it is found by comparing the trees.
+on the way and does not use. For a transaction that was never saved before, that is what its workspace replaced (stored early or
+not); otherwise it is found by comparing the trees.
 """
 
 from array import array
@@ -84,7 +84,10 @@ class Commit:
             if row.saves or branch.own
             else []
         )
-        known = not extents and (merged.replaced is not None or not merged.merged)
+        own = not extents or (
+            not row.saves and sorted(extents) == branch.spilled
+        )  # of this workspace, and nothing else
+        known = (not extents and merged.replaced is not None) or (own and not merged.merged)
         dead = array("q") if known else self._dead(merged, extents)
         if known and merged.merged:
             branch.workspace.replaced = array("q", merged.replaced or ())

@@ -60,7 +60,8 @@ class Transaction:
         self._stored = stored
         self._named = named
         self._version: Version | None = None
-        self._spilled: list[ExtentRow] = []
+        self.spilled: list[ExtentRow] = []
+        """What was stored early since the last save, in order."""
         self._access = Access()
         self.workspace = Workspace(database.cache, self._spill, self.own, database.workspace_bytes)
         self.catalog = Tree(self.workspace, row.root, 0)
@@ -151,7 +152,7 @@ class Transaction:
 
         A tree that was created since is gone, and what is written to its object goes nowhere.
         """
-        self._spilled = []
+        self.spilled = []
         self._return_to(self._row)
 
     def commit(self, step_key: str | None = None, result: bytes | None = None) -> Version:
@@ -305,7 +306,7 @@ class Transaction:
             pages = Pages(writer, self.workspace)
             root, extent = pages.write(self.catalog, self.changed_trees())
             row = row._replace(root=root)
-            for made in [*self._spilled, *([extent] if extent else [])]:
+            for made in [*self.spilled, *([extent] if extent else [])]:
                 put_extent(writer, made._replace(txn=self.id, save=row.saves + 1))
         row = self.saved(writer, row)
         self.note_step(writer, row, step_key, result)
@@ -340,7 +341,7 @@ class Transaction:
         except UnknownOutcome as error:
             raise NotWritten(f"pages could not be stored: {error}", hint="roll back, and try again") from error
         self._stored = True
-        self._spilled.append(extent)
+        self.spilled.append(extent)
         self.own.append((extent.first, extent.last))
         return list(range(extent.first, extent.last + 1))
 
@@ -359,7 +360,7 @@ class Transaction:
             if pages.extent is not None:
                 self.own.append((pages.extent.first, pages.extent.last))
         self._access = Access()
-        self._spilled = []
+        self.spilled = []
         self._return_to(row)
 
     def _happened(self, row: TxnRow, error: UnknownOutcome) -> bool:

@@ -14,11 +14,24 @@ from temporal_server import TemporalServer
 from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 
+import btree.edit
+import btree.leaf_edits
+import btree.load
+import btree.shape
 from activities import Activities, Resources
 from gateway.watch import watch_run
 from query import create_store
 from script.wire import WORKFLOW_TYPE, RunInput, RunOutput
 from worker import THREADS, create_resources, create_worker
+
+
+@pytest.fixture(params=["pages as they are", "small pages"])
+def page_size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small pages divide and merge where a few rows are changed."""
+    if request.param == "small pages":
+        for module in (btree.edit, btree.leaf_edits, btree.load, btree.shape):
+            monkeypatch.setattr(module, "TARGET", 300)
+            monkeypatch.setattr(module, "MINIMUM", 75, raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import btree.leaf_edits
-import btree.shape
 from btree import (
     Conflict,
     Database,
@@ -49,17 +47,8 @@ def test_a_rewritten_leaf_is_the_one_built_of_its_pairs(pairs: Pairs, data: st.D
     assert leaf.rewritten(lines, gone).encode(7) == whole.encode(7)
 
 
-@pytest.fixture(params=["pages as they are", "small pages"])
-def page_size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small pages divide and merge at every change."""
-    if request.param == "small pages":
-        for module in (btree.shape, btree.leaf_edits):
-            monkeypatch.setattr(module, "TARGET", 400)
-            monkeypatch.setattr(module, "MINIMUM", 100)
-
-
 @pytest.mark.usefixtures("page_size")
-@settings(max_examples=150, deadline=None, suppress_health_check=[])
+@settings(max_examples=150, deadline=None)
 @given(
     st.dictionaries(keys, values, max_size=150),
     st.tuples(st.none() | keys, st.none() | keys),

@@ -81,6 +81,7 @@ def action(view: Transaction, where: dict[str, Any], update: dict[str, Any] | No
     return BulkAction(open_store(view, "s"), lambda: select(view, "s", filter=where, **more), update)
 
 
+@pytest.mark.usefixtures("page_size")
 @settings(max_examples=200, deadline=None)
 @given(rows_of, wheres, st.none() | updates, st.lists(st.sampled_from(INDEXES[:3]), unique_by=str, max_size=3))
 def test_an_action_does_what_a_loop_would(

@@ -156,6 +156,7 @@ def test_select_and_sqlite_agree(
         assert select(database.snapshot(), "s", filter=wished).count() == total
 
 
+@pytest.mark.usefixtures("page_size")
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows_of, filters, indexes, st.sampled_from(["delete", "set", "add", "move"]))
 def test_actions_and_sqlite_agree(

@@ -140,13 +140,14 @@ def divide(leaf: DirtyLeaf, *, full: bool) -> list[DirtyLeaf]:
     if leaf.size <= TARGET or len(leaf.keys) == 1:
         return [leaf] if leaf.keys else []
     sizes = [len(key) + len(value) + ENTRY for key, value in zip(leaf.keys, leaf.values, strict=True)]
-    total = sum(sizes)
-    aim = TARGET if full else total / ceil(total / (TARGET - 32))
+    rest = sum(sizes)
+    aim = TARGET if full else rest / ceil(rest / (TARGET - 32))
     pieces, start, size = [], 0, 0
     for index, more in enumerate(sizes):
         if size and (size + more > TARGET - 2 * ENTRY or size + more / 2 > aim):
             pieces.append(DirtyLeaf(leaf.keys[start:index], leaf.values[start:index]))
-            start, size = index, 0
+            rest, start, size = rest - size, index, 0
+            aim = TARGET if full else rest / ceil(rest / (TARGET - 32))
         size += more
     pieces.append(DirtyLeaf(leaf.keys[start:], leaf.values[start:]))
     return pieces

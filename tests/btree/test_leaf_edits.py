@@ -19,7 +19,7 @@ from btree import (
     ValueTooLarge,
 )
 from btree.limits import MAX_VALUE
-from btree.page import DirtyLeaf
+from btree.page import MINIMUM, TARGET, DirtyLeaf
 
 Pairs = dict[bytes, bytes]
 _numbers = count()
@@ -131,6 +131,39 @@ def test_what_was_read_for_a_change_conflicts_with_what_others_add(many: Databas
             one.rollback()
         else:
             one.commit()
+
+
+def test_what_is_being_read_counts_as_read(many: Database) -> None:
+    one, tree = begun(many, "one")
+    edits = tree.edits()
+    part = next(edits)
+    part.remove([0])
+    other, others = begun(many, "other")
+    others.put(part.last_key, b"1")
+    other.commit()
+    with pytest.raises(Conflict):
+        one.commit()
+    one.rollback()
+    edits.close()
+
+
+def test_pages_keep_their_sizes(many: Database) -> None:
+    """Rows that grow divide pages; what is left of pages is merged."""
+
+    def grow(view: Transaction) -> None:
+        for part in view.tree("t").edits():
+            part.replace(range(part.count), [value[:-1] + b"0" * 300 + b'"' for value in part.values()])
+
+    def thin_out(view: Transaction) -> None:
+        for part in view.tree("t").edits():
+            part.remove([place for place, key in enumerate(part.keys) if int(key) % 20])
+
+    for work, left in ((grow, 2000), (thin_out, 100)):
+        many.transact(work)
+        pages = list(many.snapshot().tree("t").leaves())
+        sizes = [len(page.values_json) + sum(map(len, page.keys)) + 6 * page.count + 16 for page in pages]
+        assert sum(page.count for page in pages) == left
+        assert MINIMUM <= min(sizes) <= max(sizes) <= TARGET
 
 
 def test_whoever_stops_early_has_read_no_further(many: Database) -> None:

@@ -84,10 +84,8 @@ class Commit:
             if row.saves or branch.own
             else []
         )
-        own = not extents or (
-            not row.saves and sorted(extents) == branch.spilled
-        )  # of this workspace, and nothing else
-        known = (not extents and merged.replaced is not None) or (own and not merged.merged)
+        alone = not row.saves and sorted(extents) == branch.spilled  # nothing was saved, and nothing discarded
+        known = merged.replaced is not None and not extents if merged.merged else alone or not extents
         dead = array("q") if known else self._dead(merged, extents)
         if known and merged.merged:
             branch.workspace.replaced = array("q", merged.replaced or ())

@@ -265,6 +265,25 @@ def test_bad_values_change_nothing(many: Database) -> None:
     transaction.rollback()
 
 
+@pytest.mark.parametrize("end", ["discard", "save", "nothing"])
+def test_pages_that_were_stored_early_are_accounted_for(end: str) -> None:
+    """What a discarded change has stored belongs to nobody, and what was stored and then replaced is dead."""
+    with stored({b"%05d" % number: b'"%0150d"' % number for number in range(2000)}, 1 << 14) as database:
+        transaction, tree = begun(database, "t")
+        for value in (b'"first"', b'"second"'):
+            for part in tree.edits():
+                part.replace(range(part.count), [value.ljust(140)] * part.count)
+            assert transaction.spilled
+            if value == b'"first"' and end != "nothing":
+                getattr(transaction, end)()
+        transaction.commit()
+        assert {value for _, value in database.snapshot().tree("t").scan()} == {b'"second"'.ljust(140)}
+        assert database.check().problems == []
+        database.sweep(retention_seconds=-1.0)
+        report = database.check()
+        assert (report.problems, report.keys) == ([], 2000)
+
+
 def test_another_tree_may_be_written_beside_it(many: Database) -> None:
     """Pages are stored early, and get their final ids, while a stretch is held."""
 

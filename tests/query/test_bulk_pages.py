@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import query.actions.by_page
-from btree import Conflict, Database, MemoryPager, Transaction
+from btree import Conflict, Database, LeafEdit, MemoryPager, Transaction
 from query import (
     BulkAction,
     InvalidRecord,
@@ -99,10 +99,18 @@ def test_an_action_on_a_window_does_what_a_loop_would(
 
 def test_rows_that_grow_beyond_what_is_kept_are_written_singly(many: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(query.actions.by_page, "_LARGE", 2500)
+    whole, replace = [], LeafEdit.replace
+
+    def noted(page: LeafEdit, places: list[int], values: list[bytes]) -> None:
+        whole.append(sum(map(len, values)))
+        replace(page, places, values)
+
+    monkeypatch.setattr(LeafEdit, "replace", noted)
     done = many.transact(
         lambda view: action(view, {"text": "y" * 900}, filter={"lot": {"$ne": 3}}, indexes=False).run()
     )
     assert done == {"matched": 2700, "updated": 2700}
+    assert max(whole, default=0) <= 2500
     rows = list(select(many.snapshot(), "s"))
     assert [len(row["text"]) for row in rows] == [n % 70 if n % 10 == 3 else 900 for n in range(3000)]
 

@@ -84,6 +84,7 @@ class _Walk:
         self._bound: bytes | None = None
         self._ahead: dict[int, Node] = {}
         self._read = 0
+        self._height = 0
         self.path: list[int] = []
         self.epoch = -1
         """The state of the tree for which the way is right."""
@@ -139,11 +140,12 @@ class _Walk:
             self._parent, self._parent_page, self._parent_bound = node, page, self._bound
             index = bisect_right(node.keys, key)
             self.path.append(index)
-            page, node = node.children[index], self._child(node, index)
+            page, node = node.children[index], self._child(node, index, ahead=len(self.path) == self._height)
+        self._height = len(self.path)
         return node
 
-    def _child(self, branch: Branch, index: int) -> Node:
-        """A child of the branch where the walk has come to, read together with those that follow."""
+    def _child(self, branch: Branch, index: int, *, ahead: bool = True) -> Node:
+        """A child of the branch where the walk has come to; with `ahead`, read together with those that follow."""
         keys, children = branch.keys, branch.children
         self._bound = keys[index] if index < len(keys) else self._parent_bound
         page = children[index]
@@ -151,7 +153,7 @@ class _Walk:
         if node is not None:
             return node
         cached = self._workspace.cached
-        if page < 0 or page in cached:
+        if page < 0 or page in cached or not ahead:
             return self._workspace.node(page)
         last = bisect_left(keys, self._upper) if self._upper is not None else len(keys)
         many = max(1, min(_AHEAD[min(self._read, 2)], last + 1 - index))

@@ -10,7 +10,7 @@ tree.py          ReadTree: reading a B+tree                              history
 edit.py          Tree: changing one                                      space.py     giving pages back
 shape.py         dividing and merging pages                              backup.py    copies of the file
 leaf_edits.py    changing leaves while they are read                     check.py     is everything in order?
-load.py          bulk loading
+load.py          bulk loading                                            lengths.py    where the texts of a page begin and end
 workspace.py     pages that are not saved yet                            limits.py    sizes of keys and values
 cursor.py        a place in a tree                                       errors.py    what to do about each
 catalog.py       the trees of a version                                  turns.py     one writer after the other

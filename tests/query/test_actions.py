@@ -253,7 +253,7 @@ def test_a_bulk_update_that_is_killed_is_all_or_nothing(tmp_path: Path) -> None:
     script = tmp_path / "killed.py"
     script.write_text(_KILLED)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    moved = 0
+    moved = 1
     began = time.monotonic()
     with subprocess.Popen(
         [sys.executable, str(script), str(path)], stdout=subprocess.PIPE, text=True, env=environment
@@ -269,11 +269,14 @@ def test_a_bulk_update_that_is_killed_is_all_or_nothing(tmp_path: Path) -> None:
             child.stdout.readline()
             time.sleep(whole * share * 0.8)
             child.send_signal(signal.SIGKILL)
-            moved += "done" in child.stdout.read()
+            told = "done" in child.stdout.read()
         with Database.open(path) as database:
             offsets = {row["n"] - row["id"] for row in select(database.snapshot(), "s", fields=["id", "n"])}
             assert len(offsets) == 1, f"after a kill at {share} of {whole:.1f} s: rows of {len(offsets)} updates"
-            assert offsets == {1 + moved}
+            assert offsets <= (
+                {moved + 1} if told else {moved, moved + 1}
+            )  # killed behind the commit, it tells nothing
+            (moved,) = offsets
             assert select(database.snapshot(), "s").count() == count
             database.sweep(retention_seconds=0.0)
             assert database.check().problems == []

@@ -277,6 +277,21 @@ def test_a_transaction_notes_what_it_selects(
         writer_and_reader(database, query, change, saved=saved)
 
 
+@pytest.mark.parametrize("place", ["first", "middle"])
+def test_a_transaction_notes_no_more_than_it_took(database: Database, place: str) -> None:
+    """Of a stretch of an index of which it took one row: what comes before is a conflict, what comes behind is none."""
+    reader = database.begin("reader")
+    assert len(list(select(reader, "s", filter={"a": "x"}, limit=1))) == 1
+    open_store(reader, "s").add({"id": 1000, "key": 1000})
+    database.transact(upsert(id=-1 if place == "first" else 3, key=0, a="x"))
+    if place == "first":
+        with pytest.raises(Conflict):
+            reader.commit()
+        reader.rollback()
+    else:
+        reader.commit()
+
+
 @pytest.mark.parametrize("order", [None, ["-id", "-key"]])
 def test_many_keys(database: Database, order: Any) -> None:
     """More than are read at once, some of which are not there; all, a few, and page by page."""

@@ -9,7 +9,7 @@ ahead of it or not.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
@@ -149,6 +149,17 @@ class Tree(EditedTree):
             return self._collected[key]
         self._access().points.add(key)
         return super().get(key)
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The values of keys, each as `get` gives it, in the order asked for."""
+        collected = self._collected
+        stored = [key for key in keys if key not in collected]
+        self._access().points.update(stored)
+        found = super().get_many(stored)
+        if len(stored) == len(keys):
+            return found
+        values = dict(zip(stored, found, strict=True))
+        return [collected[key] if key in collected else values[key] for key in keys]
 
     def count(self) -> int:
         """How many keys. Counts as having read all of them."""

@@ -109,15 +109,26 @@ class Leaf:
 
     def find(self, key: bytes) -> bytes | None:
         """The value of a key."""
-        keys, count = self._keys or self.keys, self.count
-        index = bisect_left(keys, key)
-        if index == count or keys[index] != key:
-            return None
+        count, data, run = self.count, self._data, self._run
+        index = self._place(key) if self._keys is None else -1
+        if index < 0:
+            keys = self._keys or self.keys
+            index = bisect_left(keys, key)
+            if index == count or keys[index] != key:
+                return None
         if index:
-            data, run = self._data, self._run
             before, end = _TWO.unpack_from(data, _HEAD - 4 + 2 * count + 4 * index)
             return data[run + before + 2 : run + end]
         return self.value(0)
+
+    def _place(self, key: bytes) -> int:
+        """Where a key is that is seen at once among keys of its own length, without decoding them; -1 if it is not."""
+        data, length, first = self._data, len(key), _HEAD + 6 * self.count
+        if 0 < length < 1 << 16 and data[_HEAD : _HEAD + 2 * self.count] == length.to_bytes(2, "little") * self.count:
+            at = data.find(key, first, self._run) - first
+            if at >= 0 and not at % length:
+                return at // length
+        return -1
 
     def value(self, index: int) -> bytes:
         """One value, without making the others."""

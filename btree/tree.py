@@ -6,7 +6,7 @@ many at a time.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from btree.cache import Nodes
 from btree.cursor import Cursor
@@ -16,6 +16,10 @@ _AHEAD = (2, 8, 32)
 """How many leaves are read at once: few at first, for whoever wants only the first rows."""
 _KEEP = 512
 """So many leaves of a scan go into the cache."""
+_TOGETHER = 256
+"""For so many keys at once the leaves are read together."""
+_PART = 8
+"""Up to this part of a leaf, values are made one by one."""
 
 
 class LeafSlice:
@@ -41,10 +45,13 @@ class LeafSlice:
         leaf = self._leaf
         if self.count == leaf.count:
             return leaf.run
-        return SEPARATOR.join(self._leaf.values[self._start : self._stop])
+        return leaf.value(self._start) if self.count == 1 else SEPARATOR.join(self.values())
 
     def values(self) -> list[bytes]:
-        return self._leaf.values[self._start : self._stop]
+        leaf = self._leaf
+        if self.count * _PART <= leaf.count:
+            return [leaf.value(index) for index in range(self._start, self._stop)]
+        return leaf.values[self._start : self._stop]
 
     def value(self, index: int) -> bytes:
         """One value, without making the others."""
@@ -70,21 +77,34 @@ class ReadTree:
         return self._count
 
     def share(self, lower: bytes | None, upper: bytes | None) -> float:
-        """About which share of the keys lies in lower <= key < upper, for planning: from two ways down the tree."""
-        begin = self._place_of(lower) if lower is not None else 0.0
-        end = self._place_of(upper) if upper is not None else 1.0
+        """About which share of the keys lies in lower <= key < upper, for planning: from the ways down the tree to both."""
+        if lower is None and upper is None:
+            return 1.0
+        place, width = 0.0, 1.0
+        node = self._node(self.root)
+        if lower is not None and upper is not None:
+            while type(node) is Branch:  # as long as it is one way
+                index = bisect_right(node.keys, lower)
+                if index < len(node.keys) and upper >= node.keys[index]:
+                    break
+                width /= len(node.children)
+                place += width * index
+                node = self._node(node.children[index])
+        begin = self._place_of(lower, node, place, width) if lower is not None else 0.0
+        end = self._place_of(upper, node, place, width) if upper is not None else 1.0
         return max(0.0, end - begin)
 
-    def _place_of(self, key: bytes) -> float:
-        """Where a key stands, from 0 to 1, as if all pages of a level held as much."""
-        place, width = 0.0, 1.0
-        node = self._nodes.node(self.root)
-        while isinstance(node, Branch):
+    def _place_of(self, key: bytes, node: Node, place: float, width: float) -> float:
+        """Where a key stands below a node, from 0 to 1 in the tree, as if all pages of a level held as much."""
+        while type(node) is Branch:
             index = bisect_right(node.keys, key)
             width /= len(node.children)
             place += width * index
-            node = self._nodes.node(node.children[index])
-        return place + width * bisect_left(node.keys, key) / max(1, node.count)
+            node = self._node(node.children[index])
+        return place + width * bisect_left(node.keys, key) / max(1, node.count)  # type: ignore[union-attr]
+
+    def _node(self, page: int) -> Node:
+        return self._cached.get(page) or self._nodes.node(page)
 
     def get(self, key: bytes) -> bytes | None:
         """The value of a key."""
@@ -99,6 +119,42 @@ class ReadTree:
             while type(node) is Branch:
                 node = self._nodes.node(node.children[bisect_right(node.keys, key)])
         return node.find(key)  # type: ignore[union-attr]
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The values of keys, each as `get` gives it, in the order asked for. The leaves are read together, many at a time."""
+        if len(keys) == 1:
+            return [ReadTree.get(self, keys[0])]
+        ordered = sorted(keys)
+        found: list[bytes | None] = []
+        for start in range(0, len(ordered), _TOGETHER):
+            found += self._found(ordered[start : start + _TOGETHER])
+        if ordered == keys:
+            return found
+        values = dict(zip(ordered, found, strict=True))
+        return [values[key] for key in keys]
+
+    def _found(self, keys: list[bytes]) -> list[bytes | None]:
+        """The values of keys that are in order, from the root down a level at a time."""
+        cached = self._cached
+        nodes, starts = [self._node(self.root)], [0]
+        while type(nodes[0]) is Branch:
+            pages, begins, last = [], [], None
+            for branch, start, stop in zip(nodes, starts, [*starts[1:], len(keys)], strict=True):
+                separators, children = branch.keys, branch.children  # type: ignore[union-attr]
+                for at in range(start, stop):
+                    page = children[bisect_right(separators, keys[at])]
+                    if page != last:
+                        pages.append(page)
+                        begins.append(at)
+                        last = page
+            found = [cached.get(page) for page in pages]
+            nodes = self._nodes.nodes(pages, keep=True) if None in found else found  # type: ignore[assignment]
+            starts = begins
+        values: list[bytes | None] = []
+        for leaf, start, stop in zip(nodes, starts, [*starts[1:], len(keys)], strict=True):
+            for at in range(start, stop):
+                values.append(leaf.find(keys[at]))  # type: ignore[union-attr]
+        return values
 
     def cursor(self) -> Cursor:
         """A new cursor, standing nowhere."""
@@ -128,7 +184,13 @@ class ReadTree:
         """The same pairs a page at a time."""
         if lower is not None and upper is not None and lower >= upper:
             return
-        for leaves in self._walk([self._nodes.node(self.root)], lower, upper, [0]):
+        node = self._node(self.root)
+        while type(node) is Branch:  # as long as it is one way
+            index = bisect_right(node.keys, lower) if lower is not None else 0
+            if index < len(node.keys) and (upper is None or upper > node.keys[index]):
+                break
+            node = self._node(node.children[index])
+        for leaves in self._walk([node], lower, upper, [0]):
             for leaf in leaves:
                 start = bisect_left(leaf.keys, lower) if lower is not None else 0
                 stop = bisect_left(leaf.keys, upper, start) if upper is not None else leaf.count

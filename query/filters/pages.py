@@ -11,7 +11,9 @@ the function need not look at types. A missing number is NaN, which compares lik
 something else there is decoded once more, without this hope, and when that has happened too often the hope is given up.
 """
 
+import marshal
 from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +29,8 @@ _DISAPPOINTMENTS: Final = 8
 """After so many pages with something else than numbers they are no longer expected."""
 _PATHS: Final = 200
 """A filter that reads more paths has records decoded whole: little would be skipped."""
+_LARGE: Final = 2000
+"""Filters of up to so many bytes are kept, for the next query that has the same."""
 
 Decode = Callable[[bytes], list[Any]]
 
@@ -47,6 +51,10 @@ class PageFilter:
         self._hoped = hoped
         self._needles = needed
         self._misses = 0
+
+    def again(self) -> "PageFilter":
+        """The same filter with hopes of its own."""
+        return PageFilter(self._decode, self._find, self._hoped, self._needles)
 
     def matches(self, run: bytes) -> list[int]:
         """The places of the matching records in a run.
@@ -96,6 +104,22 @@ def page_filter(
     """
     if query is None or query == {}:
         return None
+    try:
+        key = marshal.dumps(query, 2)  # type: ignore[arg-type]  # equal bytes are equal values of equal types
+    except ValueError:  # no plain JSON
+        key = b""
+    if fields is None and 0 < len(key) <= _LARGE:
+        return _kept(key, pointer, few).again()
+    return _made(query, pointer, fields, few=few)
+
+
+@lru_cache(maxsize=128)
+def _kept(key: bytes, pointer: str, few: bool) -> PageFilter:
+    """A filter that was made before, for a query as bytes. Nobody searches with it."""
+    return _made(marshal.loads(key), pointer, None, few=few)
+
+
+def _made(query: Mapping[str, Any], pointer: str, fields: Collection[str] | None, *, few: bool) -> PageFilter:
     tree = parse_filter(query, pointer, fields)
     names = sorted(top_level_fields(tree))
     if few or len(paths(tree)) > _PATHS or not all(map(is_plain, names)):

@@ -105,7 +105,7 @@ def _path(
         if set(fields) == wanted:
             end = at + len(fields) == len(names)
             unique = end and (index is None or index.info.unique)
-            rest = tuple(part for part in conditions if part not in used)
+            rest = tuple(part for part in conditions if not any(part is one for one in used))  # true == 1 to Python
             return JoinPath(store, index, fields, base, tuple(conditions), rest, unique, end and index is None)
         fixed = next((part for part in conditions if part.field == name and _single(part) is not None), None)
         if fixed is None:

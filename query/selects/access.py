@@ -7,13 +7,15 @@ by an index each entry leads to its row.
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
-from btree import ReadTree
+from btree import ReadTree, Tree
 from query.errors import QueryError
-from query.selects.plan import Plan
-from query.stores.indexes import Index, key_of
+from query.selects.plan import Plan, Range
+from query.stores.indexes import Index, keys_of
 from query.stores.store import Store
+
+T = TypeVar("T")
 
 _AT_ONCE: Final = (8, 64, 256)
 
@@ -65,15 +67,13 @@ def slices(store: Store, plan: Plan, after: bytes | None = None, *, edit: bool =
 
     With `edit`, by the primary key and forwards, the slices are LeafEdits.
     """
-    ranges = reversed(plan.ranges) if plan.reverse else plan.ranges
+    ranges = _behind(plan, after) if after is not None else plan.ranges
+    if plan.reverse:
+        ranges = ranges[::-1]
+    if plan.access == "key" and not isinstance(store.tree, Tree):
+        yield from _by_keys(store.tree, [lower for lower, _ in ranges if lower is not None], plan.wanted)
+        return
     for lower, upper in ranges:
-        if after is not None:
-            if plan.reverse:
-                upper = after if upper is None else min(upper, after)
-            else:
-                lower = after + b"\x00" if lower is None else max(lower, after + b"\x00")
-        if lower is not None and upper is not None and lower >= upper:
-            continue
         if plan.index is not None:
             yield from _by_index(store, plan.index, lower, upper, plan)
         elif plan.reverse:
@@ -82,29 +82,66 @@ def slices(store: Store, plan: Plan, after: bytes | None = None, *, edit: bool =
             yield from store.edits(lower, upper) if edit else store.tree.leaves(lower, upper)
 
 
+def _behind(plan: Plan, after: bytes) -> Sequence[Range]:
+    """What is left of a plan's stretches behind a key, in the direction of reading."""
+    cut: list[Range]
+    if plan.reverse:
+        cut = [(lower, after if upper is None else min(upper, after)) for lower, upper in plan.ranges]
+    else:
+        start = after + b"\x00"
+        cut = [(start if lower is None else max(lower, start), upper) for lower, upper in plan.ranges]
+    return [(lower, upper) for lower, upper in cut if lower is None or upper is None or lower < upper]
+
+
+def _by_keys(tree: ReadTree, keys: list[bytes], wanted: int | None) -> Iterator[Rows]:
+    """The rows of whole primary keys. A transaction reads stretches instead, and notes those."""
+    for some in _batches(iter(keys), wanted):
+        values = tree.get_many(some)
+        if None in values:
+            some = [key for key, value in zip(some, values, strict=True) if value is not None]
+        if some:
+            yield Rows(some, [value for value in values if value is not None])
+
+
 def _backwards(tree: ReadTree, lower: bytes | None, upper: bytes | None, wanted: int | None) -> Iterator[Rows]:
     for pairs in _batches(tree.scan(lower, upper, reverse=True), wanted):
         yield Rows([key for key, _ in pairs], [value for _, value in pairs])
 
 
 def _by_index(store: Store, index: Index, lower: bytes | None, upper: bytes | None, plan: Plan) -> Iterator[Rows]:
-    get = store.tree.get
-    for entries in _batches(index.tree.scan(lower, upper, reverse=plan.reverse), plan.wanted):
-        values = [get(key_of(entry, value)) for entry, value in entries]
+    get_many = store.tree.get_many
+    for entries, places in _entries(index.tree, lower, upper, plan):
+        values = get_many(keys_of(entries, places))
         if None in values:
-            lost = entries[values.index(None)]
             raise BrokenIndex(
                 f"the index {index.info.name} has an entry for a record that is not there",
                 hint="check the database; drop the index and create it again",
-                entry=lost[0].hex(),
+                entry=entries[values.index(None)].hex(),
             )
-        yield Rows([entry for entry, _ in entries], values)  # type: ignore[arg-type]
+        yield Rows(entries, values)  # type: ignore[arg-type]
 
 
-def _batches(pairs: Iterator[tuple[bytes, bytes]], wanted: int | None) -> Iterator[list[tuple[bytes, bytes]]]:
+def _entries(
+    tree: ReadTree, lower: bytes | None, upper: bytes | None, plan: Plan
+) -> Iterator[tuple[Sequence[bytes], Sequence[bytes]]]:
+    """The keys and values of a stretch of an index, a few at first. A transaction notes no more as read than what was taken."""
+    if plan.reverse or isinstance(tree, Tree):
+        for pairs in _batches(tree.scan(lower, upper, reverse=plan.reverse), plan.wanted):
+            yield [key for key, _ in pairs], [value for _, value in pairs]
+        return
+    read = 0
+    for part in tree.leaves(lower, upper):
+        keys, values, at = part.keys, part.values(), 0
+        while at < part.count:
+            some = min(_AT_ONCE[min(read, 2)], plan.wanted or 256)
+            yield keys[at : at + some], values[at : at + some]
+            read, at = read + 1, at + some
+
+
+def _batches(items: Iterator[T], wanted: int | None) -> Iterator[list[T]]:
     """A few at first, for whoever wants only the first rows."""
     read = 0
-    while found := list(islice(pairs, min(_AT_ONCE[min(read, 2)], wanted or 256))):
+    while found := list(islice(items, min(_AT_ONCE[min(read, 2)], wanted or 256))):
         read += 1
         yield found
 

@@ -4,65 +4,27 @@ A *path* is an order in which rows can be read: the primary key, or an index. Eq
 makes several), a range on the next field bounds it further; such conditions are exact, since keys compare as filters do, and
 are taken out of the filter. The rest is the *residual* filter. Reading begins at the lower bound and stops at the upper one.
 
-Of the paths the cheapest is taken: the share of it that has to be read, which the tree tells roughly without reading leaves, times the
-number of rows, times what one row costs there (an index leads to its row by another lookup), and a sort if the rows come in
-another order than is wanted. The plan is a function of the store and the query alone: on the same version it is the same.
+Of the paths the cheapest is taken (see `weighing`). The plan is a function of the store and the query alone: on the same version it is
+the same. For filters that only say which values some fields have, most of the work is done once (see `prepared`).
 """
 
-import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final
 
-from query.errors import QueryError
 from query.filters.conditions import POINTS, Conjunct, conjuncts, points, stretch, together
-from query.filters.predicates import compile_filter
+from query.filters.tree import parse_filter
+from query.selects.prepared import prepare, prepared_for, shape_of
+from query.selects.weighing import LOOKUP, SORT, Plan, Range, access_of, cost_of, direction, rows_of
 from query.sorting.sorting import OrderItem, parse_order
 from query.stores.indexes import Index
 from query.stores.store import Store
-from query.values import keycode
 from query.values.fields import check_field
 
-LOOKUP: Final = 12.0
-"""What it costs to reach a row by an index, where reading the next row of a page costs 1 (measured: 15 us to 0.1-1.3 us)."""
-SORT: Final = 3.0
+__all__ = ["LOOKUP", "MANY", "SORT", "Plan", "Range", "plan_path", "plan_select"]
+
 MANY: Final = 10_000
 """So many stretches are made of several `$in` at most; what would make more is tested for each row."""
-
-Range = tuple[bytes | None, bytes | None]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a select reads: at most `wanted` rows of the stretches `lower <= key < upper` of a path, in order, backwards if `reverse`;
-    `sort` where that is not the wanted order."""
-
-    index: Index | None
-    ranges: tuple[Range, ...]
-    used: tuple[Conjunct, ...]
-    residual: dict[str, Any]
-    reverse: bool
-    sort: tuple[OrderItem, ...]
-    access: str
-    rows: float
-    wanted: int | None = None
-    cost: float = 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """For `explain`: the path, its bounds as values, what is tested for each row, and whether it is sorted."""
-        bounds = [[_shown(lower), _shown(upper)] for lower, upper in self.ranges[:100]]
-        return {
-            "access": self.access,
-            "index": self.index.info.name if self.index is not None else None,
-            "conditions": together(self.used),
-            "stretches": len(self.ranges),
-            "bounds": [] if self.access == "scan" else bounds,
-            "residual": self.residual,
-            "direction": "backward" if self.reverse else "forward",
-            "sort": [f"{item.name} {'desc' if item.descending else 'asc'}" for item in self.sort],
-            "estimated_rows": round(self.rows),
-        }
 
 
 def plan_select(
@@ -74,10 +36,19 @@ def plan_select(
     indexes: bool = True,
 ) -> Plan:
     """Plan a select; `indexes=False` leaves them out. Raises QueryError for a filter or an order that is none."""
-    compile_filter(query_filter, fields=store.fields)
+    shape = shape_of(query_filter, order_by)
+    if shape is not None:
+        prepared = prepared_for(store, shape)
+        plan = prepared.plan(store, shape.values, limit, indexes=indexes) if prepared is not None else None
+        if plan is not None:
+            return plan
+    if query_filter is not None and query_filter != {}:
+        parse_filter(query_filter, "/filter", store.fields)
     order = parse_order(order_by)
     for item in order:
         check_field(item.name, store.fields, "/order_by")
+    if shape is not None:
+        prepare(store, shape, order)
     conditions = list(conjuncts(query_filter or {}))
     plan = plan_path(store, None, conditions, order, limit)
     if plan.access == "key" or not indexes:
@@ -101,18 +72,14 @@ def plan_path(
     fields = key if index is None else list(index.info.fields)
     ranges, used, fixed = _ranges(fields, conditions)
     path = fields if index is None else [*fields, *(name for name in key if name not in fields)]
-    reverse, sort = _order(path, fixed, order)
+    reverse, sort = direction(path, fixed, order)
     exact = {part.field for part in used if part.operator in POINTS} == set(fields)
-    if exact and (index is None or index.info.unique):
-        rows = float(len(ranges))
-    else:
-        tree = store.tree if index is None else index.tree
-        rows = tree.length * min(1.0, sum(tree.share(lower, upper) for lower, upper in ranges))
-    residual = [part for part in conditions if part not in used]
-    wanted = rows if limit is None or sort or residual else min(rows, float(limit))
-    cost = wanted * (LOOKUP if index is not None else 1.0) + (rows * SORT if sort else 0.0) + len(ranges) * LOOKUP
-    access = "index" if index is not None else "key" if exact else "range" if used else "scan"
-    return Plan(index, tuple(ranges), tuple(used), together(residual), reverse, sort, access, rows, limit, cost)
+    rows = rows_of(store, index, ranges, exact=exact)
+    taken = set(map(id, used))  # true and 1 are equal to Python: which condition it is tells its identity
+    rest = together([part for part in conditions if id(part) not in taken])
+    cost = cost_of(index, rows, len(ranges), limit, sort=bool(sort), rest=bool(rest))
+    access = access_of(index, exact=exact, used=bool(used))
+    return Plan(index, tuple(ranges), tuple(used), rest, reverse, sort, access, rows, limit, cost)
 
 
 def _ranges(fields: Sequence[str], conditions: list[Conjunct]) -> tuple[list[Range], list[Conjunct], int]:
@@ -143,22 +110,3 @@ def _ranges(fields: Sequence[str], conditions: list[Conjunct]) -> tuple[list[Ran
     if not prefixes:
         return [(None, None)], used, fixed
     return [(start, start + b"\xff") for start in starts], used, fixed
-
-
-def _order(fields: Sequence[str], fixed: int, order: tuple[OrderItem, ...]) -> tuple[bool, tuple[OrderItem, ...]]:
-    """Whether to read backwards, and what to sort by where that is not enough."""
-    free = [item for item in order if item.name not in fields[:fixed]]
-    directions = {item.descending for item in free}
-    if [item.name for item in free] == list(fields[fixed : fixed + len(free)]) and len(directions) <= 1:
-        return directions == {True}, ()
-    return False, order
-
-
-def _shown(bound: bytes | None) -> Any:
-    """A bound as values; as hexadecimal text where it lies between values."""
-    if bound is None:
-        return None
-    try:
-        return keycode.decode(bound.removesuffix(b"\xff"))
-    except (QueryError, ValueError, IndexError, struct.error):
-        return bound.hex()

@@ -64,6 +64,11 @@ class StoreInfo:
         """The schema, ready to check records."""
         return RecordSchema.parse(self.schema) if self.schema is not None else None
 
+    @cached_property
+    def prepared(self) -> dict[Any, Any]:
+        """What selects have prepared for stores that are declared like this (see `selects.prepared`)."""
+        return {}
+
     def index(self, name: str) -> IndexInfo:
         """An index by name. Raises IndexNotFound with the nearest name."""
         for found in self.indexes:

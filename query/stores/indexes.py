@@ -7,7 +7,8 @@ The values are encoded like keys (`keycode`), in the order of the index's fields
 alone as its key, so that two transactions that add the same values write the same key: a conflict in any isolation.
 """
 
-from collections.abc import Iterator, Mapping
+from binascii import unhexlify
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from btree import KeyTooLarge, ReadTree, Tree
@@ -93,4 +94,13 @@ class Index:
 
 def key_of(entry: bytes, value: bytes) -> bytes:
     """The primary key that an entry leads to."""
-    return bytes.fromhex(value[1:-1].decode()) if value[:1] == b'"' else entry[int(value) :]
+    return unhexlify(value[1:-1]) if value[:1] == b'"' else entry[int(value) :]
+
+
+def keys_of(entries: Sequence[bytes], values: Sequence[bytes]) -> list[bytes]:
+    """The primary keys that entries lead to. Those of one length, as of equal values, are cut out together."""
+    first = values[0]
+    if first[:1] != b'"' and values.count(first) == len(values):
+        at = int(first)
+        return [entry[at:] for entry in entries]
+    return [key_of(entry, value) for entry, value in zip(entries, values, strict=True)]

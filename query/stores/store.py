@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from btree import LeafEdit, ReadTree, Transaction, Tree
+from btree import LeafEdit, ReadTree, Snapshot, Transaction, Tree
 from query.errors import InvalidKeyValue, InvalidRecord, RecordExists, RecordNotFound
 from query.stores.catalog import (
     CATALOG,
@@ -62,8 +62,21 @@ def drop_store(view: Transaction, name: str) -> None:
 
 
 def open_store(view: View, name: str) -> "Store":
-    """A store by name. Raises StoreNotFound with the nearest name."""
-    return Store(view, store_info(view, name))
+    """A store by name. Raises StoreNotFound with the nearest name.
+
+    A snapshot keeps what was opened. In a transaction it is looked up each time, so that it is noted as read.
+    """
+    if not isinstance(view, Snapshot):
+        return Store(view, store_info(view, name))
+    opened = view.kept(rows_tree(name))
+    if opened is None:
+        store = Store(view, store_info(view, name))
+        opened = {"ready_indexes": store.ready_indexes, **vars(store)}
+        del opened["view"]
+        view.keep(rows_tree(name), opened)
+    store = Store.__new__(Store)
+    store.__dict__ = {**opened, "view": view}
+    return store
 
 
 class Store:

@@ -32,6 +32,7 @@ from typing import Final
 from isal.isal_zlib import crc32
 
 from btree.errors import Corrupted
+from btree.stretches import cut_out
 
 SQLITE_PAGE: Final = 16_384
 """Bytes of a page of SQLite, in which ours are rows. Chosen by measurement, as the others: docs/decisions/0006."""
@@ -46,6 +47,8 @@ BRANCH_MINIMUM: Final = BRANCH_TARGET // 4
 SEPARATOR: Final = b",\n"
 PAGE_FORMAT: Final = 2
 _HEADER: Final = struct.Struct("<BBHIII")
+_LEAF_HEADER: Final = struct.Struct("<IIII")
+"""The same, with kind, format and reserved as one number."""
 _SHORT_HEADER: Final = struct.Struct("<BBHII")
 _CHECKED: Final = 8
 """What is behind this many bytes is in the checksum."""
@@ -54,6 +57,7 @@ _TWO: Final = struct.Struct("<II")
 _FEW: Final = 16
 _LEAF: Final = 1
 _BRANCH: Final = 2
+_LEAF_START: Final = _LEAF | PAGE_FORMAT << 8
 _HEAD: Final = 16
 """Bytes of a leaf before its key lengths."""
 _BRANCH_HEAD: Final = 12
@@ -119,10 +123,25 @@ class Leaf:
             return data[run + before + 2 : run + end]
         return self.value(0)
 
+    def key(self, index: int) -> bytes:
+        """One key. The last one is had without making the others."""
+        if index == self.count - 1 and self._keys is None:
+            length = int.from_bytes(self._data[_HEAD + 2 * index : _HEAD + 2 * index + 2], "little")
+            return self._data[self._run - length : self._run]
+        return self.keys[index]
+
     def value(self, index: int) -> bytes:
         """One value, without making the others."""
         start, end = self._span(index)
         return self._data[start:end]
+
+    def stretch(self, start: int, stop: int) -> bytes:
+        """The run of the values from `start` to before `stop`, which is beyond `start`."""
+        return self._data[self._span(start)[0] : self._span(stop - 1)[1]]
+
+    def picked(self, indexes: Sequence[int]) -> bytes:
+        """The run of the values at some places: at least one, in rising order."""
+        return cut_out(self._data, _HEAD + 2 * self.count, self.count, self._run, indexes)
 
     def _span(self, index: int) -> tuple[int, int]:
         at = _HEAD + 2 * self.count + 4 * index
@@ -190,8 +209,19 @@ class DirtyLeaf:
     def run(self) -> bytes:
         return SEPARATOR.join(self.values)
 
+    def key(self, index: int) -> bytes:
+        return self.keys[index]
+
     def value(self, index: int) -> bytes:
         return self.values[index]
+
+    def stretch(self, start: int, stop: int) -> bytes:
+        """The run of the values from `start` to before `stop`."""
+        return SEPARATOR.join(self.values[start:stop])
+
+    def picked(self, indexes: Sequence[int]) -> bytes:
+        """The run of the values at some places."""
+        return SEPARATOR.join([self.values[index] for index in indexes])
 
     def draft(self) -> "DirtyLeaf":
         """A copy that may be changed."""
@@ -324,8 +354,8 @@ Node = Leaf | DirtyLeaf | Branch
 def decode(page: int, data: bytes) -> Leaf | Branch:
     """Read the page with the id `page`. Raises Corrupted where the bytes are not what was written."""
     if isinstance(data, bytes) and len(data) >= _HEAD:
-        kind, version, reserved, checksum, count, run = _HEADER.unpack_from(data)
-        if kind == _LEAF and version == PAGE_FORMAT and not reserved:
+        start, checksum, count, run = _LEAF_HEADER.unpack_from(data)
+        if start == _LEAF_START:
             if crc32(memoryview(data)[_CHECKED:], page & 0xFFFFFFFF) == checksum:
                 return Leaf(data, count, run)
             raise _corrupted(page, "does not have the checksum it was written with")

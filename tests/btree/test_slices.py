@@ -90,6 +90,15 @@ def test_ranges_that_end_where_leaves_begin(database: Database) -> None:
         assert [part.last_key for part in tree.leaves(lower, upper + b"\x00")][1:] == [upper]
 
 
+def test_keys_are_read_where_a_range_begins_and_ends_only(database: Database) -> None:
+    database.cache._nodes.clear()
+    parts = list(database.snapshot().tree("t").leaves(KEYS[1_005], KEYS[9_000]))
+    assert len(b"".join(part.values_json for part in parts)) > 100_000 and len(parts) > 20
+    read = [part for part in parts if isinstance(part._leaf, Leaf) and part._leaf._keys is not None]
+    assert read == [parts[0], parts[-1]]
+    assert [part.last_key for part in parts] == [part.keys[-1] for part in parts]
+
+
 @settings(deadline=None, max_examples=25)
 @given(bounds, bounds, st.integers(0, 2**32))
 def test_ranges_of_a_transaction(database: Database, lower: bytes | None, upper: bytes | None, seed: int) -> None:

@@ -47,8 +47,6 @@ BRANCH_MINIMUM: Final = BRANCH_TARGET // 4
 SEPARATOR: Final = b",\n"
 PAGE_FORMAT: Final = 2
 _HEADER: Final = struct.Struct("<BBHIII")
-_LEAF_HEADER: Final = struct.Struct("<IIII")
-"""The same, with kind, format and reserved as one number."""
 _SHORT_HEADER: Final = struct.Struct("<BBHII")
 _CHECKED: Final = 8
 """What is behind this many bytes is in the checksum."""
@@ -57,7 +55,6 @@ _TWO: Final = struct.Struct("<II")
 _FEW: Final = 16
 _LEAF: Final = 1
 _BRANCH: Final = 2
-_LEAF_START: Final = _LEAF | PAGE_FORMAT << 8
 _HEAD: Final = 16
 """Bytes of a leaf before its key lengths."""
 _BRANCH_HEAD: Final = 12
@@ -194,7 +191,7 @@ class DirtyLeaf:
     def __init__(self, keys: list[bytes], values: list[bytes], size: int | None = None) -> None:
         self.keys = keys
         self.values = values
-        self.size = _leaf_size(keys, values) if size is None else size
+        self.size = size or _HEAD + sum(map(len, keys)) + sum(map(len, values)) + ENTRY * len(keys)
 
     @property
     def count(self) -> int:
@@ -216,11 +213,9 @@ class DirtyLeaf:
         return self.values[index]
 
     def stretch(self, start: int, stop: int) -> bytes:
-        """The run of the values from `start` to before `stop`."""
         return SEPARATOR.join(self.values[start:stop])
 
     def picked(self, indexes: Sequence[int]) -> bytes:
-        """The run of the values at some places."""
         return SEPARATOR.join([self.values[index] for index in indexes])
 
     def draft(self) -> "DirtyLeaf":
@@ -354,8 +349,8 @@ Node = Leaf | DirtyLeaf | Branch
 def decode(page: int, data: bytes) -> Leaf | Branch:
     """Read the page with the id `page`. Raises Corrupted where the bytes are not what was written."""
     if isinstance(data, bytes) and len(data) >= _HEAD:
-        start, checksum, count, run = _LEAF_HEADER.unpack_from(data)
-        if start == _LEAF_START:
+        kind, version, reserved, checksum, count, run = _HEADER.unpack_from(data)
+        if kind == _LEAF and version == PAGE_FORMAT and not reserved:
             if crc32(memoryview(data)[_CHECKED:], page & 0xFFFFFFFF) == checksum:
                 return Leaf(data, count, run)
             raise _corrupted(page, "does not have the checksum it was written with")
@@ -403,7 +398,3 @@ def _added(numbers: bytes, more: int) -> bytes:
 @lru_cache(maxsize=4096)
 def _struct(length: int, count: int) -> struct.Struct:
     return struct.Struct(f"{length}s" * count)
-
-
-def _leaf_size(keys: Sequence[bytes], values: Sequence[bytes]) -> int:
-    return _HEAD + sum(map(len, keys)) + sum(map(len, values)) + ENTRY * len(keys)

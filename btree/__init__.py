@@ -16,6 +16,7 @@ cursor.py        a place in a tree                                       errors.
 catalog.py       the trees of a version                                  turns.py     one writer after the other
 savepoints.py    places in a branch to go back to                        checkpoints.py, version.py, snapshot.py
 writer.py        one write                                               translation.py  SQLite's errors as ours
+stretches.py     some values of a leaf, cut out of its run        branch.py    what leads to the leaves
 """
 
 from btree.backup import restore_backup

@@ -24,14 +24,16 @@ only replaced, the new page is made of stretches of the old one, without decodin
 import struct
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Final
 
 from isal.isal_zlib import crc32
 
+from btree.branch import BRANCH, BRANCH_HEAD, PAGE_FORMAT, Branch
 from btree.errors import Corrupted
 from btree.lengths import added, ends_of, texts_of, without
+from btree.stretches import cut_out
 
 SQLITE_PAGE: Final = 16_384
 """Bytes of a page of SQLite, in which ours are rows. Chosen by measurement, as the others: docs/decisions/0006."""
@@ -44,20 +46,15 @@ BRANCH_TARGET: Final = SQLITE_PAGE // 4 - 64
 BRANCH_MINIMUM: Final = BRANCH_TARGET // 4
 
 SEPARATOR: Final = b",\n"
-PAGE_FORMAT: Final = 2
 _HEADER: Final = struct.Struct("<BBHIII")
 _SHORT_HEADER: Final = struct.Struct("<BBHII")
 _CHECKED: Final = 8
 """What is behind this many bytes is in the checksum."""
 _COUNT: Final = struct.Struct("<I")
 _TWO: Final = struct.Struct("<II")
-_FEW: Final = 16
 _LEAF: Final = 1
-_BRANCH: Final = 2
 _HEAD: Final = 16
 """Bytes of a leaf before its key lengths."""
-_BRANCH_HEAD: Final = 12
-"""Bytes of a branch before its key lengths (and of a leaf in format 1)."""
 ENTRY: Final = 8
 """Bytes that a pair takes in a leaf beyond its key and value: two lengths and the divider."""
 
@@ -130,10 +127,25 @@ class Leaf:
                 return at // length
         return -1
 
+    def key(self, index: int) -> bytes:
+        """One key. The last one is had without making the others."""
+        if index == self.count - 1 and self._keys is None:
+            length = int.from_bytes(self._data[_HEAD + 2 * index : _HEAD + 2 * index + 2], "little")
+            return self._data[self._run - length : self._run]
+        return self.keys[index]
+
     def value(self, index: int) -> bytes:
         """One value, without making the others."""
         start, end = self._span(index)
         return self._data[start:end]
+
+    def stretch(self, start: int, stop: int) -> bytes:
+        """The run of the values from `start` to before `stop`, which is beyond `start`."""
+        return self._data[self._span(start)[0] : self._span(stop - 1)[1]]
+
+    def picked(self, indexes: Sequence[int]) -> bytes:
+        """The run of the values at some places: at least one, in rising order."""
+        return cut_out(self._data, _HEAD + 2 * self.count, self.count, self._run, indexes)
 
     def _span(self, index: int) -> tuple[int, int]:
         at = _HEAD + 2 * self.count + 4 * index
@@ -201,7 +213,7 @@ class DirtyLeaf:
     def __init__(self, keys: list[bytes], values: list[bytes], size: int | None = None) -> None:
         self.keys = keys
         self.values = values
-        self.size = _leaf_size(keys, values) if size is None else size
+        self.size = size or _HEAD + sum(map(len, keys)) + sum(map(len, values)) + ENTRY * len(keys)
 
     @property
     def count(self) -> int:
@@ -216,8 +228,17 @@ class DirtyLeaf:
     def run(self) -> bytes:
         return SEPARATOR.join(self.values)
 
+    def key(self, index: int) -> bytes:
+        return self.keys[index]
+
     def value(self, index: int) -> bytes:
         return self.values[index]
+
+    def stretch(self, start: int, stop: int) -> bytes:
+        return SEPARATOR.join(self.values[start:stop])
+
+    def picked(self, indexes: Sequence[int]) -> bytes:
+        return SEPARATOR.join([self.values[index] for index in indexes])
 
     def draft(self) -> "DirtyLeaf":
         """A copy that may be changed."""
@@ -233,115 +254,6 @@ class DirtyLeaf:
         if steps:
             steps[0] -= 2
         return Leaf.build(self.keys, list(map(len, self.keys)), self.run, steps)
-
-
-class Branch:
-    """Separators and child page ids; one child more than separators. A stored one is never changed: `draft` copies it."""
-
-    __slots__ = ("_texts", "children", "fresh", "keys", "size")
-
-    def __init__(self, keys: list[bytes], children: Iterable[int]) -> None:
-        self.keys = keys
-        self.children = array("q", children)
-        self.fresh = {child: at for at, child in enumerate(self.children) if child < 0}
-        """Children that are not stored, as they came, and where they stood then; some may have moved, or gone again."""
-        self.size = _BRANCH_HEAD + 8 + sum(map(len, keys)) + 10 * len(keys)
-        self._texts: tuple[bytes, bytes] | None = None
-
-    @classmethod
-    def read(cls, data: bytes, count: int) -> "Branch":
-        """From the bytes of a page."""
-        branch = cls.__new__(cls)
-        texts = _BRANCH_HEAD + 2 * count
-        behind = texts + 8 * (count + 1)
-        branch.keys = list(texts_of(data, _BRANCH_HEAD, count, behind))
-        branch.children = array("q", data[texts:behind])
-        branch.fresh = {}
-        branch.size = len(data)
-        branch._texts = data[_BRANCH_HEAD:texts], data[behind:]
-        return branch
-
-    def draft(self) -> "Branch":
-        """A private copy that may be changed."""
-        copy = Branch.__new__(Branch)
-        copy.keys, copy.children, copy.fresh = self.keys.copy(), self.children[:], self.fresh.copy()
-        copy.size, copy._texts = self.size, self._texts
-        return copy
-
-    def point(self, index: int, child: int) -> None:
-        """Replace a child."""
-        self.children[index] = child
-        if child < 0:
-            self.fresh[child] = index
-
-    def resolved(self, ids: Callable[[int], int]) -> "Branch":
-        """A copy in which children that are not stored yet have their final ids."""
-        copy = Branch.__new__(Branch)
-        copy.keys, copy.children, copy.fresh = self.keys, self.children[:], self.fresh
-        copy.size, copy._texts = self.size, self._texts
-        copy.settle(ids)
-        return copy
-
-    def settle(self, ids: Callable[[int], int]) -> None:
-        """Put ids in the place of children that are not stored; `ids` may give a child back as it is.
-
-        In the same array: a scan may be walking along it.
-        """
-        if len(self.fresh) > _FEW:
-            self.children[:] = array("q", [ids(child) if child < 0 else child for child in self.children])
-            self.fresh = {child: at for at, child in enumerate(self.children) if child < 0}
-            return
-        still = {}
-        for child, at in self.fresh.items():
-            if at >= len(self.children) or self.children[at] != child:
-                if child not in self.children:
-                    continue  # it has gone again
-                at = self.children.index(child)
-            settled = self.children[at] = ids(child)
-            if settled < 0:
-                still[child] = at
-        self.fresh = still
-
-    def put(self, index: int, key: bytes, child: int) -> None:
-        """A new child to the right of child `index`, with `key` between them."""
-        self.keys.insert(index, key)
-        self.children.insert(index + 1, child)
-        if child < 0:
-            self.fresh[child] = index + 1
-        self.size += len(key) + 10
-        self._texts = None
-
-    def remove(self, index: int) -> None:
-        """Drop the child `index` with the separator to its left (to its right, for the first)."""
-        at = max(index - 1, 0)
-        self.size -= len(self.keys[at]) + 10
-        del self.keys[at]
-        del self.children[index]
-        self._texts = None
-
-    def append(self, key: bytes, right: "Branch") -> None:
-        """Take in the neighbour to the right, with `key` between them."""
-        self.keys += [key, *right.keys]
-        self.children += right.children
-        self.fresh |= right.fresh
-        self.size += len(key) + 10 + right.size - _BRANCH_HEAD - 8
-        self._texts = None
-
-    def cut(self, at: int) -> tuple[bytes, "Branch"]:
-        """Cut off what is behind the separator `at`; gives the separator and the part behind it."""
-        separator = self.keys[at]
-        right = Branch(self.keys[at + 1 :], self.children[at + 1 :])
-        del self.keys[at:], self.children[at + 1 :]
-        self.size -= right.size - _BRANCH_HEAD - 8 + len(separator) + 10
-        self._texts = None
-        return separator, right
-
-    def encode(self, page: int) -> bytes:
-        """The page's bytes, stored under the id `page`. All children have to be stored."""
-        if self._texts is None:
-            self._texts = array("H", map(len, self.keys)).tobytes(), b"".join(self.keys)
-        body = b"".join((_COUNT.pack(len(self.keys)), self._texts[0], self.children.tobytes(), self._texts[1]))
-        return _TWO.pack(_BRANCH | PAGE_FORMAT << 8, crc32(body, page & 0xFFFFFFFF)) + body
 
 
 Node = Leaf | DirtyLeaf | Branch
@@ -360,18 +272,18 @@ def decode(page: int, data: bytes) -> Leaf | Branch:
 
 def _decode_other(page: int, data: bytes) -> Leaf | Branch:
     """A branch, a leaf of format 1, or something that is no page."""
-    if not isinstance(data, bytes) or len(data) < _BRANCH_HEAD:
+    if not isinstance(data, bytes) or len(data) < BRANCH_HEAD:
         raise _corrupted(page, f"has {len(data)} bytes: it is cut off" if isinstance(data, bytes) else "has no bytes")
     kind, version, reserved, checksum, count = _SHORT_HEADER.unpack_from(data)
     seed = page & 0xFFFFFFFF if version == PAGE_FORMAT else 0
     if crc32(memoryview(data)[_CHECKED:], seed) != checksum or reserved or version not in (1, PAGE_FORMAT):
         raise _corrupted(page, "does not have the checksum it was written with")
-    texts = _BRANCH_HEAD + 2 * count
-    if kind == _BRANCH:
+    texts = BRANCH_HEAD + 2 * count
+    if kind == BRANCH:
         return Branch.read(data, count)
     if kind != _LEAF:
         raise _corrupted(page, f"is of an unknown kind ({kind})")
-    keys = texts_of(data, _BRANCH_HEAD, count, texts + 4 * count)
+    keys = texts_of(data, BRANCH_HEAD, count, texts + 4 * count)
     values = data[texts + 4 * count + sum(map(len, keys)) :].split(SEPARATOR) if count else []
     return DirtyLeaf(list(keys), values).built()
 
@@ -382,3 +294,20 @@ def _corrupted(page: int, problem: str) -> Corrupted:
 
 def _leaf_size(keys: Sequence[bytes], values: Sequence[bytes]) -> int:
     return _HEAD + sum(map(len, keys)) + sum(map(len, values)) + ENTRY * len(keys)
+
+
+__all__ = [
+    "BRANCH_MINIMUM",
+    "BRANCH_TARGET",
+    "ENTRY",
+    "MINIMUM",
+    "PAGE_FORMAT",
+    "SEPARATOR",
+    "SQLITE_PAGE",
+    "TARGET",
+    "Branch",
+    "DirtyLeaf",
+    "Leaf",
+    "Node",
+    "decode",
+]

@@ -42,6 +42,11 @@ from btree.writer import SqliteWriter, WriteBlock, Writer
 BUSY_SECONDS: Final = 20.0
 _WAITS: Final = (0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.002)
 _AT_ONCE: Final = 64
+_CACHE: Final = 512
+"""KiB of its pages that SQLite keeps for a connection: those on the way to a row. Rows are kept decoded (cache.py), and a scan is the
+quicker the less memory it goes through."""
+_DIRTY: Final = 512
+"""So many pages of SQLite may wait for a COMMIT before the first of them go to the log."""
 
 
 class Pager(Protocol):
@@ -225,7 +230,8 @@ class SqlitePager:
         """Make a new connection this thread's."""
         connection.set_busy_handler(_wait)
         connection.set_wal_hook(Checkpoints())
-        connection.execute("PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; PRAGMA cache_size = -8192")
+        connection.execute("PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE}; PRAGMA cache_spill = {_DIRTY}")
         with self._lock:
             self._connections.append(connection)
         self._local.connection = connection

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from btree.cache import Nodes
 from btree.cursor import Cursor
-from btree.page import SEPARATOR, Branch, DirtyLeaf, Leaf, Node
+from btree.page import Branch, DirtyLeaf, Leaf, Node
 
 _AHEAD = (2, 8, 32)
 """How many leaves are read at once: few at first, for whoever wants only the first rows."""
@@ -37,15 +37,13 @@ class LeafSlice:
 
     @property
     def last_key(self) -> bytes:
-        return self._leaf.keys[self._stop - 1]
+        return self._leaf.key(self._stop - 1)
 
     @property
     def values_json(self) -> bytes:
         """The values, divided by `,\\n`."""
         leaf = self._leaf
-        if self.count == leaf.count:
-            return leaf.run
-        return leaf.value(self._start) if self.count == 1 else SEPARATOR.join(self.values())
+        return leaf.run if self.count == leaf.count else leaf.stretch(self._start, self._stop)
 
     def values(self) -> list[bytes]:
         leaf = self._leaf
@@ -56,6 +54,11 @@ class LeafSlice:
     def value(self, index: int) -> bytes:
         """One value, without making the others."""
         return self._leaf.value(self._start + index)
+
+    def picked(self, indexes: Sequence[int]) -> bytes:
+        """Some values, divided by `,\\n`; they are given by their places (at least one, in rising order)."""
+        start = self._start
+        return self._leaf.picked([start + index for index in indexes] if start else indexes)
 
 
 class ReadTree:
@@ -190,33 +193,38 @@ class ReadTree:
             if index < len(node.keys) and (upper is None or upper > node.keys[index]):
                 break
             node = self._node(node.children[index])
-        for leaves in self._walk([node], lower, upper, [0]):
+        # Only the first leaf reaches below the range and only the last beyond it: of no other are the keys needed.
+        for leaves, ends in self._walk([node], lower, upper, [0]):
+            cut = leaves[-1] if ends else None
             for leaf in leaves:
-                start = bisect_left(leaf.keys, lower) if lower is not None else 0
-                stop = bisect_left(leaf.keys, upper, start) if upper is not None else leaf.count
+                start, stop = 0, leaf.count
+                if lower is not None:
+                    start, lower = bisect_left(leaf.keys, lower), None
+                if leaf is cut and upper is not None:
+                    stop = bisect_left(leaf.keys, upper, start)
                 if stop > start:
                     yield LeafSlice(leaf, start, stop)
-                lower = None
 
     def _walk(
-        self, nodes: list[Node], lower: bytes | None, upper: bytes | None, read: list[int]
-    ) -> Iterator[list[Leaf | DirtyLeaf]]:
-        """The leaves below some nodes of a level that may hold keys of a range, in order, many at a time. `read` counts them."""
+        self, nodes: list[Node], lower: bytes | None, upper: bytes | None, read: list[int], ends: bool = True
+    ) -> Iterator[tuple[list[Leaf | DirtyLeaf], bool]]:
+        """The leaves below some nodes of a level that may hold keys of a range, in order and many at a time, and whether its end is in
+        or behind the last of these. `read` counts them; `ends` tells the same of the nodes."""
         if type(nodes[0]) is not Branch:
-            yield nodes  # type: ignore[misc]
+            yield nodes, ends  # type: ignore[misc]
             return
         for branch in nodes:
             assert isinstance(branch, Branch)
+            final = ends and branch is nodes[-1]
             first = bisect_right(branch.keys, lower) if lower is not None else 0
             last = bisect_left(branch.keys, upper) if upper is not None else len(branch.keys)
             at, children = first, branch.children
             while at <= last:
                 many = min(_AHEAD[min(read[0] // 2, 2)], last + 1 - at)
                 read[0] += many
-                yield from self._walk(
-                    self._nodes.nodes(children[at : at + many], keep=read[0] < _KEEP), lower, upper, read
-                )
+                found = self._nodes.nodes(children[at : at + many], keep=read[0] < _KEEP)
                 at += many
+                yield from self._walk(found, lower, upper, read, final and at > last)
 
     def separators(self, parts: int) -> list[bytes]:
         """At most `parts - 1` keys that divide the key range into about equal numbers of pages."""

@@ -61,34 +61,32 @@ class PageFilter:
 
         Raises msgspec.DecodeError where it decodes what is no run of JSON objects.
         """
-        return self._search(run)[1]
-
-    def match(self, value: bytes) -> bool:
-        """Whether the record with this JSON text matches."""
-        return bool(self._search(value)[1])
-
-    def keep(self, run: bytes) -> tuple[int, bytes]:
-        """How many records of a run match, and the run of these."""
-        count, found = self._search(run)
-        return len(found), run if len(found) == count else values_at(run, found)
-
-    def _search(self, run: bytes) -> tuple[int, list[int]]:
-        """How many records there are, where that was found out, and the places of those that match."""
         if self._needles is not None and lacks(run, self._needles):
-            return -1, []
+            return []
         text = b"[%b]" % run
         hoped = self._hoped
         if hoped is not None:
             try:
-                rows = hoped[0](text)
+                return hoped[1](hoped[0](text))
             except msgspec.ValidationError:
-                self._misses += 1
-                if self._misses >= _DISAPPOINTMENTS:
-                    self._hoped = None
-            else:
-                return len(rows), hoped[1](rows)
-        rows = self._decode(text)
-        return len(rows), self._find(rows)
+                self._disappoint()
+        return self._find(self._decode(text))
+
+    def match(self, value: bytes) -> bool:
+        """Whether the record with this JSON text matches."""
+        return bool(self.matches(value))
+
+    def keep(self, run: bytes) -> tuple[int, bytes]:
+        """How many records of a run match, and the run of these."""
+        found = self.matches(run)
+        every = found and len(found) == run.count(b"\n") + 1
+        return len(found), run if every else values_at(run, found)
+
+    def _disappoint(self) -> None:
+        """There was something else than numbers."""
+        self._misses += 1
+        if self._misses >= _DISAPPOINTMENTS:
+            self._hoped = None
 
 
 def page_filter(

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
+from btree import LeafSlice
 from query.errors import InvalidQuery
 from query.filters.pages import PageFilter, values_at
 from query.selects.access import Slice
@@ -113,12 +114,12 @@ class RowsQuery(ABC):
                 yield b",\n".join(values), len(values)
             return
         for part, run, chosen in self._chosen(None):
-            if run is None:
-                run = part.values_json
             if chosen is None:
-                yield run, part.count
+                yield part.values_json if run is None else run, part.count
+            elif isinstance(part, LeafSlice):
+                yield part.picked(chosen), len(chosen)
             else:
-                yield values_at(run, chosen), len(chosen)
+                yield values_at(part.values_json if run is None else run, chosen), len(chosen)
 
     def count(self) -> int:
         """How many rows there are, within limit and offset."""
@@ -150,6 +151,9 @@ class RowsQuery(ABC):
         skip = self._offset if after is None else 0
         left = self._limit
         if left == 0:
+            return
+        if not skip and left is None:
+            yield from self._matches(after)
             return
         for part, run, chosen in self._matches(after):
             count = part.count if chosen is None else len(chosen)

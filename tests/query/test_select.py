@@ -118,6 +118,42 @@ def matches(record: Any, query: Mapping[str, Any]) -> bool:
     return True
 
 
+MANY: list[dict[str, Any]] = [
+    {"id": n, "n": n * 7919 % 1000, "t": "t" * (n % 40), "k": ("x", None, n)[n % 3]} for n in range(3000)
+]
+"""Rows on many pages."""
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([0, 1, 10, 500, 990, 1000]),
+    st.sampled_from([{}, {"id": {"$gte": 700, "$lt": 2100}}, {"k": "x"}, {"id": {"$lt": 3}}]),
+    st.none() | st.integers(0, 3000),
+    st.sampled_from([0, 0, 1, 77]),
+    st.booleans(),
+)
+def test_rows_of_many_pages_as_json(
+    below: int, more: dict[str, Any], limit: int | None, offset: int, in_transaction: bool
+) -> None:
+    with Database(MemoryPager(f"many{id(more)}")) as database:
+        transaction = database.begin("t", durable=False)
+        store = create_store(transaction, "s", primary_key=["id"])
+        for row in MANY:
+            store.upsert(row)
+        if not in_transaction:
+            transaction.commit()
+        view = transaction if in_transaction else database.snapshot()
+        query = {"n": {"$lt": below}, **more}
+        expected = [row for row in MANY if matches(row, query)][offset:]
+        window = expected if limit is None else expected[:limit]
+        selection = select(view, "s", filter=query, limit=limit, offset=offset)
+        chunks = list(selection.json_chunks())
+        assert all(chunks) and orjson.loads(b"[%b]" % b",\n".join(chunks)) == window
+        assert selection.returned == len(window)
+        if in_transaction:
+            transaction.rollback()
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     records,

@@ -9,7 +9,7 @@ ahead of it or not.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
@@ -149,6 +149,13 @@ class Tree(PageTree):
             return self._collected[key]
         self._access().points.add(key)
         return super().get(key)
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The values of some keys, which are in order, as written here or as they were."""
+        if self._collected:
+            return list(map(self.get, keys))
+        self._access().points.update(keys)
+        return super().get_many(keys)
 
     def count(self) -> int:
         """How many keys. Counts as having read all of them."""

@@ -6,7 +6,7 @@ many at a time.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from btree.cache import Nodes
 from btree.cursor import Cursor
@@ -49,6 +49,14 @@ class LeafSlice:
     def value(self, index: int) -> bytes:
         """One value, without making the others."""
         return self._leaf.value(self._start + index)
+
+    def packed_keys(self) -> tuple[int, bytes] | None:
+        """The keys one behind the other, and how long each is; None where that is not at hand: they differ in length, for one."""
+        found = self._leaf.packed_keys()
+        if found is None or self.count == self._leaf.count:
+            return found
+        width, keys = found
+        return width, keys[self._start * width : self._stop * width]
 
 
 class ReadTree:
@@ -99,6 +107,30 @@ class ReadTree:
             while type(node) is Branch:
                 node = self._nodes.node(node.children[bisect_right(node.keys, key)])
         return node.find(key)  # type: ignore[union-attr]
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The values of some keys, which are in order: each page on the way is read once, and those of a level many at a time."""
+        found: list[bytes | None] = []
+        if keys:
+            self._find([self._nodes.node(self.root)], [keys], found, keep=len(keys) <= _AHEAD[-1])
+        return found
+
+    def _find(self, nodes: list[Node], wanted: list[Sequence[bytes]], found: list[bytes | None], *, keep: bool) -> None:
+        """Add the values of the keys that are wanted of each of some nodes of a level."""
+        for node, keys in zip(nodes, wanted, strict=True):
+            if not isinstance(node, Branch):
+                found += map(node.find, keys)
+                continue
+            places = [bisect_right(node.keys, key) for key in keys]
+            ways = list(dict.fromkeys(places))
+            below, start = list[Sequence[bytes]](), 0
+            for way in ways:
+                end = bisect_right(places, way, start)
+                below.append(keys[start:end])
+                start = end
+            for at in range(0, len(ways), _AHEAD[-1]):
+                some = [node.children[way] for way in ways[at : at + _AHEAD[-1]]]
+                self._find(self._nodes.nodes(some, keep=keep), below[at : at + _AHEAD[-1]], found, keep=keep)
 
     def cursor(self) -> Cursor:
         """A new cursor, standing nowhere."""

@@ -1,9 +1,16 @@
 """Merge join: both sides in the order of their join keys, page against page, in one synchronized pass.
 
 Each side has one loaded part. Everything up to the smaller of the two last join keys is there on both sides, and is matched at
-once; then the side that is used up loads its next part. A side whose part lies before the other's goes on to the next one,
-and where that happens again and again, it *jumps*: it is opened anew at the other's join key, by a descent in its tree. A side whose rows
-count also unmatched is never jumped over.
+once; then the side that is used up loads its next part. There are two quicker ways:
+
+    alike     from where both sides stand the same join keys follow, each once: the pages' keys are compared as bytes, and the rows
+              belong together one by one (`readers.alike`)
+    sparse    a side has very many rows between two of the other: the join keys of the other are looked up there (`sparse`), or, where
+              that is not possible, only texts that match are made (`singles`)
+
+A side whose part lies before the other's goes on to the next one, and where that happens again and again, it *jumps*: it is opened anew at
+the other's join key, by a descent in its tree. A side whose rows count also unmatched is never jumped over, and a left side that
+is a join (`chains`) does not jump.
 
 The rows with the last join key may go on in the next part. Where a side has no join key twice they cannot; otherwise they are a
 *group*: the right rows of the group are collected, and every left row of it meets them all. A group of more than `GROUP` rows is not kept

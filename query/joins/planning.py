@@ -1,6 +1,7 @@
 """Choosing how to join: by merging, by looking up, or by hashing.
 
-    merge    both sides have a path in the order of the join keys: reading both, or less where one side can jump
+    merge    both sides have a path in the order of the join keys, or the left one is a join whose rows come in that order:
+             reading both, or less where one side can jump
     lookup   the right side has a path by the join fields: reading the left, and a descent for each row of it. inner, left, semi, anti
     hash     always: reading both, and the table
 

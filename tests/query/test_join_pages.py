@@ -133,6 +133,11 @@ def test_booleans_and_a_null_have_keys_of_one_byte() -> None:
         assert found == [False, True]
         (row,) = join(view, left="l", right="r", on="k", type="anti", method="merge")
         assert row == {"left": {"k": None}}
+        whole = join(view, left="l", right="r", on="k", type="full", method="merge")
+        full = [(row["left"], row["right"]) for row in whole]
+        assert len(full) == 4
+        assert ({"k": None}, None) in full
+        assert (None, {"k": None}) in full
 
 
 def test_large_rows_and_small_ones() -> None:

@@ -93,10 +93,17 @@ class Leaf:
             self._keys = texts_of(self._data, _HEAD, self.count, _HEAD + 6 * self.count)
         return self._keys
 
+    def packed_keys(self) -> tuple[int, bytes] | None:
+        """The keys one behind the other, and how long each is; None where they differ in length."""
+        raw, count = self._data[_HEAD : _HEAD + 2 * self.count], self.count
+        if raw != raw[:2] * count:
+            return None
+        return int.from_bytes(raw[:2], "little"), self._data[_HEAD + 6 * count : self._run]
+
     @property
     def values(self) -> list[bytes]:
         if self._values is None:
-            self._values = self.run.split(SEPARATOR) if self.count else []
+            self._values = self.run.rsplit(SEPARATOR) if self.count else []  # from behind: sooner done than split
         return self._values
 
     @property
@@ -223,6 +230,9 @@ class DirtyLeaf:
         """The value of a key."""
         index = bisect_left(self.keys, key)
         return self.values[index] if index < len(self.keys) and self.keys[index] == key else None
+
+    def packed_keys(self) -> tuple[int, bytes] | None:
+        return None
 
     @property
     def run(self) -> bytes:

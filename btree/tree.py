@@ -60,6 +60,14 @@ class LeafSlice:
         start = self._start
         return self._leaf.picked([start + index for index in indexes] if start else indexes)
 
+    def packed_keys(self) -> tuple[int, bytes] | None:
+        """The keys one behind the other, and how long each is; None where that is not at hand: they differ in length, for one."""
+        found = self._leaf.packed_keys()
+        if found is None or self.count == self._leaf.count:
+            return found
+        width, keys = found
+        return width, keys[self._start * width : self._stop * width]
+
 
 class ReadTree:
     """A tree in some version. Keys are ordered bytes, values JSON texts as bytes."""

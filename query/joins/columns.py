@@ -4,8 +4,8 @@ A stretch of joined rows is a list of left texts and a list of right texts of th
 with the fixed texts between them; a row is never built by itself.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import orjson
@@ -39,20 +39,35 @@ class Shape:
         nulls = orjson.dumps(dict.fromkeys(left))[:-1]
         return cls(b"", b",%b:" % orjson.dumps(right), nulls)
 
+    @property
+    def behind_lines(self) -> "Shape":
+        """The same for left texts that have the comma behind them."""
+        return replace(self, middle=self.middle[1:])
+
 
 class JoinedRows:
-    """A stretch of joined rows; `right` is None where the rows have no right member."""
+    """A stretch of joined rows; `right` is None where the rows have no right member. `keys` may be given as what makes them."""
 
-    __slots__ = ("_left", "_right", "_shape", "count", "keys")
+    __slots__ = ("_keys", "_left", "_right", "_shape", "count")
 
     def __init__(
-        self, shape: Shape, keys: Sequence[bytes], left: Sequence[bytes], right: Sequence[bytes] | None
+        self,
+        shape: Shape,
+        keys: Sequence[bytes] | Callable[[], Sequence[bytes]],
+        left: Sequence[bytes],
+        right: Sequence[bytes] | None,
     ) -> None:
         self._shape = shape
-        self.keys = keys
+        self._keys = keys
         self._left = left
         self._right = right
         self.count = len(left)
+
+    @property
+    def keys(self) -> Sequence[bytes]:
+        if callable(self._keys):
+            self._keys = self._keys()
+        return self._keys
 
     @property
     def values_json(self) -> bytes:

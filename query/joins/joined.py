@@ -19,6 +19,7 @@ from query.errors import InvalidQuery, QueryError
 from query.filters.conditions import conjuncts, together
 from query.filters.pages import page_filter
 from query.filters.predicates import compile_filter
+from query.joins.chains import JoinedSide, in_order_of, keeps_order, names_on_the_left
 from query.joins.columns import Shape
 from query.joins.hashing import KEYS, HashJoin
 from query.joins.lookup import Lookup
@@ -28,7 +29,7 @@ from query.joins.paths import JoinPath, decoded
 from query.joins.planning import JoinedInput, StoreInput, choose
 from query.joins.projection import JoinedProjection
 from query.joins.pushdown import paths_of, push_down
-from query.joins.sides import Decoded, JoinKeys, Part, Side, StoreSide
+from query.joins.sides import JoinKeys, Side, StoreSide
 from query.joins.spec import METHODS, JoinSpec, StoreSpec, check_name, nearest, parse_join
 from query.selects.access import Slice
 from query.selects.plan import Plan
@@ -111,7 +112,8 @@ class Joined(RowsQuery):
         left: StoreInput | JoinedInput
         if isinstance(spec.left, JoinSpec):
             self._inner = self._chained(view, spec.left)
-            left = JoinedInput(self._inner.estimated_rows, self._inner.estimated_cost)
+            names = tuple(pair[0] for pair in spec.on)
+            left = JoinedInput(names, self._inner.estimated_rows, self._inner.estimated_cost, self._inner.in_order_of)
         else:
             fields_left = tuple(pair[0] for pair in spec.on)
             left = self._input(view, spec.left, fields_left, pushed.left)
@@ -233,6 +235,14 @@ class Joined(RowsQuery):
         one_each = self._matcher.only_left and self._inner is None
         return one_each and self._choice.method in ("merge", "lookup") and not self._sort
 
+    def in_order_of(self, names: Sequence[str]) -> bool:
+        """Whether the rows come in the order of some paths into them."""
+        kind = self._pushed.kind
+        if isinstance(self._left, StoreInput):
+            return in_order_of(names, self.spec, kind, self._choice, self._left)
+        names = names_on_the_left(names, self.spec, kind)
+        return keeps_order(kind, self._choice) and self._left.in_order_of(names)
+
     def slices(self, after: bytes | None = None) -> Iterator[Slice]:
         if after is not None and not self.in_key_order:
             raise InvalidQuery(
@@ -245,13 +255,16 @@ class Joined(RowsQuery):
         choice, count = self._choice, len(self.spec.on)
         path, left_path = choice.right_path, choice.left_path
         self._sides = {}
-        if path is not None and left_path is not None:
-            left = self._side("left", choice.left, left_path.store, left_path.joins, left_path.base)
-            right = self._side("right", path.plan, path.store, path.joins, path.base)
-            return Merge(left, right, path, self._matcher, count=count, unique_left=left_path.unique)
         if path is not None:
             left_of = {right: left for left, right in self.spec.on}
-            return Lookup(self._left_side([left_of[name] for name in path.fields]), path, self._matcher)
+            names = [left_of[name] for name in path.fields]
+            if choice.method == "lookup":
+                return Lookup(self._left_side(names), path, self._matcher)
+            right = self._side("right", path.plan, path.store, path.joins, path.base)
+            if left_path is None:
+                return Merge(self._left_side(names), None, right, path, self._matcher, count=count)
+            left = self._side("left", choice.left, left_path.store, left_path.joins, left_path.base)
+            return Merge(left, left_path, right, path, self._matcher, count=count)
         other = self._side(
             "right", choice.right, self._right.store, _joins(self._right, choice.right, self._right.fields)
         )
@@ -300,51 +313,12 @@ class Joined(RowsQuery):
         for name, side in self._sides.items():
             found[name] |= {"pages_read": side.pages, "rows_read": side.rows}
         if isinstance(self._run, Merge):
-            found["jumps"] = self._run.jumps
+            found |= self._run.counts
         elif isinstance(self._run, Lookup):
             found["right"] |= {"lookups": self._run.stretches, "rows_read": self._run.rows_read}
         elif isinstance(self._run, HashJoin):
             found["partitions"] = self._run.partitions
         return found
-
-
-class JoinedSide:
-    """A left side that is a join: its texts are joined rows without their closing bracket."""
-
-    def __init__(self, joined: Joined, joins: Decoded) -> None:
-        self._joined = joined
-        self._joins = joins
-        self.pages = 0
-        self.rows = 0
-
-    def parts(self, since: bytes | None = None, after: bytes | None = None) -> Iterator[Part]:
-        """Its rows."""
-        if since is not None or after is not None:
-            raise ValueError("joined rows have no order by which one could go on")
-        for part, _, chosen in self._joined._chosen(None):
-            self.pages += 1
-            self.rows += part.count if chosen is None else len(chosen)
-            keys = part.keys if chosen is None else [part.keys[index] for index in chosen]
-            yield Part(keys, self._joins(part, keys, chosen), _Open(part), chosen)
-
-
-class _Open:
-    """A stretch of joined rows, whose texts are left open for another member."""
-
-    def __init__(self, part: Slice) -> None:
-        self._part = part
-        self.count = part.count
-        self.keys = part.keys
-
-    @property
-    def values_json(self) -> bytes:
-        return b",\n".join(self.values())
-
-    def values(self) -> Sequence[bytes]:
-        return [text[:-1] for text in self._part.values()]
-
-    def value(self, index: int) -> bytes:
-        return self._part.value(index)[:-1]
 
 
 def _joins(side: StoreInput, plan: Plan | None, names: Sequence[str]) -> JoinKeys:

@@ -64,10 +64,15 @@ class JoinPath:
             elif chosen := self._filter.matches(part.values_json):
                 yield texts if len(chosen) == part.count else [texts[index] for index in chosen]
 
+    def between(self, first: bytes, last: bytes) -> float:
+        """About how many rows of an exact path have join keys from one to another, before the filter."""
+        tree = self.store.tree
+        return tree.share(self.base + first, self.base + last) * tree.length
+
     def some(self, joins: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
-        """Of an exact path: the join keys that have a row, and its text."""
-        get, base = self.store.tree.get, self.base
-        found = [get(base + join) for join in joins]
+        """Of an exact path: those of some join keys, which are in order, that have a row, and its text."""
+        base = self.base
+        found = self.store.tree.get_many([base + join for join in joins] if base else joins)
         if None in found:
             joins = [join for join, text in zip(joins, found, strict=True) if text is not None]
         texts = [text for text in found if text is not None]

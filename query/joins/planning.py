@@ -1,6 +1,7 @@
 """Choosing how to join: by merging, by looking up, or by hashing.
 
-    merge    both sides have a path in the order of the join keys: reading both, or less where one side can jump
+    merge    both sides have a path in the order of the join keys, or the left one is a join whose rows come in that order:
+             reading both, or less where one side can jump
     lookup   the right side has a path by the join fields: reading the left, and a descent for each row of it. inner, left, semi, anti
     hash     always: reading both, and the table
 
@@ -8,7 +9,7 @@ The cheapest is taken, by the planner's estimates (`plan`): costs are in rows re
 come in costs a sort.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,7 +29,7 @@ HASH: Final = 0.5
 JUMP: Final = 4 * LOOKUP
 """What it costs to open a side anew further on: a descent, and reading some pages to find that it is worth it."""
 _ROW_BYTES: Final = 400
-_KEEPS_LEFT_ORDER: Final = frozenset({"inner", "left", "semi", "anti"})
+KEEPS_LEFT_ORDER: Final = frozenset({"inner", "left", "semi", "anti"})
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,12 @@ class StoreInput:
 
 @dataclass(frozen=True)
 class JoinedInput:
-    """A left side that is a join: how many rows it is thought to have, and what they cost."""
+    """A left side that is a join: its join fields, how many rows there may be, what they cost, and whether they come in an order."""
 
+    fields: tuple[str, ...]
     rows: float
     cost: float
+    in_order_of: Callable[[Sequence[str]], bool]
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,12 @@ def choose(
     `order` is the wanted order as one of the left side's fields, None where it is another; `wanted` how many rows are taken at most.
     Raises InvalidQuery where `method` cannot be.
     """
+    if isinstance(left, JoinedInput):
+        merges = _chained_merges(left, right, kind, order, indexes=indexes)
+    else:
+        merges = _merges(left, right, kind, order, indexes=indexes)
     choices = [
-        *_merges(left, right, kind, order, indexes=indexes),
+        *merges,
         *_lookups(left, right, kind, order, wanted, indexes=indexes),
         _hash(left, right, kind, order, indexes=indexes, budget_bytes=budget_bytes),
     ]
@@ -101,7 +108,8 @@ def choose(
 
 
 _WHY: Final = {
-    "merge": "both sides have to be stores with a key or an index that begins with the join fields, in the same order",
+    "merge": "both sides need a key or an index that begins with the join fields, in the same order; a join on the left "
+    "has to give its rows in that order",
     "lookup": "the right side needs a key or an index that begins with the join fields, and the type "
     "has to be inner, left, semi or anti",
 }
@@ -117,15 +125,13 @@ def _weighed(choice: Choice, wanted: int | None, *, unordered: bool) -> float:
 
 
 def _merges(
-    left: StoreInput | JoinedInput,
+    left: StoreInput,
     right: StoreInput,
     kind: str,
     order: Sequence[OrderItem] | None,
     *,
     indexes: bool,
 ) -> list[Choice]:
-    if isinstance(left, JoinedInput):
-        return []
     found = []
     left_of = dict(zip(right.fields, left.fields, strict=True))
     lefts = left.paths(indexes=indexes)
@@ -143,8 +149,40 @@ def _merges(
                     left_path=other,
                     right=path.plan,
                     right_path=path,
-                    ordered=kind in _KEEPS_LEFT_ORDER and _in_order(other, order),
+                    ordered=kind in KEEPS_LEFT_ORDER and _in_order(other, order),
                     left_rows=other.plan.rows,
+                )
+            )
+    return found
+
+
+def _chained_merges(
+    left: JoinedInput,
+    right: StoreInput,
+    kind: str,
+    order: Sequence[OrderItem] | None,
+    *,
+    indexes: bool,
+) -> list[Choice]:
+    """Merging joined rows, where they come in the order of their join fields: they are decoded for these, and read to the end."""
+    found = []
+    left_of = dict(zip(right.fields, left.fields, strict=True))
+    for path in right.paths(indexes=indexes):
+        if left.in_order_of([left_of[name] for name in path.fields]):
+            reading = _reading(path.plan)
+            if kind in ("inner", "semi", "left", "anti"):
+                reading = min(reading, JUMP * (1 + left.rows))
+            found.append(
+                Choice(
+                    method="merge",
+                    cost=left.cost + FILTERED * left.rows + reading,
+                    rows=max(left.rows, path.plan.rows),
+                    left=None,
+                    left_path=None,
+                    right=path.plan,
+                    right_path=path,
+                    ordered=order == (),
+                    left_rows=left.rows,
                 )
             )
     return found
@@ -185,7 +223,7 @@ def _lookups(
     *,
     indexes: bool,
 ) -> list[Choice]:
-    if kind not in _KEEPS_LEFT_ORDER:
+    if kind not in KEEPS_LEFT_ORDER:
         return []
     plan, ordered, rows, cost = _left_plan(left, order, indexes=indexes, limit=wanted if kind == "left" else None)
     return [

@@ -12,11 +12,13 @@ key has that form, and they keep their place in the order.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from operator import attrgetter
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
+from btree import LeafSlice
 from query.filters.pages import PageFilter, page_filter
+from query.joins.pages import Pages, lines, put_together
 from query.selects.access import Slice, slices
 from query.selects.plan import Plan
 from query.stores.store import Store
@@ -30,16 +32,40 @@ _MARK: Final = b"\x00"
 
 
 class Part:
-    """A stretch of rows that passed the side's filter: keys of the path, join keys, and texts when asked for."""
+    """A stretch of rows that passed the side's filter: keys of the path, join keys, and texts. Each is made when it is asked for."""
 
-    __slots__ = ("_chosen", "_slice", "_texts", "joins", "keys")
+    __slots__ = ("_chosen", "_joins", "_keys", "_lines", "_make_joins", "_packed", "_slice", "_texts", "count")
 
-    def __init__(self, keys: Sequence[bytes], joins: list[bytes], source: Slice, chosen: list[int] | None) -> None:
-        self.keys = keys
-        self.joins = joins
+    def __init__(self, source: Slice, chosen: list[int] | None, make_joins: "JoinKeys") -> None:
         self._slice = source
         self._chosen = chosen
+        self._make_joins = make_joins
+        self._keys: Sequence[bytes] | None = None
+        self._joins: list[bytes] | None = None
         self._texts: Sequence[bytes] | None = None
+        self._lines: list[bytes] | None = None
+        self._packed: tuple[int, bytes] | Literal[False] | None = False
+        self.count = source.count if chosen is None else len(chosen)
+
+    @property
+    def keys(self) -> Sequence[bytes]:
+        if self._keys is None:
+            keys = self._slice.keys
+            self._keys = keys if self._chosen is None else [keys[index] for index in self._chosen]
+        return self._keys
+
+    @property
+    def joins(self) -> list[bytes]:
+        if self._joins is None:
+            self._joins = self._make_joins(self._slice, self.keys, self._chosen)
+        return self._joins
+
+    def packed_joins(self) -> tuple[int, bytes] | None:
+        """The join keys one behind the other, and how long each is, if the path's keys are join keys and stand so in their page."""
+        if self._packed is False:
+            source, known = self._slice, self._chosen is None and self._make_joins.whole
+            self._packed = source.packed_keys() if known and isinstance(source, LeafSlice | Pages) else None
+        return self._packed
 
     def text(self, index: int) -> bytes:
         """One of these texts, without making the others."""
@@ -55,9 +81,20 @@ class Part:
             self._texts = texts if self._chosen is None else [texts[index] for index in self._chosen]
         return self._texts
 
+    @property
+    def lines(self) -> list[bytes]:
+        """The texts of pages, each with a comma behind it."""
+        if self._lines is None:
+            assert isinstance(self._slice, LeafSlice | Pages)
+            self._lines = lines(self._slice)
+        return self._lines
+
 
 class JoinKeys(Protocol):
-    """How join keys are come by."""
+    """How join keys are come by. `whole`: they are the path's keys."""
+
+    @property
+    def whole(self) -> bool: ...
 
     def __call__(self, part: Slice, keys: Sequence[bytes], chosen: list[int] | None) -> list[bytes]:
         """Those of the chosen rows of a slice (None: all), whose keys are given."""
@@ -69,6 +106,7 @@ class Cut:
 
     def __init__(self, start: int, count: int, *, to_end: bool) -> None:
         self._start, self._count, self._to_end = start, count, to_end
+        self.whole = to_end and not start
 
     def __call__(self, part: Slice, keys: Sequence[bytes], chosen: list[int] | None) -> list[bytes]:
         start, count = self._start, self._count
@@ -87,6 +125,8 @@ class Cut:
 
 class Decoded:
     """Join keys of the values at some paths of the records."""
+
+    whole: Final = False
 
     def __init__(self, paths: Sequence[tuple[str, ...]]) -> None:
         roots = list(dict.fromkeys(path[0] for path in paths))
@@ -150,8 +190,8 @@ class StoreSide:
 
     def parts(self, since: bytes | None = None, after: bytes | None = None) -> Iterator[Part]:
         plan = self.plan if since is None else self._from(since)
-        for part in slices(self.store, plan, after):
-            self.pages += 1
+        for part, pages in put_together(slices(self.store, plan, after)):
+            self.pages += pages
             self.rows += part.count
             chosen = None
             if self._filter is not None:
@@ -160,10 +200,7 @@ class StoreSide:
                     continue
                 if len(chosen) == part.count:
                     chosen = None
-            keys = part.keys
-            if chosen is not None:
-                keys = [keys[index] for index in chosen]
-            yield Part(keys, self._joins(part, keys, chosen), part, chosen)
+            yield Part(part, chosen, self._joins)
 
     def _from(self, since: bytes) -> Plan:
         start = self._base + since

@@ -240,6 +240,60 @@ def test_a_chain_with_conditions_at_every_place(view: View) -> None:
     assert plan["residual"] == {}
 
 
+FIRST = {"store": "users", "as": "a", "filter": {"id": {"$lt": 6}}}
+BY_USER = {"left": FIRST, "right": {"store": "orders", "as": "b"}, "on": {"id": "user"}}
+LAST = {"store": "users", "as": "c", "filter": {"id": {"$gte": 2}}}
+
+
+@pytest.mark.parametrize("kind", ["inner", "left", "right", "full", "semi", "anti"])
+@pytest.mark.parametrize(
+    ("inner", "name"), [("inner", "a.id"), ("inner", "b.user"), ("left", "a.id"), ("semi", "a.id")]
+)
+def test_joined_rows_in_the_order_of_the_next_join_are_merged(view: View, inner: str, name: str, kind: str) -> None:
+    query: dict[str, Any] = {"left": {**BY_USER, "type": inner}, "right": LAST, "on": {name: "id"}, "type": kind}
+    joined = join(view, **query, method="merge")
+    assert joined.plan["method"] == "merge"
+    assert joined.plan["left"]["method"] in ("merge", "lookup")
+    rows, others = list(joined), list(join(view, **query, method="hash"))
+    assert rows
+    assert sorted(map(orjson.dumps, rows)) == sorted(map(orjson.dumps, others))
+    if kind in ("inner", "left", "semi"):
+        numbers = [row["a"]["id"] for row in rows]
+        assert numbers == sorted(numbers)
+
+
+def test_a_chain_of_merges(view: View) -> None:
+    inner = {"left": {"store": "users", "as": "a"}, "right": {"store": "orders", "as": "b"}, "on": {"id": "number"}}
+    chain = {"left": inner, "right": LAST, "on": {"b.number": "id"}}
+    joined = join(view, left=chain, right={"store": "users", "as": "d"}, on={"c.id": "id"})
+    assert [row["a"]["id"] for row in joined if row["a"] == row["c"] == row["d"]] == list(range(2, 200))
+    plan = joined.plan
+    assert [plan["method"], plan["left"]["method"], plan["left"]["left"]["method"]] == ["merge"] * 3
+    assert plan["rows_returned"] == 198
+    assert plan["right"]["rows_read"] <= 200
+
+
+@pytest.mark.parametrize(
+    ("inner", "on"),
+    [
+        ({"type": "left"}, {"b.user": "id"}),  # null where there is no order
+        ({"type": "full"}, {"a.id": "id"}),
+        ({}, {"b.number": "id"}),
+        ({}, {"a.age": "id"}),
+        (
+            {"left": {"store": "orders", "as": "a"}, "right": {"store": "users", "as": "b"}, "on": {"item": "age"}},
+            {"a.user": "id"},
+        ),
+    ],
+)
+def test_joined_rows_in_another_order_are_not_merged(view: View, inner: dict[str, Any], on: dict[str, str]) -> None:
+    query: dict[str, Any] = {"left": {**BY_USER, **inner}, "right": LAST, "on": on}
+    assert join(view, **query).plan["method"] != "merge"
+    with pytest.raises(InvalidQuery) as caught:
+        join(view, **query, method="merge")
+    assert "in that order" in (caught.value.hint or "")
+
+
 def test_another_database_on_the_right(view: View) -> None:
     with Database(MemoryPager("the other one")) as other:
 

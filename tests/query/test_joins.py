@@ -264,16 +264,30 @@ def test_order_and_window(
 
 @settings(max_examples=40, deadline=None)
 @given(
-    stores, stores, stores, st.sampled_from(TYPES), st.sampled_from(TYPES), st.sampled_from([{"k": "k"}, {"v": "v"}])
+    stores,
+    stores,
+    stores,
+    st.sampled_from(TYPES),
+    st.sampled_from(TYPES),
+    st.sampled_from([{"k": "k"}, {"v": "v"}]),
+    st.sampled_from([{"k": "k", "a.n": "n"}, {"k": "k"}, {"k": "v"}, {"v": "k"}, {"v": "v"}]),
+    st.sampled_from([["n", "k"], ["k"], ["k", "n"]]),
 )
 def test_chains(
-    first: list[Record], second: list[Record], third: list[Record], one: str, two: str, on: dict[str, str]
+    first: list[Record],
+    second: list[Record],
+    third: list[Record],
+    one: str,
+    two: str,
+    on: dict[str, str],
+    behind: dict[str, str],
+    key: list[str],
 ) -> None:
-    with database_of(a=(["k"], first), b=(["k", "n"], second), c=(["n", "k"], third)) as view:
+    with database_of(a=(["k"], first), b=(["k", "n"], second), c=(key, third)) as view:
         inner = nested_loop(kept(["k"], first), kept(["k", "n"], second), on, one, ("a", "b"))
         names = ["a"] if one in ("semi", "anti") else ["a", "b"]
-        last = {f"{names[-1]}.k": "k", "a.n": "n"}
-        rows = nested_loop(inner, kept(["n", "k"], third), last, two, ("left", "c"))
+        last = {name if "." in name else f"{names[-1]}.{name}": other for name, other in behind.items()}
+        rows = nested_loop(inner, kept(key, third), last, two, ("left", "c"))
         expected = bag(
             {**(row["left"] or dict.fromkeys(names)), **({"c": row["c"]} if "c" in row else {})} for row in rows
         )
@@ -385,14 +399,35 @@ def test_groups_that_are_never_kept(pages: Snapshot, kind: str, monkeypatch: pyt
 
 
 def test_a_merge_jumps_over_what_has_no_match(pages: Snapshot) -> None:
-    joined = join(pages, left="users", right="visits", on="k", method="merge")
-    assert [row["right"]["k"] for row in joined] == [3, 2999, 3000, 5999]
+    """An order's user is the first field of its key, so that a visit's orders are a stretch."""
+    joined = join(pages, left="orders", right="visits", on="k", method="merge")
+    expected = [row for row in all_of(pages, "orders") if row["k"] in (-5, 3, 2999, 3000, 5999, 7000)]
+    assert [row["left"] for row in joined] == expected
     plan = joined.plan
-    assert plan["jumps"] >= 2
-    assert plan["left"]["rows_read"] < 2500
+    assert plan["jumps"] >= 1
+    assert plan["lookups"] == 0
+    assert plan["left"]["rows_read"] < 4000
+    everything = join(pages, left="orders", right="visits", on="k", type="left", method="merge")
+    assert everything.count() == len(all_of(pages, "orders"))
+    assert everything.plan["jumps"] == 0
+
+
+def test_a_merge_looks_few_rows_up_among_many(pages: Snapshot) -> None:
+    for kind in ("inner", "semi"):
+        joined = join(pages, left="users", right="visits", on="k", type=kind, method="merge")
+        assert [row["left"]["k"] for row in joined] == [3, 2999, 3000, 5999]
+        plan = joined.plan
+        assert plan["lookups"] == 5  # -5 lies before the first user
+        assert plan["left"]["rows_read"] < 500
+        backwards = join(pages, left="visits", right="users", on="k", type=kind, method="merge")
+        assert [row["left"]["k"] for row in backwards] == [3, 2999, 3000, 5999]
     everything = join(pages, left="users", right="visits", on="k", type="left", method="merge")
     assert everything.count() == 6000
-    assert everything.plan["jumps"] == 0
+    assert everything.plan["lookups"] == 0
+    with_all = join(pages, left="visits", right="users", on="k", type="left", method="merge")
+    assert [row["right"] and row["right"]["k"] for row in with_all] == [None, 3, 2999, 3000, 5999, None]
+    assert with_all.plan["lookups"] >= 5
+    assert with_all.plan["right"]["rows_read"] < 500
 
 
 def test_the_left_keys_of_a_join_lead_to_the_left_rows(pages: Snapshot) -> None:

@@ -7,7 +7,7 @@ no record is missed. If it ends half-way (a duplicate in a unique index, a crash
 `building`, where building it again goes on from the beginning.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Final
@@ -64,9 +64,10 @@ def build_index(
     Raises StoreNotFound, IndexExists, InvalidName; UniqueViolation, and then there is no index.
     """
     info = IndexInfo(name or index_name(fields), tuple(fields), unique, BUILDING)
-    database.transact(lambda view: _declare_building(view, store, info), attempts=ATTEMPTS)
+    last = database.transact(lambda view: _declare_building(view, store, info), attempts=ATTEMPTS)
     try:
-        _enter_all(database, store, info.name, progress)
+        if last is not None:
+            _enter_all(database, store, info.name, last, progress)
     except BaseException:
         with suppress(StoreNotFound, IndexNotFound):
             database.transact(lambda view: forget_index(view, store, info.name), attempts=ATTEMPTS)
@@ -75,36 +76,48 @@ def build_index(
     return IndexInfo(info.name, info.fields, unique, READY)
 
 
-def _declare_building(view: Transaction, store: str, info: IndexInfo) -> None:
+def _declare_building(view: Transaction, store: str, info: IndexInfo) -> bytes | None:
+    """Declare it; gives the key of the last record that has to be entered. Those that come later are entered by their writers."""
     known = next((index for index in store_info(view, store).indexes if index.name == info.name), None)
     if known == info:
         forget_index(view, store, info.name)
     elif known is not None:
         raise IndexExists(f"{store} has an index {info.name!r} already", pointer="/name")
     declare_index(view, store, info)
+    cursor = open_store(view, store).tree.cursor()
+    return cursor.key if cursor.last() else None
 
 
-def _enter_all(database: Database, store: str, name: str, progress: Progress | None) -> None:
+def _enter_all(database: Database, store: str, name: str, last: bytes, progress: Progress | None) -> None:
     after: bytes | None = None
-    entered = 0
-    while True:
-        found, count = database.transact(lambda view, after=after: _enter(view, store, name, after), attempts=ATTEMPTS)  # type: ignore[misc]
+    entered, more = 0, True
+    while more:
+        sizes = iter([CHUNK >> attempt for attempt in range(ATTEMPTS)])
+
+        def enter(
+            view: Transaction, after: bytes | None = after, sizes: Iterator[int] = sizes
+        ) -> tuple[bytes | None, int, bool]:
+            return _enter(view, store, name, after, last, max(1, next(sizes)))
+
+        after, count, more = database.transact(enter, attempts=ATTEMPTS)
         entered += count
         if progress is not None:
             progress(entered, open_store(database.snapshot(), store).count())
-        if found is None:
-            return
-        after = found
 
 
-def _enter(view: Transaction, store: str, name: str, after: bytes | None) -> tuple[bytes | None, int]:
-    """Enter some records behind a key; gives the last key, None at the end, and their number."""
+def _enter(
+    view: Transaction, store: str, name: str, after: bytes | None, last: bytes, size: int
+) -> tuple[bytes | None, int, bool]:
+    """Enter some records behind a key; gives the last key, their number, and whether there are more.
+
+    After a conflict fewer are entered at once, until what others change meanwhile lies beside them.
+    """
     opened = open_store(view, store)
     index = _index(opened, name)
-    pairs = list(islice(opened.tree.scan(after + b"\x00" if after is not None else None), CHUNK))
+    pairs = list(islice(opened.tree.scan(after + b"\x00" if after is not None else None, last + b"\x00"), size))
     for key, value in pairs:
         index.change(None, None, key, decode_record(value))
-    return (pairs[-1][0] if len(pairs) == CHUNK else None), len(pairs)
+    return (pairs[-1][0] if pairs else None), len(pairs), len(pairs) == size
 
 
 def _index(store: Store, name: str) -> Index:

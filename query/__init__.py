@@ -11,7 +11,7 @@ databases.py  the data directory      history.py  what changed, making it what i
 
 from query.actions.bulk import BulkAction, check_action
 from query.actions.updates import compile_update
-from query.aggregates.aggregate import aggregate, aggregate_rows, check_aggregate
+from query.aggregates.aggregate import Aggregated, aggregate, aggregate_rows, check_aggregate
 from query.databases import SYSTEM, DatabaseExists, Databases, check_name
 from query.errors import (
     IndexExists,
@@ -43,13 +43,15 @@ from query.stores.builds import build_index, check_indexes, create_index, drop_i
 from query.stores.catalog import IndexInfo, Relation, StoreInfo, View
 from query.stores.describe import describe_store
 from query.stores.store import Record, Store, create_store, drop_store, list_stores, open_store
-from query.transfer.exports import FORMATS, Export, JoinQuery, Query, export
+from query.transfer.exports import FORMATS, AggregateQuery, Export, JoinQuery, Query, export
 from query.transfer.imports import ImportOptions, ImportReport, Reject, import_csv, import_json, import_ndjson
 
 __all__ = [
     "FORMATS",
     "OPERATORS",
     "SYSTEM",
+    "AggregateQuery",
+    "Aggregated",
     "BulkAction",
     "Change",
     "DatabaseExists",

@@ -1,6 +1,7 @@
 """Errors of the data engine: QueryError and its kinds, each with a code, a pointer into the query and a hint."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
@@ -111,3 +112,13 @@ def did_you_mean(name: Any, known: Iterable[str], otherwise: str) -> str:
 def point(base: str, *parts: str | int) -> str:
     """The JSON Pointer (RFC 6901) of what lies under `base`."""
     return base + "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+@contextmanager
+def placed(pointer: str) -> Iterator[None]:
+    """Errors from inside get `pointer` in front of their place."""
+    try:
+        yield
+    except QueryError as error:
+        error.pointer = pointer + (error.pointer or "")
+        raise

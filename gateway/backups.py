@@ -8,7 +8,6 @@ Up: the body is written to a file as it arrives, never held in memory; then the 
 `Repr-Digest: sha-256=:<base64>:` (RFC 9530) goes with both. Down it is always there; up it is checked if it is there.
 """
 
-import errno
 import hashlib
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -22,13 +21,14 @@ from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from btree import Corrupted, DiskFull, StorageError, Version, WrongFormat
+from btree import Corrupted, Version, WrongFormat
 from gateway.databases import check_not_ours, open_database
 from gateway.digests import digest_of, digest_text
 from gateway.problems import ApiError
 from gateway.services import Here, Services
 from gateway.times import iso
 from query import DatabaseExists, check_name
+from query.files import storage_errors
 
 router = APIRouter(prefix="/v1/databases/{database}", tags=["backups"])
 
@@ -126,11 +126,5 @@ def _exists(name: str) -> ApiError:
 @contextmanager
 def _transfer(here: Services) -> Iterator[Path]:
     """A folder beside the databases for one copy, removed at the end. Raises DiskFull, StorageError."""
-    try:
-        with here.databases.aside() as folder:
-            yield folder
-    except OSError as error:
-        message = f"the copy could not be written: {error.strerror or error}"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(message, hint="make room, then try again") from error
-        raise StorageError(message, hint="look at the disk, and the permissions of the data directory") from error
+    with storage_errors("the copy could not be written"), here.databases.aside() as folder:
+        yield folder

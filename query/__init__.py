@@ -6,7 +6,9 @@ stores/      declarations, records, indexes, schemas                      aggreg
 selects/     plans, slices of rows, rows lazily                           sorting/    in bounded memory
 transfer/    files into a store, streams of rows out of it
 
-databases.py  the data directory      history.py  what changed, making it what it was      errors.py  what can be wrong
+databases.py  the data directory                      history.py     what changed, making it what it was
+results.py    rows written down once                  references.py  rows that are too many to be passed on
+files.py      errors of files, names that stay        errors.py      what can be wrong
 """
 
 from query.actions.bulk import BulkAction, check_action
@@ -25,6 +27,7 @@ from query.errors import (
     QueryError,
     RecordExists,
     RecordNotFound,
+    ResultNotFound,
     StoreExists,
     StoreNotFound,
     TooManyRows,
@@ -37,6 +40,7 @@ from query.errors import (
 from query.filters.predicates import OPERATORS, compile_filter
 from query.history import Change, Restored, changes, changes_page, restore_store
 from query.joins import Joined, Views, join
+from query.references import reference_page
 from query.selects.rows import RowsQuery
 from query.selects.select import Selection, select, select_page
 from query.stores.builds import build_index, check_indexes, create_index, drop_index
@@ -78,6 +82,7 @@ __all__ = [
     "Reject",
     "Relation",
     "Restored",
+    "ResultNotFound",
     "RowsQuery",
     "Selection",
     "Store",
@@ -115,6 +120,7 @@ __all__ = [
     "join",
     "list_stores",
     "open_store",
+    "reference_page",
     "restore_store",
     "select",
     "select_page",

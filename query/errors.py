@@ -80,6 +80,10 @@ class RecordNotFound(QueryError):
     code = "record_not_found"
 
 
+class ResultNotFound(QueryError):
+    code = "result_not_found"
+
+
 class TooManyRows(QueryError):
     code = "too_many_rows"
 

@@ -65,7 +65,7 @@ def export_rows(
     accept: Annotated[str, Header()] = "*/*",
 ) -> Response:
     """The rows of a store, or of a query over it, as a file."""
-    form = given.format or negotiated(accept)
+    form = wanted(given, accept)
     try:
         answer = _answer(here, database, given.query(store), request, given, form, given.version, store)
     except query.QueryError as error:
@@ -87,7 +87,7 @@ def select_rows(
     accept: Annotated[str, Header()] = "*/*",
 ) -> Response:
     """The rows of a query."""
-    form = given.format or negotiated(accept)
+    form = wanted(given, accept)
     return _answer(here, database, body.query(store), request, given, form, body.version, store)
 
 
@@ -102,7 +102,7 @@ def join_rows(
     accept: Annotated[str, Header()] = "*/*",
 ) -> Response:
     """The rows of the store and of another one that belong together."""
-    form = given.format or negotiated(accept)
+    form = wanted(given, accept)
     return _answer(here, database, body.query(store), request, given, form, body.version, store)
 
 
@@ -117,8 +117,15 @@ def aggregate_rows(
     accept: Annotated[str, Header()] = "*/*",
 ) -> Response:
     """Values computed over the rows of a query, or of a join: for all of them, or for each group."""
-    form = given.format or negotiated(accept)
+    form = wanted(given, accept)
     return _answer(here, database, body.query(store), request, given, form, body.version, store)
+
+
+def wanted(given: Form, accept: str) -> Format:
+    """The format that is asked for. Raises ApiError, InvalidQuery for what it does not have."""
+    form = given.format or negotiated(accept)
+    given.check(form)
+    return form
 
 
 def negotiated(accept: str) -> Format:
@@ -163,7 +170,7 @@ def _answer(
     def views(name: str) -> query.View:
         return open_database(here, name).snapshot()
 
-    rows = export(opened, asked, form, version=version, views=views, guard=given.guard, end=given.end)
+    rows = export(opened, asked, form, version=version, views=views, guard=given.guard, null=given.null, end=given.end)
     headers = {"Database-Version": str(rows.version), "Vary": "Accept"}
     if rows.whole:
         rows.close()

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 import query
 from gateway.problems import ApiError
+from query.transfer.exports import Format
+from query.transfer.streams import null_text
 
 Count = Annotated[int, Field(ge=0, strict=True)]
 Version = Annotated[int, Field(ge=1, strict=True)]
@@ -23,7 +25,18 @@ class Form(BaseModel):
 
     format: Literal["json", "ndjson", "csv"] | None = Field(None, description="default: by Accept, else ndjson")
     guard: bool = Field(True, description="csv: an apostrophe before text that a spreadsheet would take for a formula")
+    null: str = Field(
+        "", description="csv: the text that null is written as; default an empty cell, as a missing field"
+    )
     end: bool = Field(False, description='ndjson: a last line {"end": {"rows": n}}')
+
+    def check(self, form: Format) -> None:
+        """Raises ApiError, InvalidQuery for what this form does not have."""
+        if self.end and form != "ndjson":
+            raise ApiError("invalid_query", f"{form} has no line that tells its end", pointer="?end", hint="ndjson has")
+        if self.null and form != "csv":
+            raise ApiError("invalid_query", f"{form} has a null of its own", pointer="?null", hint="it is for csv")
+        null_text(self.null, "?null")
 
 
 class ExportParameters(Form):

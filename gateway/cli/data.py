@@ -12,7 +12,7 @@ import typer
 from gateway.cli.connection import Connection
 from gateway.cli.failures import CONFLICT, RUN_FAILED, USAGE, CommandFailed
 from gateway.cli.output import Format, write_object, write_rows
-from gateway.cli.rows import Asked, comma_list, import_report, json_object, rejects_file, store_path, target_of
+from gateway.cli.rows import Asked, Csv, comma_list, import_report, json_object, rejects_file, store_path, target_of
 from gateway.cli.transfer import check_free, new_file, pieces
 
 app = typer.Typer(no_args_is_help=True, help="Data: import, export, select; look at databases, stores and rows.")
@@ -26,6 +26,9 @@ Offset = Annotated[int, typer.Option(min=0, help="pass over so many rows")]
 AtVersion = Annotated[int | None, typer.Option(min=1, help="of this version of the database; default the newest")]
 Guard = Annotated[
     bool, typer.Option("--guard/--no-guard", help="CSV: an apostrophe before text that looks like a formula")
+]
+NullText = Annotated[
+    str, typer.Option("--null", metavar="TEXT", help="CSV: null is this text, and an empty cell a missing field")
 ]
 
 Shown = Annotated[
@@ -61,6 +64,9 @@ def import_(
     rejects: Annotated[Path | None, typer.Option(help="a new file for all rejected lines, as NDJSON")] = None,
     unguard: Annotated[bool, typer.Option("--unguard", help="CSV: take the formula guard's apostrophes away")] = False,
     null: Annotated[str | None, typer.Option(help="CSV: the text that stands for null, besides the empty one")] = None,
+    empty: Annotated[
+        Literal["null", "missing"], typer.Option(help="CSV: what an empty cell of a typed column is")
+    ] = "null",
     output: Format = "table",
 ) -> None:
     """Import rows from a file; rows with the same key are replaced."""
@@ -71,6 +77,7 @@ def import_(
     if kind is None:
         raise CommandFailed(USAGE, f"error: {file}: the name has to end in {', '.join(_KINDS)}, or that and .gz")
     params = {"mode": mode, "types": types, "max_rejects": max_rejects, "unguard": unguard or None, "null": null}
+    params["empty"] = None if empty == "null" else empty
     with Connection() as gateway, _open(file) as opened, rejects_file(rejects) as kept:
         if create and key is not None:
             _create(gateway, database, store, [field.strip() for field in key.split(",")])
@@ -106,17 +113,21 @@ def export(
     ] = None,
     file: Annotated[Path | None, typer.Option(help="a new file instead of stdout; packed if it ends in .gz")] = None,
     guard: Guard = True,
+    null: NullText = "",
 ) -> None:
     """Write rows to a file or to stdout: all, or those of a query. A file gets its name when it is whole."""
     asked = Asked(target, where, fields, order_by, limit, offset, version)
+    csv = Csv(guard, null)
     if file is None:
-        asked.write(sys.stdout.buffer, output or "ndjson", guard, shown=not sys.stdout.isatty())
+        csv.check(output or "ndjson")
+        asked.write(sys.stdout.buffer, output or "ndjson", csv, shown=not sys.stdout.isatty())
         return
     check_free(file)
     suffix = (file.with_suffix("") if file.suffix == ".gz" else file).suffix
     form = output or {".csv": "csv", ".json": "json"}.get(suffix, "ndjson")
+    csv.check(form)
     with new_file(file) as opened:
-        asked.write(opened, form, guard)
+        asked.write(opened, form, csv)
 
 
 @app.command()
@@ -130,9 +141,10 @@ def select(
     version: AtVersion = None,
     output: Shown = "table",
     guard: Guard = True,
+    null: NullText = "",
 ) -> None:
     """Show the rows of a query."""
-    _show(Asked(target, where, fields, order_by, limit, offset, version), output, guard)
+    _show(Asked(target, where, fields, order_by, limit, offset, version), output, Csv(guard, null))
 
 
 @app.command()
@@ -151,10 +163,11 @@ def join(
     version: AtVersion = None,
     output: Shown = "table",
     guard: Guard = True,
+    null: NullText = "",
 ) -> None:
     """Show the rows of two stores that belong together."""
     joined = _joined(right, on, kind)
-    _show(Asked(target, where, fields, order_by, limit, offset, version, "join", joined), output, guard)
+    _show(Asked(target, where, fields, order_by, limit, offset, version, "join", joined), output, Csv(guard, null))
 
 
 @app.command()
@@ -177,6 +190,7 @@ def aggregate(
     version: AtVersion = None,
     output: Shown = "table",
     guard: Guard = True,
+    null: NullText = "",
 ) -> None:
     """Show values computed over the rows of a query, or of a join: for all of them, or for each group."""
     if (right is None) != (on is None):
@@ -187,7 +201,7 @@ def aggregate(
     if right is not None and on is not None:
         asked["join"] = {**_joined(right, on, kind), "filter": json_object("--where", where)}
         where = None
-    _show(Asked(target, where, None, order_by, limit, offset, version, "aggregate", asked), output, guard)
+    _show(Asked(target, where, None, order_by, limit, offset, version, "aggregate", asked), output, Csv(guard, null))
 
 
 @app.command()
@@ -219,13 +233,14 @@ def get(
         write_object(gateway.get(f"{store_path(target)}/rows/{quote(key, safe='')}"), output)
 
 
-def _show(asked: Asked, output: Literal["table", "ndjson", "json", "csv"], guard: bool) -> None:
+def _show(asked: Asked, output: Literal["table", "ndjson", "json", "csv"], csv: Csv) -> None:
     """The rows on stdout."""
+    csv.check(output)
     if output == "table":
         rows = asked.rows()
         write_rows(rows, asked.columns() or _columns(rows), output)
     else:
-        asked.write(sys.stdout.buffer, output, guard, shown=not sys.stdout.isatty())
+        asked.write(sys.stdout.buffer, output, csv, shown=not sys.stdout.isatty())
 
 
 def _joined(right: str, on: str, kind: str) -> dict[str, Any]:

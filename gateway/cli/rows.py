@@ -21,10 +21,27 @@ from gateway.cli.output import tell
 from gateway.cli.transfer import progress_bar
 from query import QueryError
 from query.transfer.exports import column_names
-from query.transfer.streams import columns_of, csv_rows, json_array
+from query.transfer.streams import columns_of, csv_rows, json_array, null_text
 
 _SHOWN: Final = 20
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+@dataclass(frozen=True)
+class Csv:
+    """How CSV is written: with the guard before formulas, and null as a text."""
+
+    guard: bool = True
+    null: str = ""
+
+    def check(self, output: str) -> None:
+        """Ends the command for a text for null where there is none."""
+        if self.null and output != "csv":
+            raise CommandFailed(USAGE, "error: --null is for CSV", "hint: -o csv")
+        try:
+            null_text(self.null)
+        except QueryError as error:
+            raise CommandFailed(USAGE, f"error: --null: {error.message}", f"hint: {error.hint}") from None
 
 
 @dataclass(frozen=True)
@@ -53,7 +70,7 @@ class Asked:
         with Connection() as gateway, self._answer(gateway) as answer:
             return list(_records(whole_rows(answer)))
 
-    def write(self, target: BinaryIO, output: str, guard: bool, *, shown: bool = True) -> None:
+    def write(self, target: BinaryIO, output: str, csv: Csv, *, shown: bool = True) -> None:
         """Write the rows as ndjson, json or csv, as they come."""
         with (
             Connection() as gateway,
@@ -61,7 +78,7 @@ class Asked:
             progress_bar("exporting", None, shown) as (progress, task),
         ):
             try:
-                for piece in self._pieces(gateway, whole_rows(answer), output, guard):
+                for piece in self._pieces(gateway, whole_rows(answer), output, csv):
                     target.write(piece)
                     progress.update(task, advance=len(piece))
             except QueryError as error:
@@ -83,18 +100,18 @@ class Asked:
         params = {"format": "ndjson", "end": True}
         return gateway.download(f"{store_path(self.target)}:{self.verb}", "POST", json=asked, params=params)
 
-    def _pieces(self, gateway: Connection, lines: Iterator[bytes], output: str, guard: bool) -> Iterator[bytes]:
+    def _pieces(self, gateway: Connection, lines: Iterator[bytes], output: str, csv: Csv) -> Iterator[bytes]:
         if output == "ndjson":
             return lines
         if output == "json":
             return json_array(some[:-1].replace(b"\n", b",\n") for some in lines)
         named = self.columns()
         if named is not None:
-            return csv_rows(_records(lines), named, guard=guard)
+            return csv_rows(_records(lines), named, guard=csv.guard, null=csv.null)
         of_store = self.verb == "select" and self.fields is None
         key = gateway.get(store_path(self.target))["primary_key"] if of_store else ()
         columns, records = columns_of(_records(lines), key)
-        return csv_rows(records, columns, guard=guard)
+        return csv_rows(records, columns, guard=csv.guard, null=csv.null)
 
 
 def whole_rows(answer: httpx2.Response) -> Iterator[bytes]:

@@ -28,7 +28,7 @@ from query.joins import Views, join
 from query.selects.rows import RowsQuery
 from query.selects.select import select
 from query.stores.store import View, open_store
-from query.transfer.streams import FIRST, Stream, columns_of, csv_rows, json_array, ndjson
+from query.transfer.streams import FIRST, Stream, columns_of, csv_rows, json_array, ndjson, null_text
 
 Format = Literal["json", "ndjson", "csv"]
 FORMATS: Final = ("json", "ndjson", "csv")
@@ -197,34 +197,38 @@ def export(
     version: int | None = None,
     views: Views | None = None,
     guard: bool = True,
+    null: str = "",
     end: bool = False,
     clock: Callable[[], float] = time.monotonic,
 ) -> Export:
     """Begin an export of a version, the newest by default; close it in any case.
 
-    `views` gives the views of other databases, for joins; `guard` is for CSV, `end` for NDJSON (see `streams`).
+    `views` gives the views of other databases, for joins; `guard` and `null` are for CSV, `end` for NDJSON (see `streams`).
     Raises QueryError, and BTreeError (VersionNotFound, ...).
     """
     if format not in FORMATS:
         raise InvalidQuery(f"there is no format {format!r}", pointer="/format", hint=f"they are: {', '.join(FORMATS)}")
     if end and format != "ndjson":
         raise InvalidQuery(f"{format} has no line that tells its end", pointer="/end", hint="take it with ndjson")
+    if null and format != "csv":
+        raise InvalidQuery(f"{format} has a null of its own", pointer="/null", hint="a text for null is for csv")
+    null_text(null)
     view = database.snapshot(version)
     rows = query.rows(view, views)
-    return Export(database, view.seq, _stream(rows, query, view, format, guard, end), clock)
+    return Export(database, view.seq, _stream(rows, query, view, format, guard, null, end), clock)
 
 
 def _stream(
-    rows: RowsQuery | Aggregated, query: AnyQuery, view: View, format: Format, guard: bool, end: bool
+    rows: RowsQuery | Aggregated, query: AnyQuery, view: View, format: Format, guard: bool, null: str, end: bool
 ) -> Stream:
     if format == "json":
         return json_array(rows.json_chunks())
     if format == "ndjson":
         return ndjson(rows.json_chunks(), end=end)
     if rows.columns is not None:
-        return csv_rows(iter(rows), rows.columns, guard=guard)
+        return csv_rows(iter(rows), rows.columns, guard=guard, null=null)
     columns, records = columns_of(iter(rows), query.first_columns(view))
-    return csv_rows(records, columns, guard=guard)
+    return csv_rows(records, columns, guard=guard, null=null)
 
 
 def column_names(fields: Sequence[str] | None) -> list[str] | None:

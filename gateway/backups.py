@@ -22,7 +22,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from btree import Corrupted, Version, WrongFormat
-from gateway.databases import check_not_ours, open_database
+from gateway.databases import check_no_system, check_not_ours, open_for_upkeep
 from gateway.digests import digest_of, digest_text
 from gateway.problems import ApiError
 from gateway.services import Here, Services
@@ -57,7 +57,7 @@ class FileResponse(StreamingResponse):
 @router.get("/backup", response_class=Response, responses={200: {"description": "the file", **_FILE}})
 def back_up(here: Here, database: str) -> FileResponse:
     """A copy of the database as it is at this moment, checked, as one file. Others go on writing meanwhile."""
-    opened = open_database(here, database)
+    opened = open_for_upkeep(here, database)
     with _transfer(here) as folder:
         copy = folder / f"{database}.db"
         version = opened.back_up(copy)
@@ -111,7 +111,7 @@ async def _received(request: Request, path: Path) -> str:
 
 def _restored(here: Services, name: str, upload: Path) -> Version:
     try:
-        return here.databases.restore(name, upload)
+        return here.databases.restore(name, upload, accept=check_no_system)
     except DatabaseExists:
         raise _exists(name) from None
     except (Corrupted, WrongFormat) as error:

@@ -10,7 +10,7 @@ import shutil
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,7 +29,7 @@ from query.errors import InvalidName, UnknownDatabase, did_you_mean
 from query.files import make_durable
 from query.results import Results
 from query.stores.builds import check_indexes
-from query.stores.catalog import list_stores
+from query.stores.catalog import View, list_stores
 
 SYSTEM: Final = "system"
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -87,10 +87,11 @@ class Databases:
         self._check_free(name)
         return self.ensure(name)
 
-    def restore(self, name: str, backup: Path) -> Version:
+    def restore(self, name: str, backup: Path, *, accept: Callable[[View], None] | None = None) -> Version:
         """A new database of a backup's file, which is checked first; gives the version that it holds.
 
-        It is made aside, and gets its name all at once and only if that is free, whatever other processes do.
+        `accept` looks at it before it has its name, and may raise to refuse it. It is made aside, and gets its name all at once and
+        only if that is free, whatever other processes do.
         Raises InvalidName, DatabaseExists, Corrupted, WrongFormat, StorageError.
         """
         self._check_free(name)
@@ -99,6 +100,9 @@ class Databases:
             made = folder / f"{name}.db"
             try:
                 version = restore_backup(backup, made)
+                if accept is not None:
+                    with Database.open(made) as opened:
+                        accept(opened.snapshot())
             except _UNREADABLE as error:
                 raise Corrupted(f"a row cannot be read: {error}") from error
             try:

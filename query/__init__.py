@@ -36,6 +36,7 @@ from query.errors import (
     UnknownOperator,
     UnsupportedOperator,
     UpdateFailed,
+    placed,
 )
 from query.filters.predicates import OPERATORS, compile_filter
 from query.history import Change, Restored, changes, changes_page, restore_store
@@ -120,6 +121,7 @@ __all__ = [
     "join",
     "list_stores",
     "open_store",
+    "placed",
     "reference_page",
     "restore_store",
     "select",

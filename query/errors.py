@@ -1,6 +1,6 @@
 """Errors of the data engine: QueryError and its kinds, each with a code, a pointer into the query and a hint."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
@@ -119,10 +119,12 @@ def point(base: str, *parts: str | int) -> str:
 
 
 @contextmanager
-def placed(pointer: str) -> Iterator[None]:
-    """Errors from inside get `pointer` in front of their place."""
+def placed(pointer: str, *, of: Container[str] | None = None) -> Iterator[None]:
+    """Errors from inside get `pointer` in front of their place; only those in the members `of`, if given."""
     try:
         yield
     except QueryError as error:
-        error.pointer = pointer + (error.pointer or "")
+        member = (error.pointer or "").removeprefix("/").partition("/")[0]
+        if of is None or member in of:
+            error.pointer = pointer + (error.pointer or "")
         raise

@@ -167,7 +167,9 @@ def _join_of(
     if where is not None and joined.get("filter") is not None:
         raise query.InvalidQuery("the filter stands twice", pointer="/filter", hint="leave out one of them")
     parts = {**joined, "filter": where if where is not None else joined.get("filter")}
-    return query.join(view, **parts, **more, views=_views(ctx))
+    inside = [name for name in _JOIN if name != "filter" or where is None]
+    with query.placed("/join", of=inside):
+        return query.join(view, **parts, **more, views=_views(ctx))
 
 
 def _views(ctx: ToolContext) -> query.Views:

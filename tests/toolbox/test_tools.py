@@ -6,18 +6,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes
-from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-import query
 from activities import Resources
 from activities.execution import perform_call
-from query import create_store, open_store, reference_page
+from query import open_store
 from script.errors import ScriptInvalid
 from script.wire import StepCall, TransactionRef
 from toolbox import (
@@ -32,19 +29,7 @@ from toolbox import (
     tool,
 )
 from toolbox.outbox import Outbox
-from toolbox.references import MAX_INLINE
 from toolbox.registry import PLANNED
-from worker import create_resources
-
-
-@pytest.fixture
-def resources(tmp_path: Path) -> Iterator[Resources]:
-    made = create_resources(tmp_path)
-    made.databases.create("shop").transact(
-        lambda t: create_store(t, "items", primary_key=["id"]).add({"id": 1, "n": 10})
-    )
-    yield made
-    made.databases.close()
 
 
 def context(resources: Resources, **changes: Any) -> ToolContext:
@@ -149,89 +134,6 @@ def test_without_a_database_a_data_tool_says_so(resources: Resources) -> None:
     with pytest.raises(ToolError) as raised:
         call(resources, "get", {"store": "items", "key": 1})
     assert raised.value.code == "no_database"
-
-
-def test_many_rows_are_a_reference(resources: Resources) -> None:
-    database = resources.databases.open("shop")
-    database.transact(lambda t: [open_store(t, "items").upsert({"id": n, "pad": "x" * 100}) for n in range(1000)])
-    view = database.begin("t")
-    found = call(resources, "select", {"store": "items", "filter": {"id": {"$gte": 500}}}, view=view)
-    assert found["$rows"] == {
-        "database": "shop",
-        "version": view.base,
-        "store": "items",
-        "count": 500,
-        "query": {"filter": {"id": {"$gte": 500}}},
-    }
-    database.transact(lambda t: open_store(t, "items").upsert({"id": 0, "pad": "x" * 40_000}))
-    one = call(resources, "select", {"store": "items", "key": 0}, view=database.snapshot())
-    assert (one["$rows"]["count"], one["$rows"]["query"]) == (1, {"key": 0})
-    open_store(view, "items").delete(1)
-    mine = call(resources, "select", {"store": "items"}, view=view)
-    view.rollback()
-    rows = everything(resources, mine)
-    assert [row["id"] for row in rows] == [0, *range(2, 1000)]
-
-
-def everything(resources: Resources, found: Any, limit: int = 37) -> list[dict[str, Any]]:
-    """The rows of a reference, page by page."""
-    (reference,) = found.values()
-    rows: list[dict[str, Any]] = []
-    after = None
-    while True:
-        page, after = reference_page(resources.databases, reference, after=after, limit=limit, done=len(rows))
-        rows += page
-        if after is None:
-            assert len(rows) == reference["count"]
-            return rows
-
-
-def test_many_joined_sorted_and_grouped_rows_are_a_reference(resources: Resources, tmp_path: Path) -> None:
-    database = resources.databases.open("shop")
-
-    def fill(view: Any) -> None:
-        orders = create_store(view, "orders", primary_key=["id"])
-        for n in range(800):
-            open_store(view, "items").upsert({"id": n, "kind": n % 7, "pad": "x" * 50})
-            orders.add({"id": n, "item": 799 - n // 2, "pad": "y" * 50})
-
-    database.transact(fill)
-    view = database.snapshot()
-    on = {"left": "orders", "right": "items", "on": {"item": "id"}}
-    whole = list(query.join(view, **on))
-    database.transact(lambda t: open_store(t, "items").upsert({"id": 0, "kind": "changed meanwhile"}))
-    joined = call(resources, "join", on, view=view)
-    assert joined["$rows"].keys() == {"database", "version", "count", "result"}
-    assert (joined["$rows"]["database"], joined["$rows"]["version"], joined["$rows"]["count"]) == (
-        "shop",
-        view.seq,
-        800,
-    )
-    assert everything(resources, joined) == whole
-    ordered = call(resources, "select", {"store": "items", "order_by": "kind", "offset": 5, "limit": 700}, view=view)
-    assert everything(resources, ordered) == list(query.select(view, "items", order_by="kind", offset=5, limit=700))
-    backwards = call(resources, "select", {"store": "items", "order_by": ["-kind", "pad"]}, view=view)
-    assert everything(resources, backwards) == list(query.select(view, "items", order_by=["-kind", "pad"]))
-    sums = {"values": {"n": "count"}, "group_by": ["item", "id AS order", "pad"], "store": "orders"}
-    groups = call(resources, "aggregate", sums, view=view)
-    assert len(everything(resources, groups)) == 800
-    few = call(resources, "join", {**on, "limit": 2}, view=view)
-    assert few == whole[:2]
-    assert len(list((tmp_path / "databases" / ".results").iterdir())) == 4
-
-
-def test_up_to_32_kib_rows_are_a_list(resources: Resources) -> None:
-    """The border: a list is never larger, and rows are never fewer."""
-    database = resources.databases.open("shop")
-    database.transact(lambda t: [open_store(t, "items").upsert({"id": n, "pad": "x" * 80}) for n in range(600)])
-    view = database.snapshot()
-    for order in ("id", "pad"):
-        for limit in (1, 300, 310, 311, 312, 313, 314, 315, 316, 317, 318, 319, 320, 330, 600):
-            found = call(resources, "select", {"store": "items", "order_by": order, "limit": limit}, view=view)
-            rows = found if isinstance(found, list) else everything(resources, found)
-            assert rows == list(query.select(view, "items", order_by=order, limit=limit))
-            size = len(orjson.dumps(rows))
-            assert size <= MAX_INLINE if isinstance(found, list) else size + len(rows) > MAX_INLINE
 
 
 def test_coupons_cannot_be_guessed_and_do_not_change(resources: Resources) -> None:

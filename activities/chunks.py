@@ -9,17 +9,20 @@ Outside effects of the body are rows of the outbox in the same transaction. They
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
+
+import orjson
 
 from activities.errors import ChunkFailed
 from activities.execution import Resources, end_transaction, invoke, perform_call, run_alone
 from activities.failures import error_of
-from btree import Transaction
-from query import QueryError, select_page
+from btree import StorageError, Transaction
+from query import QueryError, reference_page
 from script.effects import Effect
 from script.local import IterationFailed, Iterations
 from script.program import Program
-from script.wire import ChunkCall, EndTransaction, Outcome, StepCall, TransactionRef
+from script.wire import ROWS, ChunkCall, EndTransaction, Outcome, StepCall, TransactionRef, is_rows
 from toolbox import ToolError
 from toolbox.outbox import Outbox
 
@@ -64,8 +67,17 @@ class _Chunk:
         self._view = view
         self._heartbeat = heartbeat
         self._outbox = 0
+        self._results: list[str] = []
 
     def run(self) -> dict[str, Any]:
+        answer: dict[str, Any] = {}
+        try:
+            answer = self._run()
+        finally:
+            self._give_back(answer)
+        return answer
+
+    def _run(self) -> dict[str, Any]:
         elements, after = self._elements()
         iterations = Iterations(self._programs, self._call)
         processed = 0
@@ -91,10 +103,10 @@ class _Chunk:
         if call.items is not None:
             return call.items, str(call.offset + call.size) if len(call.items) == call.size else None
         assert call.rows is not None
-        snapshot = self._resources.databases.open(call.rows["database"]).snapshot(call.rows["version"])
         after = bytes.fromhex(call.after) if call.after else None
-        query = {"store": call.rows["store"], **call.rows["query"]}
-        records, following = select_page(snapshot, query, after=after, limit=call.size, done=call.offset)
+        records, following = reference_page(
+            self._resources.databases, call.rows, after=after, limit=call.size, done=call.offset
+        )
         return records, following.hex() if following is not None else None
 
     def _perform(self, effect: Effect) -> Outcome:
@@ -136,7 +148,18 @@ class _Chunk:
             )
         if tool.effect == "external":
             return self._outside(step)
-        return invoke(self._resources, tool, step, self._view)
+        result = invoke(self._resources, tool, step, self._view)
+        if is_rows(result) and "result" in result[ROWS]:
+            self._results.append(result[ROWS]["result"])
+        return result
+
+    def _give_back(self, answer: dict[str, Any]) -> None:
+        """Remove the rows that were written down for the body, but for those that the answer carries out: what it set is gone."""
+        carried = orjson.dumps(answer).decode()
+        for name in self._results:
+            if name not in carried:
+                with suppress(StorageError):  # the sweep takes it later
+                    self._resources.databases.results.remove(name)
 
     def _outside(self, step: StepCall) -> Any:
         """An outside call becomes a row of the outbox, mocked or pending."""

@@ -8,7 +8,6 @@ Up: the body is written to a file as it arrives, never held in memory; then the 
 `Repr-Digest: sha-256=:<base64>:` (RFC 9530) goes with both. Down it is always there; up it is checked if it is there.
 """
 
-import errno
 import hashlib
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -22,13 +21,14 @@ from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from btree import Corrupted, DiskFull, StorageError, Version, WrongFormat
-from gateway.databases import check_not_ours, open_database
+from btree import Corrupted, Version, WrongFormat
+from gateway.databases import check_no_system, check_not_ours, open_for_upkeep
 from gateway.digests import digest_of, digest_text
 from gateway.problems import ApiError
 from gateway.services import Here, Services
 from gateway.times import iso
 from query import DatabaseExists, check_name
+from query.files import storage_errors
 
 router = APIRouter(prefix="/v1/databases/{database}", tags=["backups"])
 
@@ -57,7 +57,7 @@ class FileResponse(StreamingResponse):
 @router.get("/backup", response_class=Response, responses={200: {"description": "the file", **_FILE}})
 def back_up(here: Here, database: str) -> FileResponse:
     """A copy of the database as it is at this moment, checked, as one file. Others go on writing meanwhile."""
-    opened = open_database(here, database)
+    opened = open_for_upkeep(here, database)
     with _transfer(here) as folder:
         copy = folder / f"{database}.db"
         version = opened.back_up(copy)
@@ -111,7 +111,7 @@ async def _received(request: Request, path: Path) -> str:
 
 def _restored(here: Services, name: str, upload: Path) -> Version:
     try:
-        return here.databases.restore(name, upload)
+        return here.databases.restore(name, upload, accept=check_no_system)
     except DatabaseExists:
         raise _exists(name) from None
     except (Corrupted, WrongFormat) as error:
@@ -126,11 +126,5 @@ def _exists(name: str) -> ApiError:
 @contextmanager
 def _transfer(here: Services) -> Iterator[Path]:
     """A folder beside the databases for one copy, removed at the end. Raises DiskFull, StorageError."""
-    try:
-        with here.databases.aside() as folder:
-            yield folder
-    except OSError as error:
-        message = f"the copy could not be written: {error.strerror or error}"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(message, hint="make room, then try again") from error
-        raise StorageError(message, hint="look at the disk, and the permissions of the data directory") from error
+    with storage_errors("the copy could not be written"), here.databases.aside() as folder:
+        yield folder

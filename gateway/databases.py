@@ -1,4 +1,8 @@
-"""Databases and stores: what there is, and making more. The system database is closed, but for its outbox."""
+"""Databases and stores: what there is, and making more.
+
+The system database is closed, but for its outbox: nobody reads its rows or writes to it. Who names it may look after it: see how it is,
+check, compact and back it up (`open_for_upkeep`).
+"""
 
 from dataclasses import asdict
 from typing import Any, Final
@@ -71,7 +75,7 @@ def create_database(here: Here, body: DatabaseRequest, response: Response) -> di
 @router.get("/{database}")
 def show_database(here: Here, database: str) -> dict[str, Any]:
     """A database with its version, its stores, and the room that it takes."""
-    opened = open_database(here, database)
+    opened = open_for_upkeep(here, database)
     head = opened.head()
     return {
         "name": database,
@@ -137,10 +141,24 @@ def open_database(here: Services, name: str, store: str | None = None) -> Databa
     return here.databases.open(name)
 
 
+def open_for_upkeep(here: Services, name: str) -> Database:
+    """Any database, for what reads no rows and writes none, the system's own too. Raises QueryError."""
+    return here.databases.open(name)
+
+
 def check_not_ours(name: str) -> None:
     """Raises ApiError for the system's own database."""
     if name == query.SYSTEM:
         raise ApiError("reserved_database", f"the database {name!r} is the system's own")
+
+
+def check_no_system(view: query.View) -> None:
+    """Raises ApiError where a database has stores as only the system's own has them."""
+    ours = [store.name for store in query.list_stores(view) if store.name.startswith("_") and store.name != OUTBOX]
+    if ours:
+        message = f"this is a copy of the system's own database: it has the store {ours[0]}"
+        hint = "with everything stopped, put it in its place in the data directory: databases/system.db"
+        raise ApiError("reserved_database", message, hint=hint)
 
 
 def writable_database(here: Services, name: str, store: str) -> Database:

@@ -1,4 +1,4 @@
-"""Rows out: the whole of a store, or the answer to a query, as a stream of NDJSON, JSON or CSV.
+"""Rows out: the whole of a store, or the answer to a query (`queries`), as a stream of NDJSON, JSON or CSV.
 
 The rows come from the engine's pages straight to the socket; no run and no Temporal is involved. They are made in a thread, a piece at a
 time and only when the socket has taken the piece before: a slow client slows the scan down and costs no memory and no thread. A client
@@ -10,20 +10,20 @@ wants it, so that no client takes a part for the whole.
 """
 
 import logging
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import orjson
 from anyio import CancelScope, to_thread
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Receive, Scope, Send
 
 import query
 from gateway.databases import open_database
 from gateway.problems import MEDIA_TYPE, ApiError, problem, translate
+from gateway.queries import AggregateRequest, ExportParameters, Form, JoinRequest, SelectRequest
 from gateway.services import Here, Services
-from query.transfer.exports import Export, Format, export
+from query.transfer.exports import AnyQuery, Export, Format, export
 
 router = APIRouter(prefix="/v1/databases/{database}/stores/{store}", tags=["rows"])
 _log = logging.getLogger("gateway")
@@ -53,72 +53,6 @@ _ROWS: Final[dict[int | str, dict[str, Any]]] = {
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     },
 }
-Count = Annotated[int, Field(ge=0, strict=True)]
-
-
-class Form(BaseModel):
-    """How rows are written."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    format: Literal["json", "ndjson", "csv"] | None = Field(None, description="default: by Accept, else ndjson")
-    guard: bool = Field(True, description="csv: an apostrophe before text that a spreadsheet would take for a formula")
-    end: bool = Field(False, description='ndjson: a last line {"end": {"rows": n}}')
-
-
-class ExportParameters(Form):
-    """An export as parameters of an address; lists are divided by commas."""
-
-    filter: str | None = Field(None, description="JSON, as in a select")
-    key: str | None = Field(None, description='JSON: "00001", or ["00001", 1]')
-    fields: str | None = Field(None, description="a,b.c,d AS e")
-    order_by: str | None = Field(None, description="a,-b")
-    limit: int | None = Field(None, ge=0)
-    offset: int = Field(0, ge=0)
-    version: int | None = Field(None, ge=1, description="default: the newest")
-
-    def query(self, store: str) -> query.Query:
-        """Raises ApiError for what is no JSON."""
-        return query.Query(
-            store,
-            filter=_json("filter", self.filter),
-            key=_json("key", self.key),
-            fields=_list(self.fields),
-            order_by=_list(self.order_by),
-            limit=self.limit,
-            offset=self.offset,
-        )
-
-
-class SelectRequest(BaseModel):
-    """A select."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    filter: dict[str, Any] | None = None
-    key: Any = None
-    fields: list[str] | None = None
-    order_by: str | list[str] | None = None
-    limit: Count | None = None
-    offset: Count = 0
-    version: Annotated[int, Field(ge=1, strict=True)] | None = Field(None, description="default: the newest")
-
-
-class JoinRequest(BaseModel):
-    """A join with the store of the address on the left."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    left: dict[str, Any] = Field(default={}, description="{as, filter, key} of the left side")
-    right: str | dict[str, Any] = Field(description="a store, or {store, as, filter, key, database}")
-    on: str | list[str] | dict[str, str] = Field(description="{left field: right field}, or fields that both have")
-    type: str = Field("inner", description="inner, left, right, full, semi or anti")
-    filter: dict[str, Any] | None = Field(None, description="over joined rows: left.name, right.amount")
-    fields: list[str] | None = None
-    order_by: str | list[str] | None = None
-    limit: Count | None = None
-    offset: Count = 0
-    version: Annotated[int, Field(ge=1, strict=True)] | None = Field(None, description="default: the newest")
 
 
 @router.get("/rows:export", response_class=Response, responses=_ROWS)
@@ -131,7 +65,7 @@ def export_rows(
     accept: Annotated[str, Header()] = "*/*",
 ) -> Response:
     """The rows of a store, or of a query over it, as a file."""
-    form = given.format or negotiated(accept)
+    form = wanted(given, accept)
     try:
         answer = _answer(here, database, given.query(store), request, given, form, given.version, store)
     except query.QueryError as error:
@@ -153,9 +87,8 @@ def select_rows(
     accept: Annotated[str, Header()] = "*/*",
 ) -> Response:
     """The rows of a query."""
-    asked = body.model_dump(exclude={"version"})
-    form = given.format or negotiated(accept)
-    return _answer(here, database, query.Query(store, **asked), request, given, form, body.version, store)
+    form = wanted(given, accept)
+    return _answer(here, database, body.query(store), request, given, form, body.version, store)
 
 
 @router.post(":join", response_class=Response, responses=_ROWS)
@@ -169,12 +102,30 @@ def join_rows(
     accept: Annotated[str, Header()] = "*/*",
 ) -> Response:
     """The rows of the store and of another one that belong together."""
-    if "store" in body.left:
-        raise ApiError("invalid_field", "the left store is that of the address", pointer="/left/store")
-    asked = body.model_dump(exclude={"version", "left"})
+    form = wanted(given, accept)
+    return _answer(here, database, body.query(store), request, given, form, body.version, store)
+
+
+@router.post(":aggregate", response_class=Response, responses=_ROWS)
+def aggregate_rows(
+    here: Here,
+    database: str,
+    store: str,
+    request: Request,
+    body: AggregateRequest,
+    given: Annotated[Form, Query()],
+    accept: Annotated[str, Header()] = "*/*",
+) -> Response:
+    """Values computed over the rows of a query, or of a join: for all of them, or for each group."""
+    form = wanted(given, accept)
+    return _answer(here, database, body.query(store), request, given, form, body.version, store)
+
+
+def wanted(given: Form, accept: str) -> Format:
+    """The format that is asked for. Raises ApiError, InvalidQuery for what it does not have."""
     form = given.format or negotiated(accept)
-    joined = query.JoinQuery({"store": store, **body.left}, **asked)
-    return _answer(here, database, joined, request, given, form, body.version, store)
+    given.check(form)
+    return form
 
 
 def negotiated(accept: str) -> Format:
@@ -203,21 +154,10 @@ def _quality(parameters: list[str]) -> float:
     return 1.0
 
 
-def _json(name: str, text: str | None) -> Any:
-    try:
-        return None if text is None else orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise ApiError("invalid_field", f"{name} is no JSON: {error}", pointer=f"?{name}") from None
-
-
-def _list(text: str | None) -> list[str] | None:
-    return None if text is None else [part.strip() for part in text.split(",")]
-
-
 def _answer(
     here: Services,
     database: str,
-    asked: query.Query | query.JoinQuery,
+    asked: AnyQuery,
     request: Request,
     given: Form,
     form: Format,
@@ -230,7 +170,7 @@ def _answer(
     def views(name: str) -> query.View:
         return open_database(here, name).snapshot()
 
-    rows = export(opened, asked, form, version=version, views=views, guard=given.guard, end=given.end)
+    rows = export(opened, asked, form, version=version, views=views, guard=given.guard, null=given.null, end=given.end)
     headers = {"Database-Version": str(rows.version), "Vary": "Accept"}
     if rows.whole:
         rows.close()

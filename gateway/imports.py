@@ -16,6 +16,7 @@ would wait for each other for ever.
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from tempfile import TemporaryFile
 from typing import IO, Annotated, Any, Final
 
@@ -31,6 +32,7 @@ from gateway.databases import writable_database
 from gateway.problems import ApiError, problem, translate
 from gateway.services import Here
 from query.transfer.imports import ImportOptions, ImportReport, Mode, Reject
+from query.transfer.readers import Empty
 
 router = APIRouter(prefix="/v1/databases/{database}/stores/{store}", tags=["rows"])
 
@@ -62,6 +64,7 @@ class ImportParameters(BaseModel):
     )
     unguard: bool = Field(False, description="CSV: take the apostrophes of the formula guard away")
     null: str = Field("", description="CSV: the text that stands for null, besides the empty one, as NA")
+    empty: Empty = Field("null", description="CSV: what an empty cell of a typed column is: null, or a missing field")
 
 
 @router.post("/rows:import", openapi_extra=_BODY, max_body_size=MAX_IMPORT_BYTES, response_model=dict[str, Any])
@@ -78,8 +81,9 @@ async def import_rows(
     if kind not in _KINDS:
         raise ApiError("unsupported_media_type", "an import is application/x-ndjson, application/json or text/csv")
     columns = column_types(given.types)
-    for name, set_ in (("types", columns), ("unguard", given.unguard), ("null", given.null)):
-        if set_ and kind != "text/csv":
+    csv_only = {"types": columns, "unguard": given.unguard, "null": given.null, "empty": given.empty != "null"}
+    for name, told in csv_only.items():
+        if told and kind != "text/csv":
             raise ApiError("invalid_field", f"{name} is for CSV: JSON has its own types", pointer=f"?{name}")
     opened = writable_database(here, database, store)
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
@@ -88,7 +92,8 @@ async def import_rows(
     def work(options: ImportOptions) -> ImportReport:
         if kind == "text/csv":
             text = text_lines(pieces)
-            return query.import_csv(opened, store, text, options, types=columns, unguard=given.unguard, null=given.null)
+            read = partial(query.import_csv, types=columns, unguard=given.unguard, null=given.null, empty=given.empty)
+            return read(opened, store, text, options)
         if kind == "application/json":
             return query.import_json(opened, store, pieces, options)
         return query.import_ndjson(opened, store, lines(pieces), options)

@@ -6,12 +6,14 @@ stores/      declarations, records, indexes, schemas                      aggreg
 selects/     plans, slices of rows, rows lazily                           sorting/    in bounded memory
 transfer/    files into a store, streams of rows out of it
 
-databases.py  the data directory      history.py  what changed, making it what it was      errors.py  what can be wrong
+databases.py  the data directory                      history.py     what changed, making it what it was
+results.py    rows written down once                  references.py  rows that are too many to be passed on
+files.py      errors of files, names that stay        errors.py      what can be wrong
 """
 
 from query.actions.bulk import BulkAction, check_action
 from query.actions.updates import compile_update
-from query.aggregates.aggregate import aggregate, aggregate_rows, check_aggregate
+from query.aggregates.aggregate import Aggregated, aggregate, aggregate_rows, check_aggregate
 from query.databases import SYSTEM, DatabaseExists, Databases, check_name
 from query.errors import (
     IndexExists,
@@ -25,6 +27,7 @@ from query.errors import (
     QueryError,
     RecordExists,
     RecordNotFound,
+    ResultNotFound,
     StoreExists,
     StoreNotFound,
     TooManyRows,
@@ -33,23 +36,27 @@ from query.errors import (
     UnknownOperator,
     UnsupportedOperator,
     UpdateFailed,
+    placed,
 )
 from query.filters.predicates import OPERATORS, compile_filter
 from query.history import Change, Restored, changes, changes_page, restore_store
 from query.joins import Joined, Views, join
+from query.references import reference_page
 from query.selects.rows import RowsQuery
 from query.selects.select import Selection, select, select_page
 from query.stores.builds import build_index, check_indexes, create_index, drop_index
 from query.stores.catalog import IndexInfo, Relation, StoreInfo, View
 from query.stores.describe import describe_store
 from query.stores.store import Record, Store, create_store, drop_store, list_stores, open_store
-from query.transfer.exports import FORMATS, Export, JoinQuery, Query, export
+from query.transfer.exports import FORMATS, AggregateQuery, Export, JoinQuery, Query, export
 from query.transfer.imports import ImportOptions, ImportReport, Reject, import_csv, import_json, import_ndjson
 
 __all__ = [
     "FORMATS",
     "OPERATORS",
     "SYSTEM",
+    "AggregateQuery",
+    "Aggregated",
     "BulkAction",
     "Change",
     "DatabaseExists",
@@ -76,6 +83,7 @@ __all__ = [
     "Reject",
     "Relation",
     "Restored",
+    "ResultNotFound",
     "RowsQuery",
     "Selection",
     "Store",
@@ -113,6 +121,8 @@ __all__ = [
     "join",
     "list_stores",
     "open_store",
+    "placed",
+    "reference_page",
     "restore_store",
     "select",
     "select_page",

@@ -1,4 +1,4 @@
-"""The data directory: one database file for each name.
+"""The data directory: one database file for each name, and beside them the results of queries (`results`).
 
 Names are checked before they become paths. The `system` database is ours (scripts, keys, the outbox of steps without a
 transaction); scripts cannot name it.
@@ -10,7 +10,7 @@ import shutil
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,8 +26,10 @@ from btree import (
     restore_backup,
 )
 from query.errors import InvalidName, UnknownDatabase, did_you_mean
+from query.files import make_durable
+from query.results import Results
 from query.stores.builds import check_indexes
-from query.stores.catalog import list_stores
+from query.stores.catalog import View, list_stores
 
 SYSTEM: Final = "system"
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -35,6 +37,7 @@ _SQLITE: Final = b"SQLite format 3\0"
 _HEADER: Final = struct.Struct(">16xH10xI")
 """SQLite's file format, section 1.3: the page size (1 is 65536) and the number of pages."""
 _ASIDE: Final = ".aside-"
+_RESULTS: Final = ".results"
 _LEFT: Final = 86_400.0
 """Seconds after which nobody can still be writing in a folder where nothing was written."""
 _UNREADABLE: Final = (ValueError, LookupError, TypeError, ArithmeticError, AssertionError, struct.error)
@@ -60,6 +63,7 @@ class Databases:
         self._root = root
         self._open: dict[str, Database] = {}
         self._lock = threading.Lock()
+        self.results = Results(root / _RESULTS)
         root.mkdir(parents=True, exist_ok=True)
 
     def open(self, name: str) -> Database:
@@ -83,10 +87,11 @@ class Databases:
         self._check_free(name)
         return self.ensure(name)
 
-    def restore(self, name: str, backup: Path) -> Version:
+    def restore(self, name: str, backup: Path, *, accept: Callable[[View], None] | None = None) -> Version:
         """A new database of a backup's file, which is checked first; gives the version that it holds.
 
-        It is made aside, and gets its name all at once and only if that is free, whatever other processes do.
+        `accept` looks at it before it has its name, and may raise to refuse it. It is made aside, and gets its name all at once and
+        only if that is free, whatever other processes do.
         Raises InvalidName, DatabaseExists, Corrupted, WrongFormat, StorageError.
         """
         self._check_free(name)
@@ -95,13 +100,16 @@ class Databases:
             made = folder / f"{name}.db"
             try:
                 version = restore_backup(backup, made)
+                if accept is not None:
+                    with Database.open(made) as opened:
+                        accept(opened.snapshot())
             except _UNREADABLE as error:
                 raise Corrupted(f"a row cannot be read: {error}") from error
             try:
                 os.link(made, self._path(name))
             except FileExistsError:
                 raise _exists(name) from None
-        _make_durable(self._root)
+        make_durable(self._root)
         return version
 
     def check(self, name: str) -> CheckReport:
@@ -140,9 +148,9 @@ class Databases:
         )
 
     def sweep(self, *, retention_seconds: float, history_bytes: int) -> dict[str, SweepReport | BTreeError]:
-        """End abandoned transactions and give space back, in every database, the system's too; what was done, by name.
+        """End abandoned transactions and give space back, in every database, the system's too, and of results; what was done, by name.
 
-        A database that cannot be swept does not keep the others from it: its error is in the answer.
+        A database that cannot be swept does not keep the others from it: its error is in the answer (that of the results as `.results`).
         """
         done: dict[str, SweepReport | BTreeError] = {}
         for name in [*self.names(), *([SYSTEM] if self._path(SYSTEM).is_file() else [])]:
@@ -152,6 +160,10 @@ class Databases:
                 )
             except BTreeError as error:
                 done[name] = error
+        try:
+            self.results.sweep(retention_seconds=retention_seconds, most_bytes=history_bytes)
+        except BTreeError as error:
+            done[_RESULTS] = error
         return done
 
     def close(self) -> None:
@@ -204,11 +216,3 @@ def _check(path: Path) -> CheckReport:
         return CheckReport(problems=[error.message])
     except _UNREADABLE as error:
         return CheckReport(problems=[f"a row cannot be read: {error}"])
-
-
-def _make_durable(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

@@ -1,6 +1,7 @@
 """Errors of the data engine: QueryError and its kinds, each with a code, a pointer into the query and a hint."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
@@ -79,6 +80,10 @@ class RecordNotFound(QueryError):
     code = "record_not_found"
 
 
+class ResultNotFound(QueryError):
+    code = "result_not_found"
+
+
 class TooManyRows(QueryError):
     code = "too_many_rows"
 
@@ -111,3 +116,15 @@ def did_you_mean(name: Any, known: Iterable[str], otherwise: str) -> str:
 def point(base: str, *parts: str | int) -> str:
     """The JSON Pointer (RFC 6901) of what lies under `base`."""
     return base + "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+@contextmanager
+def placed(pointer: str, *, of: Container[str] | None = None) -> Iterator[None]:
+    """Errors from inside get `pointer` in front of their place; only those in the members `of`, if given."""
+    try:
+        yield
+    except QueryError as error:
+        member = (error.pointer or "").removeprefix("/").partition("/")[0]
+        if of is None or member in of:
+            error.pointer = pointer + (error.pointer or "")
+        raise

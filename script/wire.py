@@ -6,8 +6,8 @@ converter can carry it and the Temporal UI shows it readably.
 
 Three rules keep runs alive:
 
-* **Rows never cross.** A large result is a *row reference* `{"$rows": {...}}` (database, version,
-  store, query, count); who needs the rows opens the snapshot and reads them.
+* **Rows never cross.** A large result is a *row reference* `{"$rows": {...}}` (database, version, count, and
+  store and query, or the id of a result that was written down); who needs the rows reads them page by page.
 * **Sizes are checked before anything is scheduled** (`MAX_WIRE_BYTES`): an oversized payload does
   not fail a Temporal run, it wedges or terminates it, so a machine turns it into an error first.
 * **Outcomes carry their own time.** `Outcome.at` is the only clock that a machine sees, which is why the
@@ -108,7 +108,7 @@ class ChunkCall:
 
     `calls` has every program that the run may reach by its hash, with the versions that its calls were resolved to when the
     run began. `path` is the loop's path in the run, `prefix` and `iteration` those of the frame that it stands in.
-    `rows` is the row reference's inner object and `after` the primary key (hex of its encoding) behind which to go
+    `rows` is the row reference's inner object and `after` the place (hex: the encoded key, or that in a result) behind which to go
     on; or `items` are the elements themselves. `offset` is the ordinal of the first element: iteration numbers, and so
     idempotency keys, count from it.
     """

@@ -6,6 +6,7 @@ context.py      what a tool gets beside its arguments   outside.py   send_email,
 outbox.py       outside calls written down              scripts.py   list, show and save scripts
 library.py      immutable script versions               meta.py      tools about tools
 environment.py  the checker's world                     errors.py    what can be wrong
+references.py   rows as the result of a step            analysis.py  join aggregate explain
 """
 
 from toolbox.context import Services, SmtpSettings, ToolContext, installation_secret

@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-import orjson
 from pydantic import WithJsonSchema
 
 import query
-from query import Record, View
+from query import View
 from script.deferred import ROW_TEMPLATES
 from toolbox.context import ToolContext
-from toolbox.data import MAX_INLINE, check_guards, evaluation, reading, writing
-from toolbox.errors import ResultTooLarge, UnreachableDatabase
+from toolbox.data import check_guards, evaluation, reading, writing
+from toolbox.errors import UnreachableDatabase
+from toolbox.references import rows_or_reference
 from toolbox.tool import tool
 
 JoinedValues = Annotated[
@@ -43,7 +43,8 @@ def join(
     max_affected: int | None = None,
     expect: str | None = None,
 ) -> Any:
-    """Rows of two stores that belong together: {left: record, right: record}; null where an outer join has no partner.
+    """Rows of two stores that belong together: {left: record, right: record}; null where an outer join has no partner. A list, or a
+    reference to the rows where they are many.
 
     A side is a store, or {store, as, filter, key}; the right one may have a database of its own, the left one may be a join again.
     on is {left field: right field}, or fields that both have. type is inner, left, right, full, semi or anti ("users with no orders").
@@ -72,7 +73,7 @@ def join(
         )
 
     if action is None:
-        return _listed(joined(fields), "the joined rows", "/fields")
+        return rows_or_reference(ctx, joined(fields))
     if fields is not None:
         raise query.InvalidQuery("an action takes no fields", pointer="/fields")
     store, name = joined(None).left_store()
@@ -97,16 +98,16 @@ def aggregate(
     filter: dict[str, Any] | None = None,
     order_by: str | list[str] | None = None,
     limit: int | None = None,
-) -> list[dict[str, Any]]:
+) -> Any:
     """Values computed over rows of a store, or of a join ({left, right, on, type, filter}); for all of them or for each group.
 
     values is {name: {op, value, where}} with op count, sum, avg, min, max, distinct or count_distinct, value the field, where a filter for
     this value alone; {name: "count"} counts rows. group_by is a list of fields (a.b, a AS x). Result rows have the group's
-    fields and the values, in the order of the group's fields, or in that of order_by.
+    fields and the values, in the order of the group's fields, or in that of order_by: a list, or a reference to them where they are many.
     """
     rows = _source(ctx, store, join, filter)
     found = query.aggregate_rows(rows, values=values, group_by=group_by or (), order_by=order_by, limit=limit)
-    return _listed(found, "the groups", "/group_by")
+    return rows_or_reference(ctx, found)
 
 
 @tool(effect="read")
@@ -166,7 +167,9 @@ def _join_of(
     if where is not None and joined.get("filter") is not None:
         raise query.InvalidQuery("the filter stands twice", pointer="/filter", hint="leave out one of them")
     parts = {**joined, "filter": where if where is not None else joined.get("filter")}
-    return query.join(view, **parts, **more, views=_views(ctx))
+    inside = [name for name in _JOIN if name != "filter" or where is None]
+    with query.placed("/join", of=inside):
+        return query.join(view, **parts, **more, views=_views(ctx))
 
 
 def _views(ctx: ToolContext) -> query.Views:
@@ -181,22 +184,6 @@ def _views(ctx: ToolContext) -> query.Views:
         return opened[name]
 
     return view_of
-
-
-def _listed(rows: Any, what: str, pointer: str) -> list[Record]:
-    """The rows as a list. Raises ResultTooLarge."""
-    found: list[Record] = []
-    size = 2
-    for row in rows:
-        found.append(row)
-        size += len(orjson.dumps(row)) + 1
-        if size > MAX_INLINE:
-            raise ResultTooLarge(
-                f"{what} are more than {MAX_INLINE} bytes",
-                pointer=pointer,
-                hint="take fewer fields, filter, limit or aggregate them",
-            )
-    return found
 
 
 TOOLS: Final = (join, aggregate, explain)

@@ -1,24 +1,19 @@
 """Data tools: rows of the stores of the step's database, in the step's transaction. What goes over several is in `analysis`."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-import orjson
 from pydantic import WithJsonSchema
 
 import query
 from btree import Transaction
-from query import Record, RowsQuery, Store, View, open_store
+from query import Store, View, open_store
 from query import select as select_rows
 from script.deferred import ROW_TEMPLATES
 from script.functions import EvaluationContext
-from script.wire import ROWS
 from toolbox.context import ToolContext
-from toolbox.errors import NoDatabase, ReservedStore, ResultTooLarge
+from toolbox.errors import NoDatabase, ReservedStore
+from toolbox.references import rows_or_reference
 from toolbox.tool import tool
-
-MAX_INLINE: Final = 32 * 1024
-"""Bytes of JSON up to which rows are given as a list; more are given as a row reference."""
 
 RowValues = Annotated[
     dict[str, Any] | None,
@@ -93,7 +88,12 @@ def select(
     selection = select_rows(view, store, **{**wanted, "limit": 1 if single else limit})
     if single:
         return next(iter(selection), None)
-    return rows_or_reference(ctx, view, selection, {"store": store, **wanted}, select_rows(view, store, **wanted))
+    if not selection.in_key_order or (isinstance(view, Transaction) and view.has_writes):
+        return rows_or_reference(ctx, selection)
+    given = {name: value for name, value in wanted.items() if value is not None and (name, value) != ("offset", 0)}
+    return rows_or_reference(
+        ctx, selection, lambda: {"store": store, "query": given, "count": select_rows(view, store, **wanted).count()}
+    )
 
 
 def check_guards(action: str | None, *, dry_run: bool, max_affected: int | None, expect: str | None) -> None:
@@ -107,38 +107,6 @@ def check_guards(action: str | None, *, dry_run: bool, max_affected: int | None,
             raise query.InvalidQuery(f"{name} belongs to an action", pointer=f"/{name}", hint="add the action")
     if max_affected is not None and max_affected < 0:
         raise query.InvalidQuery("max_affected is a whole number from 0", pointer="/max_affected")
-
-
-def rows_or_reference(
-    ctx: ToolContext, view: View, rows: RowsQuery, wanted: Mapping[str, Any], again: RowsQuery
-) -> Any:
-    """The rows as a list, or a reference to them if they are many. Raises ResultTooLarge."""
-    records: list[Record] = []
-    size = 2
-    for record in rows:
-        records.append(record)
-        size += len(orjson.dumps(record)) + 1
-        if size > MAX_INLINE:
-            return _reference(ctx, view, wanted, again)
-    return records
-
-
-def _reference(ctx: ToolContext, view: View, wanted: Mapping[str, Any], again: RowsQuery) -> dict[str, Any]:
-    if isinstance(view, Transaction) and view.has_writes:
-        hint = "commit with manage_transaction first, or ask for fewer rows (filter, fields, limit)"
-        raise ResultTooLarge(
-            f"the rows are more than {MAX_INLINE} bytes, and the transaction has uncommitted writes", hint=hint
-        )
-    if not again.in_key_order:
-        raise ResultTooLarge(
-            "so many rows can be given in the order of a key or an index only",
-            pointer="/order_by",
-            hint="leave order_by out, create an index for it, or limit the rows",
-        )
-    given = {name: value for name, value in wanted.items() if value is not None and (name, value) != ("offset", 0)}
-    store = given.pop("store")
-    reference = {"database": ctx.database, "version": view.seq, "store": store, "count": again.count(), "query": given}
-    return {ROWS: reference}
 
 
 @tool(effect="read")

@@ -45,10 +45,6 @@ class ReservedStore(ToolError):
     code = "reserved_store"
 
 
-class ResultTooLarge(ToolError):
-    code = "too_large"
-
-
 class ToolNotConfigured(ToolError):
     code = "tool_not_configured"
 

@@ -2,6 +2,7 @@
 
 import gzip
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Final, Literal
 from urllib.parse import quote
@@ -11,7 +12,7 @@ import typer
 from gateway.cli.connection import Connection
 from gateway.cli.failures import CONFLICT, RUN_FAILED, USAGE, CommandFailed
 from gateway.cli.output import Format, write_object, write_rows
-from gateway.cli.rows import Asked, import_report, rejects_file, store_path, target_of
+from gateway.cli.rows import Asked, Csv, comma_list, import_report, json_object, rejects_file, store_path, target_of
 from gateway.cli.transfer import check_free, new_file, pieces
 
 app = typer.Typer(no_args_is_help=True, help="Data: import, export, select; look at databases, stores and rows.")
@@ -26,11 +27,16 @@ AtVersion = Annotated[int | None, typer.Option(min=1, help="of this version of t
 Guard = Annotated[
     bool, typer.Option("--guard/--no-guard", help="CSV: an apostrophe before text that looks like a formula")
 ]
+NullText = Annotated[
+    str, typer.Option("--null", metavar="TEXT", help="CSV: null is this text, and an empty cell a missing field")
+]
 
 Shown = Annotated[
     Literal["table", "ndjson", "json", "csv"],
     typer.Option("--output", "-o", help="table, ndjson (one object a line), json or csv"),
 ]
+
+JoinType = Literal["inner", "left", "right", "full", "semi", "anti"]
 
 _KINDS: Final = {
     ".csv": "text/csv",
@@ -58,6 +64,9 @@ def import_(
     rejects: Annotated[Path | None, typer.Option(help="a new file for all rejected lines, as NDJSON")] = None,
     unguard: Annotated[bool, typer.Option("--unguard", help="CSV: take the formula guard's apostrophes away")] = False,
     null: Annotated[str | None, typer.Option(help="CSV: the text that stands for null, besides the empty one")] = None,
+    empty: Annotated[
+        Literal["null", "missing"], typer.Option(help="CSV: what an empty cell of a typed column is")
+    ] = "null",
     output: Format = "table",
 ) -> None:
     """Import rows from a file; rows with the same key are replaced."""
@@ -68,6 +77,7 @@ def import_(
     if kind is None:
         raise CommandFailed(USAGE, f"error: {file}: the name has to end in {', '.join(_KINDS)}, or that and .gz")
     params = {"mode": mode, "types": types, "max_rejects": max_rejects, "unguard": unguard or None, "null": null}
+    params["empty"] = None if empty == "null" else empty
     with Connection() as gateway, _open(file) as opened, rejects_file(rejects) as kept:
         if create and key is not None:
             _create(gateway, database, store, [field.strip() for field in key.split(",")])
@@ -103,17 +113,21 @@ def export(
     ] = None,
     file: Annotated[Path | None, typer.Option(help="a new file instead of stdout; packed if it ends in .gz")] = None,
     guard: Guard = True,
+    null: NullText = "",
 ) -> None:
     """Write rows to a file or to stdout: all, or those of a query. A file gets its name when it is whole."""
     asked = Asked(target, where, fields, order_by, limit, offset, version)
+    csv = Csv(guard, null)
     if file is None:
-        asked.write(sys.stdout.buffer, output or "ndjson", guard, shown=not sys.stdout.isatty())
+        csv.check(output or "ndjson")
+        asked.write(sys.stdout.buffer, output or "ndjson", csv, shown=not sys.stdout.isatty())
         return
     check_free(file)
     suffix = (file.with_suffix("") if file.suffix == ".gz" else file).suffix
     form = output or {".csv": "csv", ".json": "json"}.get(suffix, "ndjson")
+    csv.check(form)
     with new_file(file) as opened:
-        asked.write(opened, form, guard)
+        asked.write(opened, form, csv)
 
 
 @app.command()
@@ -127,9 +141,10 @@ def select(
     version: AtVersion = None,
     output: Shown = "table",
     guard: Guard = True,
+    null: NullText = "",
 ) -> None:
     """Show the rows of a query."""
-    _show(Asked(target, where, fields, order_by, limit, offset, version), output, guard)
+    _show(Asked(target, where, fields, order_by, limit, offset, version), output, Csv(guard, null))
 
 
 @app.command()
@@ -137,10 +152,7 @@ def join(
     target: Annotated[str, typer.Argument(metavar="DB/LEFT")],
     right: Annotated[str, typer.Argument(help="the right store")],
     on: Annotated[str, typer.Option(help="a=b,c: the left a is the right b, and c is in both")],
-    kind: Annotated[
-        Literal["inner", "left", "right", "full", "semi", "anti"],
-        typer.Option("--type", help="which rows without a partner"),
-    ] = "inner",
+    kind: Annotated[JoinType, typer.Option("--type", help="which rows without a partner")] = "inner",
     where: Annotated[
         str | None, typer.Option(metavar="JSON", help='a filter over both: {"right.total": {"$gt": 9}}')
     ] = None,
@@ -151,11 +163,45 @@ def join(
     version: AtVersion = None,
     output: Shown = "table",
     guard: Guard = True,
+    null: NullText = "",
 ) -> None:
     """Show the rows of two stores that belong together."""
-    pairs = [part.strip().partition("=") for part in on.split(",")]
-    joined = {"right": right, "on": {left: other or left for left, _, other in pairs}, "type": kind}
-    _show(Asked(target, where, fields, order_by, limit, offset, version, joined), output, guard)
+    joined = _joined(right, on, kind)
+    _show(Asked(target, where, fields, order_by, limit, offset, version, "join", joined), output, Csv(guard, null))
+
+
+@app.command()
+def aggregate(
+    target: Target,
+    value: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=OP[:FIELD]", help="a value: n=count, total=sum:amount; or NAME={op, value, where}"),
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option(help="a,b.c: for each group of these fields; default one row for all")
+    ] = None,
+    right: Annotated[str | None, typer.Option("--join", metavar="RIGHT", help="over a join with this store")] = None,
+    on: Annotated[str | None, typer.Option(help="with --join, as for a join: a=b,c")] = None,
+    kind: Annotated[JoinType, typer.Option("--type", help="with --join: which rows without a partner")] = "inner",
+    where: Annotated[str | None, typer.Option(metavar="JSON", help="a filter: which rows are counted in")] = None,
+    order_by: Annotated[str | None, typer.Option(help="by group fields and values, as -total")] = None,
+    limit: Limit = None,
+    offset: Offset = 0,
+    version: AtVersion = None,
+    output: Shown = "table",
+    guard: Guard = True,
+    null: NullText = "",
+) -> None:
+    """Show values computed over the rows of a query, or of a join: for all of them, or for each group."""
+    if (right is None) != (on is None):
+        raise CommandFailed(USAGE, "error: --join and --on belong together")
+    if right is None and kind != "inner":
+        raise CommandFailed(USAGE, "error: --type is for --join")
+    asked: dict[str, Any] = {"values": _values(value or ()), "group_by": comma_list(by) or []}
+    if right is not None and on is not None:
+        asked["join"] = {**_joined(right, on, kind), "filter": json_object("--where", where)}
+        where = None
+    _show(Asked(target, where, None, order_by, limit, offset, version, "aggregate", asked), output, Csv(guard, null))
 
 
 @app.command()
@@ -187,13 +233,38 @@ def get(
         write_object(gateway.get(f"{store_path(target)}/rows/{quote(key, safe='')}"), output)
 
 
-def _show(asked: Asked, output: Literal["table", "ndjson", "json", "csv"], guard: bool) -> None:
+def _show(asked: Asked, output: Literal["table", "ndjson", "json", "csv"], csv: Csv) -> None:
     """The rows on stdout."""
+    csv.check(output)
     if output == "table":
         rows = asked.rows()
         write_rows(rows, asked.columns() or _columns(rows), output)
     else:
-        asked.write(sys.stdout.buffer, output, guard, shown=not sys.stdout.isatty())
+        asked.write(sys.stdout.buffer, output, csv, shown=not sys.stdout.isatty())
+
+
+def _joined(right: str, on: str, kind: str) -> dict[str, Any]:
+    """What is joined: `a=b,c` are the fields."""
+    pairs = [part.strip().partition("=") for part in on.split(",")]
+    return {"right": right, "on": {left: other or left for left, _, other in pairs}, "type": kind}
+
+
+def _values(given: Sequence[str]) -> dict[str, Any]:
+    """`name=op`, `name=op:field` or `name={...}` as the values of an aggregate. Ends the command for what is none."""
+    found: dict[str, Any] = {}
+    for text in given:
+        name, equals, told = text.partition("=")
+        if not (name and equals and told):
+            hint = "hint: --value n=count --value total=sum:amount"
+            raise CommandFailed(USAGE, f"error: --value {text}: it has to be NAME=OP or NAME=OP:FIELD", hint)
+        if name in found:
+            raise CommandFailed(USAGE, f"error: two values are named {name}")
+        op, colon, path = told.partition(":")
+        if told.startswith("{"):
+            found[name] = json_object(f"--value {name}", told)
+        else:
+            found[name] = {"op": op, "value": path} if colon else {"op": op}
+    return found
 
 
 def _columns(rows: list[dict[str, Any]]) -> list[str]:

@@ -5,9 +5,9 @@ does not come, or tells another number, or the connection is cut, the command fa
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 from urllib.parse import quote
@@ -21,10 +21,27 @@ from gateway.cli.output import tell
 from gateway.cli.transfer import progress_bar
 from query import QueryError
 from query.transfer.exports import column_names
-from query.transfer.streams import columns_of, csv_rows, json_array
+from query.transfer.streams import columns_of, csv_rows, json_array, null_text
 
 _SHOWN: Final = 20
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+@dataclass(frozen=True)
+class Csv:
+    """How CSV is written: with the guard before formulas, and null as a text."""
+
+    guard: bool = True
+    null: str = ""
+
+    def check(self, output: str) -> None:
+        """Ends the command for a text for null where there is none."""
+        if self.null and output != "csv":
+            raise CommandFailed(USAGE, "error: --null is for CSV", "hint: -o csv")
+        try:
+            null_text(self.null)
+        except QueryError as error:
+            raise CommandFailed(USAGE, f"error: --null: {error.message}", f"hint: {error.hint}") from None
 
 
 @dataclass(frozen=True)
@@ -38,19 +55,22 @@ class Asked:
     limit: int | None
     offset: int
     version: int | None
-    join: dict[str, Any] | None = None
-    """What is joined: right, on, type."""
+    verb: str = "select"
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """What the verb takes besides: a join's right, on, type; an aggregate's values, group_by, join."""
 
     def columns(self) -> list[str] | None:
-        """The columns that `fields` makes, if it does."""
-        return column_names(_list(self.fields))
+        """The columns that are known before the rows, if they are."""
+        if self.verb == "aggregate":
+            return [*(column_names(self.more["group_by"]) or ()), *self.more["values"]]
+        return column_names(comma_list(self.fields))
 
     def rows(self) -> list[dict[str, Any]]:
         """All rows."""
         with Connection() as gateway, self._answer(gateway) as answer:
             return list(_records(whole_rows(answer)))
 
-    def write(self, target: BinaryIO, output: str, guard: bool, *, shown: bool = True) -> None:
+    def write(self, target: BinaryIO, output: str, csv: Csv, *, shown: bool = True) -> None:
         """Write the rows as ndjson, json or csv, as they come."""
         with (
             Connection() as gateway,
@@ -58,7 +78,7 @@ class Asked:
             progress_bar("exporting", None, shown) as (progress, task),
         ):
             try:
-                for piece in self._pieces(gateway, whole_rows(answer), output, guard):
+                for piece in self._pieces(gateway, whole_rows(answer), output, csv):
                     target.write(piece)
                     progress.update(task, advance=len(piece))
             except QueryError as error:
@@ -68,29 +88,30 @@ class Asked:
 
     def _answer(self, gateway: Connection) -> Any:
         body = {
-            "filter": _filter(self.where),
-            "fields": _list(self.fields),
-            "order_by": _list(self.order_by),
+            "filter": json_object("--where", self.where),
+            "fields": comma_list(self.fields),
+            "order_by": comma_list(self.order_by),
             "limit": self.limit,
             "offset": self.offset,
             "version": self.version,
+            **self.more,
         }
+        asked = {name: value for name, value in body.items() if value is not None}
         params = {"format": "ndjson", "end": True}
-        verb = "select" if self.join is None else "join"
-        body |= self.join or {}
-        return gateway.download(f"{store_path(self.target)}:{verb}", "POST", json=body, params=params)
+        return gateway.download(f"{store_path(self.target)}:{self.verb}", "POST", json=asked, params=params)
 
-    def _pieces(self, gateway: Connection, lines: Iterator[bytes], output: str, guard: bool) -> Iterator[bytes]:
+    def _pieces(self, gateway: Connection, lines: Iterator[bytes], output: str, csv: Csv) -> Iterator[bytes]:
         if output == "ndjson":
             return lines
         if output == "json":
             return json_array(some[:-1].replace(b"\n", b",\n") for some in lines)
         named = self.columns()
         if named is not None:
-            return csv_rows(_records(lines), named, guard=guard)
-        key = gateway.get(store_path(self.target))["primary_key"] if self.fields is None else ()
+            return csv_rows(_records(lines), named, guard=csv.guard, null=csv.null)
+        of_store = self.verb == "select" and self.fields is None
+        key = gateway.get(store_path(self.target))["primary_key"] if of_store else ()
         columns, records = columns_of(_records(lines), key)
-        return csv_rows(records, columns, guard=guard)
+        return csv_rows(records, columns, guard=csv.guard, null=csv.null)
 
 
 def whole_rows(answer: httpx2.Response) -> Iterator[bytes]:
@@ -190,17 +211,19 @@ def store_path(text: str) -> str:
     return f"/v1/databases/{database}/stores/{store}"
 
 
-def _filter(text: str | None) -> Any:
+def json_object(option: str, text: str | None) -> Any:
+    """The JSON object of an option. Ends the command for what is none."""
     if text is None:
         return None
     try:
         found = msgspec.json.decode(text)
     except msgspec.MsgspecError as error:
-        raise CommandFailed(USAGE, f"error: --where is no JSON: {error}") from None
+        raise CommandFailed(USAGE, f"error: {option} is no JSON: {error}") from None
     if not isinstance(found, dict):
-        raise CommandFailed(USAGE, "error: --where is a JSON object", 'hint: {"city": "Rome"}')
+        raise CommandFailed(USAGE, f"error: {option} is a JSON object", 'hint: {"city": "Rome"}')
     return found
 
 
-def _list(text: str | None) -> list[str] | None:
+def comma_list(text: str | None) -> list[str] | None:
+    """`a,b` as a list."""
     return None if text is None else [part.strip() for part in text.split(",")]

@@ -14,7 +14,8 @@ Memory is bounded by the budget, beyond it groups and different values go to dis
 bit. The one thing that must fit in memory is a result row, so `distinct` is for lists that can be shown.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -27,13 +28,14 @@ from query.aggregates.reducers import Average, Count, Distinct, Extreme, Reducer
 from query.errors import InvalidQuery, did_you_mean, point
 from query.filters.predicates import Predicate, compile_filter
 from query.selects.rows import RowsQuery, check_window
-from query.sorting.sorting import compile_sort_key, parse_order, sorted_rows
+from query.sorting.sorting import OrderItem, compile_sort_key, parse_order, sorted_rows
 from query.stores.store import Record, decode_record
 from query.values.paths import compile_path, parse_path
 
 BUDGET: Final = 64 << 20
 OPERATIONS: Final = ("count", "sum", "avg", "min", "max", "distinct", "count_distinct")
 _MEMBERS: Final = ("op", "value", "where")
+_CHUNK: Final = 256
 _ALIASES: Final = {
     "average": "avg",
     "mean": "avg",
@@ -96,24 +98,62 @@ def aggregate_rows(
     group_by: Sequence[str] = (),
     order_by: str | Sequence[str] | None = None,
     limit: int | None = None,
+    offset: int = 0,
     budget_bytes: int = BUDGET,
-) -> Iterator[Record]:
+) -> "Aggregated":
     """The same over the rows of a query, of which only the fields that are needed are decoded; in another order than that of the groups,
     if wanted (by a group's field or a value). Raises InvalidQuery at once."""
     wanted, fields = _parse(values, group_by)
     order = parse_order(order_by)
-    columns = [field.name for field in fields] + [value.name for value in wanted]
+    columns = _columns(wanted, fields)
     for at, item in enumerate(order):
         if item.path[0] not in columns:
             hint = _did_you_mean(item.name, columns, "the columns are")
-            raise InvalidQuery(f"the result has no column {item.name!r}", pointer=f"/order_by/{at}", hint=hint)
-    check_window(limit, 0)
+            pointer = "/order_by" if isinstance(order_by, str) else f"/order_by/{at}"
+            raise InvalidQuery(f"the result has no column {item.name!r}", pointer=pointer, hint=hint)
+    check_window(limit, offset)
     found = _run(rows.partial(fields_used(values, group_by)), wanted, fields, budget_bytes, None)
-    if not order:
-        return islice(found, limit)
-    key_of = compile_sort_key(order)
-    keyed = ((key_of(row), msgspec.json.encode(row)) for row in found)
-    return (decode_record(row) for _, row in sorted_rows(keyed, limit=limit))
+    return Aggregated(found, columns, order, limit, offset)
+
+
+class Aggregated:
+    """The groups of a query, once: iterate them for records, or take them as JSON chunks. `columns` are the names of their fields.
+
+    The first one is there when all rows were read; closing the iterator gives memory and disk back.
+    """
+
+    def __init__(
+        self,
+        groups: Generator[Record, None, None],
+        columns: list[str],
+        order: tuple[OrderItem, ...],
+        limit: int | None,
+        offset: int,
+    ) -> None:
+        self.columns = columns
+        self._groups = groups
+        self._order = order
+        self._offset = offset
+        self._end = None if limit is None else offset + limit
+
+    def __iter__(self) -> Iterator[Record]:
+        if self._order:
+            return map(decode_record, self._sorted())
+        return islice(self._groups, self._offset, self._end)
+
+    def json_chunks(self) -> Iterator[bytes]:
+        """The groups as JSON texts divided by `,\\n`, many at a time. Between chunks the caller puts the divider."""
+        with closing(self._groups):
+            texts = self._sorted() if self._order else map(msgspec.json.encode, iter(self))
+            while some := list(islice(texts, _CHUNK)):
+                yield b",\n".join(some)
+
+    def _sorted(self) -> Iterator[bytes]:
+        key_of = compile_sort_key(self._order)
+        keyed = ((key_of(row), msgspec.json.encode(row)) for row in self._groups)
+        with closing(sorted_rows(keyed, limit=self._end)) as ordered:
+            for _, text in islice(ordered, self._offset, None):
+                yield text
 
 
 def check_aggregate(values: Mapping[str, Any], group_by: Sequence[str] = ()) -> None:
@@ -134,7 +174,7 @@ def fields_used(values: Mapping[str, Any], group_by: Sequence[str] = ()) -> set[
 
 def _run(
     rows: Iterable[Record], wanted: list[_Value], fields: list[_Field], budget: int, folder: Path | None
-) -> Iterator[Record]:
+) -> Generator[Record, None, None]:
     reducers = [value.reducer() for value in wanted]
     table = Table(reducers, budget, folder)
     if not fields:
@@ -145,13 +185,17 @@ def _run(
         _only_where(value.predicate, reducer.step(place, table.meter))
         for place, (value, reducer) in enumerate(zip(wanted, reducers, strict=True))
     ]
-    columns = [field.name for field in fields] + [value.name for value in wanted]
+    columns = _columns(wanted, fields)
     try:
         table.fill(rows, key_of, steps)
         for key, results in table.results():
             yield dict(zip(columns, key + results, strict=True))
     finally:
         table.close()
+
+
+def _columns(wanted: list[_Value], fields: list[_Field]) -> list[str]:
+    return [field.name for field in fields] + [value.name for value in wanted]
 
 
 def _only_where(predicate: Predicate | None, step: Step) -> Step:

@@ -1,4 +1,4 @@
-"""Exports: the rows of a select out of one version, as bytes, for as long as somebody takes them.
+"""Exports: the rows of a select, of a join or of an aggregate out of one version, as bytes, for as long as somebody takes them.
 
     with export(database, Query("orders", filter={...}), "ndjson") as rows:
         for piece in rows: ...
@@ -22,12 +22,13 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from btree import Busy, Database, DiskFull, ReadOnly
-from query.errors import InvalidQuery
+from query.aggregates.aggregate import Aggregated, aggregate_rows
+from query.errors import InvalidQuery, placed
 from query.joins import Views, join
 from query.selects.rows import RowsQuery
 from query.selects.select import select
 from query.stores.store import View, open_store
-from query.transfer.streams import FIRST, Stream, columns_of, csv_rows, json_array, ndjson
+from query.transfer.streams import FIRST, Stream, columns_of, csv_rows, json_array, ndjson, null_text
 
 Format = Literal["json", "ndjson", "csv"]
 FORMATS: Final = ("json", "ndjson", "csv")
@@ -102,6 +103,38 @@ class JoinQuery:
         return ()
 
 
+@dataclass(frozen=True)
+class AggregateQuery:
+    """What `aggregate_rows` takes, as a value. `at` is where the source stands in what was asked for: errors in it have that place."""
+
+    source: Query | JoinQuery
+    values: Any
+    group_by: Sequence[str] = ()
+    order_by: str | Sequence[str] | None = None
+    limit: int | None = None
+    offset: int = 0
+    at: str = ""
+
+    def rows(self, view: View, views: Views | None) -> Aggregated:
+        """The groups in a view. Raises QueryError."""
+        with placed(self.at):
+            rows = self.source.rows(view, views)
+        return aggregate_rows(
+            rows,
+            values=self.values,
+            group_by=self.group_by,
+            order_by=self.order_by,
+            limit=self.limit,
+            offset=self.offset,
+        )
+
+    def first_columns(self, view: View) -> Sequence[str]:
+        return ()
+
+
+AnyQuery = Query | JoinQuery | AggregateQuery
+
+
 class Export:
     """The pieces of an export, once. `version` is the one that is read; `whole` says that the first piece is all."""
 
@@ -158,39 +191,44 @@ class Export:
 
 def export(
     database: Database,
-    query: Query | JoinQuery,
+    query: AnyQuery,
     format: Format,
     *,
     version: int | None = None,
     views: Views | None = None,
     guard: bool = True,
+    null: str = "",
     end: bool = False,
     clock: Callable[[], float] = time.monotonic,
 ) -> Export:
     """Begin an export of a version, the newest by default; close it in any case.
 
-    `views` gives the views of other databases, for joins; `guard` is for CSV, `end` for NDJSON (see `streams`).
+    `views` gives the views of other databases, for joins; `guard` and `null` are for CSV, `end` for NDJSON (see `streams`).
     Raises QueryError, and BTreeError (VersionNotFound, ...).
     """
     if format not in FORMATS:
         raise InvalidQuery(f"there is no format {format!r}", pointer="/format", hint=f"they are: {', '.join(FORMATS)}")
     if end and format != "ndjson":
         raise InvalidQuery(f"{format} has no line that tells its end", pointer="/end", hint="take it with ndjson")
+    if null and format != "csv":
+        raise InvalidQuery(f"{format} has a null of its own", pointer="/null", hint="a text for null is for csv")
+    null_text(null)
     view = database.snapshot(version)
     rows = query.rows(view, views)
-    return Export(database, view.seq, _stream(rows, query, view, format, guard, end), clock)
+    return Export(database, view.seq, _stream(rows, query, view, format, guard, null, end), clock)
 
 
-def _stream(rows: RowsQuery, query: Query | JoinQuery, view: View, format: Format, guard: bool, end: bool) -> Stream:
+def _stream(
+    rows: RowsQuery | Aggregated, query: AnyQuery, view: View, format: Format, guard: bool, null: str, end: bool
+) -> Stream:
     if format == "json":
         return json_array(rows.json_chunks())
     if format == "ndjson":
         return ndjson(rows.json_chunks(), end=end)
-    named = column_names(query.fields)
-    if named is not None:
-        return csv_rows(iter(rows), named, guard=guard)
+    if rows.columns is not None:
+        return csv_rows(iter(rows), rows.columns, guard=guard, null=null)
     columns, records = columns_of(iter(rows), query.first_columns(view))
-    return csv_rows(records, columns, guard=guard)
+    return csv_rows(records, columns, guard=guard, null=null)
 
 
 def column_names(fields: Sequence[str] | None) -> list[str] | None:

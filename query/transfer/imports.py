@@ -17,7 +17,7 @@ from btree import BTreeError, Database, InvalidKey, InvalidValue, Transaction
 from query.errors import InvalidQuery, QueryError
 from query.stores.store import Store, open_store
 from query.transfer.elements import elements
-from query.transfer.readers import Line, read_csv, read_json
+from query.transfer.readers import Empty, Line, read_csv, read_json
 
 CHUNK: Final = 10_000
 CHUNK_BYTES: Final = 16 * 1024 * 1024
@@ -112,13 +112,16 @@ def import_csv(
     types: Mapping[str, str] | None = None,
     unguard: bool = False,
     null: str = "",
+    empty: Empty = "null",
 ) -> ImportReport:
     """Import CSV with a header. `types` gives the columns' types (`readers.TYPES`; default string); `unguard` takes away the
-    apostrophes of the formula guard (`streams`); `null` is the text that stands for null, besides the empty one (`NA`).
+    apostrophes of the formula guard (`streams`); `null` is the text that stands for null, besides the empty one (`NA`); with `empty`
+    "missing" an empty cell is a field that is not there.
 
     Raises InvalidRecord for a header that lacks a typed column, or repeats one, and for a `null` that no cell can be.
     """
-    return _import(database, store, read_csv(lines, dict(types or {}), unguard=unguard, null=null), options)
+    read = read_csv(lines, dict(types or {}), unguard=unguard, null=null, empty=empty)
+    return _import(database, store, read, options)
 
 
 class _Stopped(Exception):

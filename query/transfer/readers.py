@@ -5,7 +5,8 @@ large for a double are refused, text has to be UTF-8.
 
 CSV cells are text until a column's type says otherwise. An empty cell of a typed column is null, and so is one of `string?`, unless it
 is written `""`. A file may have a text of its own for null (`NA`, `\\N`): such a cell is then as good as an empty one, and `"NA"` in a
-column of `string?` is text. The number of a record of several lines is that of its first.
+column of `string?` is text. With `empty="missing"` an empty cell is not null but a field that the
+record does not have. The number of a record of several lines is that of its first.
 """
 
 import csv
@@ -13,16 +14,20 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
 from query.errors import InvalidRecord
 from query.transfer.elements import BOM
 from query.transfer.streams import unguarded
+from query.values.values import MISSING
 
 MAX_CELL: Final = 16 * 1024 * 1024
 """Characters of a CSV cell: a larger one would not fit into a store. The csv module's own limit is 128 Ki, for the whole process."""
+
+Empty = Literal["null", "missing"]
+"""What an empty cell of a column with a type is."""
 
 decode: Final = msgspec.json.Decoder().decode
 
@@ -67,8 +72,10 @@ def _reason(error: Exception) -> str:
     return str(error).removeprefix("JSON is malformed: ")
 
 
-def read_csv(lines: Iterable[str], types: dict[str, str], *, unguard: bool = False, null: str = "") -> Iterator[Line]:
-    """CSV with a header; `null` is the text that stands for null, besides the empty one.
+def read_csv(
+    lines: Iterable[str], types: dict[str, str], *, unguard: bool = False, null: str = "", empty: Empty = "null"
+) -> Iterator[Line]:
+    """CSV with a header; `null` is the text that stands for null, besides the empty one, unless that is a field that is `missing`.
 
     Raises InvalidRecord for an unknown type, for a header that lacks a typed column or repeats one, and for a `null` that no cell can be.
     """
@@ -79,6 +86,10 @@ def read_csv(lines: Iterable[str], types: dict[str, str], *, unguard: bool = Fal
         raise InvalidRecord(
             f"no cell is {_shown(null)} without quotes", hint="null is a word such as NA", pointer="/null"
         )
+    if empty not in ("null", "missing"):
+        raise InvalidRecord(
+            f"an empty cell cannot be {empty!r}", hint="it is null, or the field is missing", pointer="/empty"
+        )
     csv.field_size_limit(MAX_CELL)
     taken: list[str] = []
     reader = csv.reader(_noted(lines, taken), strict=True)
@@ -88,7 +99,7 @@ def read_csv(lines: Iterable[str], types: dict[str, str], *, unguard: bool = Fal
         raise InvalidRecord("the file is empty: a CSV file begins with its header") from None
     except csv.Error as error:
         raise InvalidRecord(f"the header is no CSV: {error}") from None
-    columns = _Columns([unguarded(name) for name in header] if unguard else header, types, unguard, null)
+    columns = _Columns([unguarded(name) for name in header] if unguard else header, types, unguard, null, empty)
     while True:
         taken.clear()
         try:
@@ -112,7 +123,7 @@ def _noted(lines: Iterable[str], taken: list[str]) -> Iterator[str]:
 class _Columns:
     """The header, and how the cells under it become values."""
 
-    def __init__(self, names: list[str], types: Mapping[str, str], unguard: bool, null: str) -> None:
+    def __init__(self, names: list[str], types: Mapping[str, str], unguard: bool, null: str, empty: Empty) -> None:
         if len(set(names)) != len(names) or set(types) - set(names):
             told = ", ".join(names)
             raise InvalidRecord(f"the header is {told}: names stand once, and every typed column is there")
@@ -120,6 +131,7 @@ class _Columns:
         self._kinds = [types.get(name, "string") for name in names]
         self._unguard = unguard
         self._null = null
+        self._empty = None if empty == "null" else MISSING
 
     def line(self, number: int, row: list[str], source: tuple[str, ...]) -> Line:
         if len(row) != len(self._names):
@@ -128,16 +140,18 @@ class _Columns:
         record: dict[str, Any] = {}
         for index, (name, kind, text) in enumerate(zip(self._names, self._kinds, row, strict=True)):
             try:
-                record[name] = self._value(kind, text, index, source)
+                value = self._value(kind, text, index, source)
             except (ValueError, KeyError, msgspec.MsgspecError, RecursionError):
                 return Line(number, source, error=InvalidRecord(f"{name}: {_shown(text)} is no {kind}"))
+            if value is not MISSING:
+                record[name] = value
         return Line(number, source, record)
 
     def _value(self, kind: str, text: str, index: int, source: tuple[str, ...]) -> Any:
         if (text == "" or text == self._null) and kind != "string":
             written = _cells("".join(source))[index] if kind == "string?" else ""
             if not written.startswith('"'):
-                return None
+                return self._empty if text == "" else None
         return TYPES[kind](unguarded(text) if self._unguard and kind in _TEXTS else text)
 
 

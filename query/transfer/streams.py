@@ -9,7 +9,10 @@ Pieces: the first has at least FIRST bytes, the others at least PIECE, but for t
 piece below FIRST is all there is. Closing one of these generators closes what it reads from.
 
 CSV is RFC 4180: a header, commas, CRLF, quotes where they are needed. A cell is the text itself, a number, `true`, `false`, or JSON for
-lists and objects. Null is an empty cell and empty text is `""`; both are read back by the importer (type `string?`).
+lists and objects. Null is an empty cell and empty text is `""`; both are read back by the importer (type `string?`). A field that is not
+there is an empty cell too, unless null has a text of its own (`null`, as `\\N` or `NULL`): then null is that text, an empty cell is a
+field that is not there, and text that happens to be the same is put in quotes. The importer takes it back with the same text and
+`empty="missing"`.
 
 Spreadsheets take text that begins with = + - @ | tab or CR for a formula. The guard puts an apostrophe before such text, and before
 such text that has apostrophes in front already, so that `unguarded` is its exact inverse. Numbers are left alone.
@@ -23,7 +26,8 @@ from typing import Any, Final
 
 import orjson
 
-from query.errors import InvalidRecord
+from query.errors import InvalidQuery, InvalidRecord
+from query.values.values import MISSING
 
 PIECE: Final = 64 * 1024
 """Bytes from which a piece is handed on."""
@@ -51,12 +55,29 @@ def ndjson(chunks: Iterable[bytes], *, end: bool = False) -> Stream:
     return _gathered(_ndjson(chunks, end))
 
 
-def csv_rows(records: Iterable[Mapping[str, Any]], columns: Sequence[str], *, guard: bool = True) -> Stream:
-    """CSV of some columns; a field that a record does not have is an empty cell.
+def csv_rows(
+    records: Iterable[Mapping[str, Any]], columns: Sequence[str], *, guard: bool = True, null: str = ""
+) -> Stream:
+    """CSV of some columns; a field that a record does not have is an empty cell, and so is null unless it has a text.
 
-    Raises InvalidRecord for a record with a field that is no column: nothing is left out without a word.
+    Raises InvalidQuery at once for a `null` that could be another value, and InvalidRecord for a record with a field that is no column:
+    nothing is left out without a word.
     """
-    return _gathered(_csv(records, list(columns), guard))
+    return _gathered(_csv(records, list(columns), guard, null_text(null)))
+
+
+def null_text(text: str, pointer: str = "/null") -> str:
+    """The text that null is written as. Raises InvalidQuery for one that needs quotes, or that is how another value is written."""
+    hint = "null is a word such as NULL, or \\N"
+    if _QUOTED.search(text):
+        raise InvalidQuery(f"no cell is {text!r} without quotes", pointer=pointer, hint=hint)
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+    if value is not None:
+        raise InvalidQuery(f"{text!r} is how a value is written that is not null", pointer=pointer, hint=hint)
+    return text
 
 
 def columns_of(
@@ -96,14 +117,14 @@ def _ndjson(chunks: Iterable[bytes], end: bool) -> Iterator[bytes]:
         yield b'{"end":{"rows":%d}}\n' % rows
 
 
-def _csv(records: Iterable[Mapping[str, Any]], columns: list[str], guard: bool) -> Iterator[bytes]:
+def _csv(records: Iterable[Mapping[str, Any]], columns: list[str], guard: bool, null: str) -> Iterator[bytes]:
     known = set(columns)
-    lines = [_line(columns, guard)]
+    lines = [_line(columns, guard, "")]
     with _closed(records):
         for number, record in enumerate(records, 1):
             if not record.keys() <= known:
                 raise _no_column(number, record, known)
-            lines.append(_line([record.get(name) for name in columns], guard))
+            lines.append(_line([record.get(name, MISSING) for name in columns], guard, null))
             if len(lines) >= _ROWS:
                 yield "".join(lines).encode()
                 lines.clear()
@@ -118,17 +139,20 @@ def _no_column(number: int, record: Mapping[str, Any], known: set[str]) -> Inval
     )
 
 
-def _line(values: Sequence[Any], guard: bool) -> str:
-    cells = [_cell(value, guard) for value in values]
-    if cells == [""]:  # one empty cell: the line may not be blank, which is no row; so here null reads as empty text
+def _line(values: Sequence[Any], guard: bool, null: str) -> str:
+    cells = [_cell(value, guard, null) for value in values]
+    if cells == [""]:  # one empty cell: the line may not be blank, which is no row; so here it reads as empty text
         return '""\r\n'
     return ",".join(cells) + "\r\n"
 
 
-def _cell(value: Any, guard: bool) -> str:
+def _cell(value: Any, guard: bool, null: str) -> str:
     if isinstance(value, str):
-        return _quoted("'" + value if guard and _FORMULA.match(value) else value) or '""'
+        text = _quoted("'" + value if guard and _FORMULA.match(value) else value)
+        return f'"{text}"' if text == null or not text else text
     if value is None:
+        return null
+    if value is MISSING:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -13,7 +13,9 @@ import pytest
 
 from btree import Database
 from gateway import backups
+from gateway.app import create_app
 from gateway.digests import digest_text
+from gateway.services import create_services
 from query import open_store
 from tests.gateway.conftest import Gateway, authorization, eventually, problem_of
 
@@ -107,7 +109,10 @@ async def test_restores_that_are_refused(gateway: Gateway) -> None:
         assert problem["hint"] == "restore it under another name"
     problem_of(await put("/v1/databases/system/backup", content=good), 403, "reserved_database")
     problem_of(await put("/v1/databases/A-b/backup", content=good), 422, "invalid_name")
-    problem_of(await gateway.http.get("/v1/databases/system/backup"), 403, "reserved_database")
+    ours = (await gateway.http.get("/v1/databases/system/backup")).content
+    problem = problem_of(await put("/v1/databases/ours/backup", content=ours), 403, "reserved_database")
+    assert problem["detail"].startswith("this is a copy of the system's own database")
+    problem_of(await put("/v1/databases/system/backup", content=ours), 403, "reserved_database")
     problem_of(await gateway.http.get("/v1/databases/shp/backup"), 404, "database_not_found")
     other = {"Repr-Digest": digest_text(hashlib.sha256(b"x").digest())}
     problem_of(await put("/v1/databases/again/backup", content=good, headers=other), 422, "digest_mismatch")
@@ -180,3 +185,20 @@ async def test_a_full_disk_is_told(gateway: Gateway, monkeypatch: pytest.MonkeyP
     answer = await gateway.http.put("/v1/databases/again/backup", content=good)
     assert problem_of(answer, 507, "disk_full")["retryable"] is True
     assert leftovers(gateway) == []
+
+
+async def test_a_backup_of_the_systems_own_database_put_in_its_place(gateway: Gateway, tmp_path: Path) -> None:
+    """As the docs say it is restored: with everything stopped, as a file. Keys and scripts are those of the backup."""
+    version = await gateway.save("kept", [{"type": "say", "message": "hello"}])
+    copy = (await gateway.http.get("/v1/databases/system/backup")).content
+    await gateway.save("later", [{"type": "say", "message": "bye"}])
+    folder = tmp_path / "again" / "databases"
+    folder.mkdir(parents=True)
+    (folder / "system.db").write_bytes(copy)
+    services = create_services(gateway.services.client, folder.parent, gateway.services.registry, task_queue="again")
+    transport = httpx2.ASGITransport(create_app(services))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://g", headers=authorization(gateway.key)) as http:
+        assert [script["name"] for script in (await http.get("/v1/scripts")).json()["data"]] == ["kept"]
+        assert (await http.get("/v1/scripts/kept")).headers["etag"].strip('"') == version
+        assert (await http.post("/v1/databases/system:check")).json()["ok"] is True
+    services.databases.close()

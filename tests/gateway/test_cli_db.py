@@ -180,8 +180,9 @@ async def test_wrong_usage(sop: Sop, gateway: Gateway, tmp_path: Path) -> None:
     wrong = {
         ("db", "info", "nope"): 3,
         ("db", "info", "crm/people"): 2,
-        ("db", "info", "system"): 4,
-        ("db", "check", "system"): 4,
+        ("db", "history", "system"): 4,
+        ("db", "diff", "system/_keys", "--from", "1"): 4,
+        ("db", "restore", "system/_keys", "--version", "1"): 4,
         ("db", "compact", "crm", "--retention", "-1"): 2,
         ("db", "history", "nope"): 3,
         ("db", "history", "crm", "--limit", "0"): 2,
@@ -206,6 +207,22 @@ async def test_wrong_usage(sop: Sop, gateway: Gateway, tmp_path: Path) -> None:
         assert (found.code, found.out) == (code, ""), (words, found)
         assert found.err, words
     assert not (tmp_path / "x").exists()
+
+
+async def test_the_systems_own_database(sop: Sop, gateway: Gateway, tmp_path: Path) -> None:
+    await prepare(gateway)
+    assert [row["name"] for row in (await sop("db", "ls", "-o", "json")).json] == ["crm"]
+    shown = (await sop("db", "info", "system", "-o", "json")).json
+    assert (shown["name"], shown["stores"]) == ("system", [])
+    assert (await sop("db", "check", "system", "-o", "json")).json["ok"] is True
+    assert (await sop("db", "compact", "system", "--retention", "0")).code == 0
+    file = tmp_path / "system.db"
+    saved = await sop("db", "backup", "system", str(file), "-o", "json")
+    assert (saved.code, saved.json["bytes"]) == (0, file.stat().st_size)
+    for name in ("system", "another"):
+        refused = await sop("db", "restore", name, str(file))
+        assert (refused.code, refused.out) == (4, ""), refused
+    assert (await sop("db", "ls", "-o", "json")).code == 0
 
 
 async def test_a_pipe_gets_data_only(gateway: Gateway, url: str, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ async def test_names_that_are_none(gateway: Gateway, name: str) -> None:
 async def test_the_systems_own_is_closed(gateway: Gateway) -> None:
     http = gateway.http
     await make(http)
-    for path in ("/v1/databases/system", "/v1/databases/system/stores", "/v1/databases/system/stores/_keys",
+    for path in ("/v1/databases/system/stores", "/v1/databases/system/stores/_keys",
                  "/v1/databases/system/stores/_keys/rows", "/v1/databases/system/stores/_versions/rows/x"):  # fmt: skip
         problem_of(await http.get(path), 403, "reserved_database")
     problem_of(await http.post("/v1/databases", json={"name": "system"}), 403, "reserved_database")

@@ -205,7 +205,6 @@ async def test_a_check(gateway: Gateway) -> None:
     assert (answer.status_code, answer.json()["ok"]) == (200, False)
     assert any(str(page) in problem for problem in answer.json()["problems"])
     problem_of(await gateway.http.get(f"{SHOP}/backup"), 500, "corrupted")
-    problem_of(await gateway.http.post("/v1/databases/system:check"), 403, "reserved_database")
     problem_of(await gateway.http.post("/v1/databases/shp:check"), 404, "database_not_found")
 
 
@@ -225,7 +224,6 @@ async def test_compacting_gives_room_back(gateway: Gateway) -> None:
     for bad in (-1, "x"):
         answer = await gateway.http.post(f"{SHOP}:compact", json={"retention_seconds": bad})
         problem_of(answer, 422, "invalid_request")
-    problem_of(await gateway.http.post("/v1/databases/system:compact"), 403, "reserved_database")
 
 
 async def test_without_a_wish_the_settings_say_how_much_history_is_kept(gateway: Gateway) -> None:
@@ -317,3 +315,38 @@ def engine_errors(kind: type[BTreeError] = BTreeError) -> dict[str, type[BTreeEr
 def test_the_engines_errors_have_their_statuses(code: str) -> None:
     told = translate(engine_errors()[code]("what happened", hint="what to do"))
     assert (told.status, told.retryable, told.hint) == (*STATUSES[code], "what to do")
+
+
+async def test_the_systems_own_database_is_looked_after_by_name_only(gateway: Gateway) -> None:
+    """It can be seen, checked, compacted and backed up; its rows are neither read nor written, and it is never replaced."""
+    http, system = gateway.http, "/v1/databases/system"
+    await gateway.save("kept", [{"type": "say", "message": "hello"}])
+    opened = gateway.services.databases.open("system")
+    shown = (await http.get(system)).json()
+    assert (shown["name"], shown["version"], shown["stores"]) == ("system", opened.head().seq, [])
+    assert shown["space"] == opened.info().to_dict()
+    assert (await http.get("/v1/databases")).json() == {"data": []}
+    report = (await http.post(f"{system}:check")).json()
+    assert (report["ok"], report["problems"]) == (True, [])
+    done = (await http.post(f"{system}:compact", json={"retention_seconds": 0})).json()
+    assert done["swept"]["versions"] > 0 and opened.info().versions == 1
+    copy = await http.get(f"{system}/backup")
+    assert copy.headers["database-version"] == str(opened.head().seq)
+    assert copy.content.startswith(b"SQLite format 3")
+    head = opened.head()
+    for method, path, body in (
+        ("GET", "/stores", None), ("GET", "/stores/_keys", None), ("GET", "/stores/_keys/rows", None), ("GET", "/versions", None),
+        ("GET", "/stores/_keys/changes?from=1", None), ("GET", "/stores/_scripts/rows:export", None), ("POST", "/stores/_keys:select", {}),
+        ("POST", "/stores/_keys:join", {"right": "_scripts", "on": "id"}), ("POST", "/stores/_keys:aggregate", {"values": {"n": "count"}}),
+        ("POST", "/stores/x:restore", {"version": 1}), ("POST", "/stores", {"name": "x", "primary_key": ["id"]}),
+        ("POST", "/stores/x/indexes", {"fields": ["id"]}), ("DELETE", "/stores/x/indexes/y", None)):  # fmt: skip
+        problem_of(await http.request(method, system + path, json=body), 403, "reserved_database")
+    store = {"headers": {"Content-Type": "application/x-ndjson"}, "content": b"{}"}
+    problem_of(await http.post(f"{system}/stores/x/rows:import", **store), 403, "reserved_database")  # type: ignore[arg-type]
+    problem_of(await http.put(f"{system}/backup", content=copy.content), 403, "reserved_database")
+    assert (await http.delete(system)).status_code == 405
+    script = {"name": "spy", "database": "system", "steps": [
+        {"type": "fetch", "name": "all", "source": "btree", "resource": "_keys", "variable": "rows"}]}  # fmt: skip
+    problem_of(await http.post("/v1/scripts", json=script), 422, "script_invalid")
+    assert opened.head() == head
+    assert (await http.get("/v1/scripts/kept")).status_code == 200

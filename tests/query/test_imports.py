@@ -279,6 +279,18 @@ def test_a_text_for_null_that_no_cell_can_be(null: str) -> None:
     assert raised.value.pointer == "/null"
 
 
+def test_empty_cells_as_missing_fields() -> None:
+    text = ["id,n,o,s\n", "1,,,\n", '2,"","",""\n', "3,NA,NA,NA\n"]
+    types = {"n": "integer", "o": "string?"}
+    first, second, third = read_csv(text, types, null="NA", empty="missing")
+    assert first.record == {"id": "1", "s": ""}
+    assert second.record == {"id": "2", "o": "", "s": ""}
+    assert third.record == {"id": "3", "n": None, "o": None, "s": "NA"}
+    with pytest.raises(InvalidRecord) as raised:
+        list(read_csv(text, types, empty="absent"))  # type: ignore[arg-type]
+    assert raised.value.pointer == "/empty"
+
+
 def test_csv_that_is_refused_as_a_whole() -> None:
     for text, types in (
         (["a,a\n"], {}),

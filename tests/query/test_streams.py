@@ -95,6 +95,50 @@ def test_csv_cells() -> None:
     assert b"".join(csv_rows([{"a": None}, {"a": ""}], ["a"])) == b'a\r\n""\r\n""\r\n'
 
 
+NULLS = ["\\N", "NULL", "NA", "null", "-", "n/a", "=x", "'"]
+
+
+@st.composite
+def sparse(draw: st.DrawFn) -> tuple[str, list[dict[str, Any]]]:
+    """A text for null, and records that lack fields, have null in them, or that very text."""
+    null = draw(st.sampled_from(NULLS))
+    text = st.none() | st.sampled_from([null, "'" + null, null + " ", "", '"']) | TEXT
+    number = st.none() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+    listed = st.none() | st.lists(st.sampled_from([null, None]), max_size=2)
+    optional = {"t": text, "n": number, "b": st.none() | st.booleans(), "j": listed}
+    rows = st.fixed_dictionaries({"id": st.integers(0, 9)}, optional=optional)  # type: ignore[arg-type]
+    return null, draw(st.lists(rows, max_size=20))
+
+
+@settings(deadline=None)
+@given(sparse(), st.booleans())
+def test_with_a_text_for_null_what_is_missing_stays_missing(
+    found: tuple[str, list[dict[str, Any]]], guard: bool
+) -> None:
+    null, records = found
+    text = b"".join(csv_rows(records, ["id", "t", "n", "b", "j"], guard=guard, null=null)).decode()
+    types = {"id": "integer", "t": "string?", "n": "number", "b": "boolean", "j": "json"}
+    lines = list(read_csv(io.StringIO(text, newline="\n"), types, unguard=guard, null=null, empty="missing"))
+    assert [line.error for line in lines] == [None] * len(records)
+    assert [line.record for line in lines] == records
+
+
+def test_csv_with_a_text_for_null() -> None:
+    records = [{"id": 1, "a": None}, {"id": 2, "a": ""}, {"id": 3}, {"id": 4, "a": "NULL"}]
+    assert b"".join(csv_rows(records, ["id", "a"], null="NULL")) == b'id,a\r\n1,NULL\r\n2,""\r\n3,\r\n4,"NULL"\r\n'
+    assert b"".join(csv_rows(records, ["id", "a"])) == b'id,a\r\n1,\r\n2,""\r\n3,\r\n4,NULL\r\n'
+    assert b"".join(csv_rows([{"a": None}, {}], ["a"], null="NULL")) == b'a\r\nNULL\r\n""\r\n'
+
+
+@pytest.mark.parametrize(
+    "null", ["a,b", '"', '"NA"', "a\nb", "\r", "0", "-1", "1e3", "true", "false", "[]", "{}", "[1]", " 5 "]
+)
+def test_texts_that_cannot_mean_null(null: str) -> None:
+    with pytest.raises(InvalidQuery) as raised:
+        csv_rows([], ["a"], null=null)
+    assert raised.value.pointer == "/null"
+
+
 def test_the_columns_of_csv() -> None:
     rows = [{"b": 1, "id": 1}, {"id": 2, "c": 1}, {"id": 3, "d": 1}]
     columns, records = columns_of(iter(rows), ["id"], sample=2)

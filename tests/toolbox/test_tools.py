@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from activities import Resources
 from activities.execution import perform_call
-from query import create_store, open_store
+from query import open_store
 from script.errors import ScriptInvalid
 from script.wire import StepCall, TransactionRef
 from toolbox import (
@@ -31,17 +30,6 @@ from toolbox import (
 )
 from toolbox.outbox import Outbox
 from toolbox.registry import PLANNED
-from worker import create_resources
-
-
-@pytest.fixture
-def resources(tmp_path: Path) -> Iterator[Resources]:
-    made = create_resources(tmp_path)
-    made.databases.create("shop").transact(
-        lambda t: create_store(t, "items", primary_key=["id"]).add({"id": 1, "n": 10})
-    )
-    yield made
-    made.databases.close()
 
 
 def context(resources: Resources, **changes: Any) -> ToolContext:
@@ -146,29 +134,6 @@ def test_without_a_database_a_data_tool_says_so(resources: Resources) -> None:
     with pytest.raises(ToolError) as raised:
         call(resources, "get", {"store": "items", "key": 1})
     assert raised.value.code == "no_database"
-
-
-def test_many_rows_are_a_reference(resources: Resources) -> None:
-    database = resources.databases.open("shop")
-    database.transact(lambda t: [open_store(t, "items").upsert({"id": n, "pad": "x" * 100}) for n in range(1000)])
-    view = database.begin("t")
-    found = call(resources, "select", {"store": "items", "filter": {"id": {"$gte": 500}}}, view=view)
-    assert found["$rows"] == {
-        "database": "shop",
-        "version": view.base,
-        "store": "items",
-        "count": 500,
-        "query": {"filter": {"id": {"$gte": 500}}},
-    }
-    database.transact(lambda t: open_store(t, "items").upsert({"id": 0, "pad": "x" * 40_000}))
-    one = call(resources, "select", {"store": "items", "key": 0}, view=database.snapshot())
-    assert (one["$rows"]["count"], one["$rows"]["query"]) == (1, {"key": 0})
-    open_store(view, "items").delete(1)
-    with pytest.raises(ToolError) as raised:
-        call(resources, "select", {"store": "items"}, view=view)
-    assert raised.value.code == "too_large"
-    assert "commit" in (raised.value.hint or "")
-    view.rollback()
 
 
 def test_coupons_cannot_be_guessed_and_do_not_change(resources: Resources) -> None:

@@ -103,3 +103,63 @@ async def test_a_variable_with_the_name_of_the_row_is_refused(system: System) ->
     assert [(problem.code, problem.pointer) for problem in raised.value.problems] == [
         ("ambiguous_name", "/steps/1/args/update_values")
     ]
+
+
+async def test_many_joined_rows_go_into_later_steps_and_into_a_batch(system: System) -> None:
+    """A join of more than 32 KiB: counted, handed to another script, and gone through in chunks, each row once and in its order."""
+    system.store("shop", "items", ["id"], [{"id": n, "price": n % 97, "pad": "x" * 60} for n in range(900)])
+    system.store("shop", "orders", ["id"], [{"id": n, "item": 899 - n, "pad": "y" * 60} for n in range(900)])
+    system.store("shop", "seen", ["order"])
+    system.resources.library.save(
+        {"name": "counted", "parameters": ["rows"], "steps": [{"type": "return", "value": "{{ size(rows) }}"}]}
+    )
+    joined = {"left": "orders", "right": "items", "on": {"item": "id"}, "filter": {"right.price": {"$lt": 90}},
+              "order_by": ["right.price", "-left.id"]}  # fmt: skip
+    events = await system.run(
+        {"name": "over_a_join", "database": "shop", "steps": [
+            command("pairs", "join", joined),
+            {"type": "script", "name": "count", "script_name": "counted", "script_args": {"rows": "{{ pairs }}"}, "output_variable": "n"},
+            {"type": "loop", "name": "each", "list": "pairs", "iterator": "pair", "index": "at", "batch_size": 100, "output_variable": "done",
+             "reduce": {"total": {"op": "sum", "value": "pair.right.price"}, "last": {"op": "collect", "value": "pair.left.id", "where": "at % 100 == 99"}},
+             "steps": [
+                command("sorted", "select", {"store": "items", "order_by": "pad"}),
+                {"type": "command", "name": "note", "command": "add", "args": {"store": "seen", "record": {
+                    "order": "{{ pair.left.id }}", "at": "{{ at }}", "price": "{{ pair.right.price }}", "items": "{{ size(sorted) }}"}}}]},
+            {"type": "return", "value": {"n": "{{ n }}", "size": "{{ size(pairs) }}", "done": "{{ done }}"}}]},
+    )  # fmt: skip
+    expected = sorted(
+        ((899 - n) % 97, -n) for n in range(900) if (899 - n) % 97 < 90
+    )  # the price of the order's item, then the order downwards
+    result = events[-1].get("result")
+    assert result == {
+        "n": len(expected),
+        "size": len(expected),
+        "done": {
+            "processed": len(expected),
+            "failed": 0,
+            "reduced": {
+                "total": sum(price for price, _ in expected),
+                "last": [-order for _, order in expected][99::100],
+            },
+        },
+    }, events[-1]
+    rows = next(event["rows"] for event in events if event.get("name") == "pairs" and "rows" in event)
+    assert rows["count"] == len(expected)
+    seen = sorted(select(system.resources.databases.open("shop").snapshot(), "seen"), key=lambda row: row["at"])
+    assert [(row["price"], -row["order"]) for row in seen] == expected
+    assert {row["items"] for row in seen} == {900}
+    left = list((system.data_dir / "databases" / ".results").iterdir())
+    assert [path.stem for path in left] == [rows["ref"]["result"]]  # what the body's selects wrote down is given back
+
+
+async def test_rows_that_are_gone_end_a_batch_with_an_error(system: System) -> None:
+    shop(system)
+    forged = {"$rows": {"database": "shop", "version": 1, "count": 3, "result": "0" * 32}}
+    script = {"name": "forged", "database": "shop", "parameters": ["rows"], "steps": [
+        {"type": "loop", "name": "each", "list": "rows", "iterator": "row", "steps": [{"type": "say", "message": "{{ row }}"}]}]}  # fmt: skip
+    events = await system.run(script, {"rows": forged})
+    assert (events[-1]["status"], events[-1]["error"]["code"]) == ("failed", "result_not_found")
+    system.resources.databases.ensure("system")
+    forged["$rows"] = {"database": "system", "version": 1, "count": 1, "store": "_keys", "query": {}}
+    events = await system.run(script, {"rows": forged})
+    assert (events[-1]["status"], events[-1]["error"]["code"]) == ("failed", "invalid_query")

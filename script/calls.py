@@ -7,7 +7,7 @@ takes what it gave) and while a step with `retry` around is tried (what a child 
 
 from typing import TYPE_CHECKING, Any
 
-from script import transactions
+from script import fibers, transactions
 from script.effects import StepFailure
 from script.program import Instruction, Program
 from script.state import Frame
@@ -122,7 +122,7 @@ def approval(machine: "Machine", key: str, asked: dict[str, Any]) -> None:
 def _remembered(machine: "Machine", frame: Frame, instruction: Instruction, key: str) -> bool:
     """Whether an outside effect was done before, in the transaction or in an earlier try; its answer is taken then."""
     scope = machine.scope()
-    known = scope["memo"].get(key) if scope is not None else None
+    known = scope["memo"].get(_memo_key(machine, key)) if scope is not None else None
     for earlier in machine.fiber["frames"]:
         for record in earlier["tries"]:
             known = known or record["memo"].get(key)
@@ -132,12 +132,17 @@ def _remembered(machine: "Machine", frame: Frame, instruction: Instruction, key:
     return True
 
 
+def _memo_key(machine: "Machine", key: str) -> str:
+    """The same in every attempt of the transaction, and another in every try of a step around."""
+    return "!".join([key, *map(str, fibers.attempts(machine.fiber))])
+
+
 def remember(machine: "Machine", pending: dict[str, Any], outcome: Outcome) -> None:
     """Keep the answer of an outside effect, for as long as it may be asked for again."""
     known = {"value": outcome.value, "error": outcome.error, "at": outcome.at}
     scope = machine.scope()
     if scope is not None and transactions.is_used(scope):
-        scope["memo"][pending["key"]] = known
+        scope["memo"][_memo_key(machine, pending["key"])] = known
     if pending["kind"] == "child" and outcome.error is None:
         for frame in machine.fiber["frames"]:
             for record in frame["tries"]:

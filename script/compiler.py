@@ -162,10 +162,13 @@ class _Compiler:
         start = len(self.code)
         when = self.emit("when", step, condition=condition_source(node.when), to=-1) if node.when else None
         first, jumps = len(self.code), []
-        attempted = node.retry is not None or node.timeout is not None or node.compensate is not None
+        timeout = node.timeout
+        if node.type == "wait" and node.approval is not None and node.approval.timeout is not None:
+            timeout = node.approval.timeout
+        attempted = node.retry is not None or timeout is not None or node.compensate is not None
         if attempted:
             retry = node.retry.model_dump() if node.retry is not None else None
-            self.emit("try", step, retry=retry, timeout=node.timeout, compensate=None)
+            self.emit("try", step, retry=retry, timeout=timeout, compensate=None)
         body = len(self.code)
         _RULES[node.type](self, node, step, pointer)
         end = len(self.code)
@@ -192,7 +195,7 @@ class _Compiler:
             self.emit("finally", step)
             self.steps_of(node.finally_, parent=step, pointer=f"{pointer}/finally")
             self.emit("rethrow", step)
-            self.guards.append(Guard(first, behind, behind, step, self._depth, "finally"))
+            self.guards.append(Guard(first, behind + 1, behind, step, self._depth, "finally"))
         if when is not None:
             self.patch(when)
 

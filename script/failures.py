@@ -26,14 +26,18 @@ if TYPE_CHECKING:
 
 TIMEOUT: Final = "timeout"
 ANY: Final = "*"
+_BEHIND: Final = ("tried", "finally", "done", "jump")
+"""Instructions of a step that has ended well: what fails there is what is around it."""
 
 Beyond = dict[str, Any]
 
 
-def fail(machine: "Machine", fiber: Fiber, error: dict[str, Any], beyond: Beyond | None = None) -> None:
+def fail(
+    machine: "Machine", fiber: Fiber, error: dict[str, Any], beyond: Beyond | None = None, *, told: bool = False
+) -> None:
     """The current step of a fiber failed: go on at the innermost handler, or end the fiber.
 
-    Fibers that were begun within what fails are given up first; the fiber waits for them.
+    Fibers that were begun within what fails are given up first; the fiber waits for them. `told`: the step's failure has been told.
     """
     machine.fiber = fiber
     frames = fiber["frames"]
@@ -47,9 +51,12 @@ def fail(machine: "Machine", fiber: Fiber, error: dict[str, Any], beyond: Beyond
         if children:
             for name in children:
                 fibers.kill(machine, machine.state["fibers"][name], "given up: what began it failed")
-            fiber["failing"] = {"error": error, "beyond": beyond}
+            fiber["failing"] = {"error": error, "beyond": beyond, "told": told}
             fiber["wait"] = {"fibers": children, "dying": True}
             return
+        if told or program.code[frame["pc"]]["op"] in _BEHIND:
+            step = machine.info(frame, step).parent if step >= 0 and (guard is None or guard.step != step) else -1
+        told = False
         _tell(machine, frame, step, guard.step if guard else frame["top"], error)
         _leave(machine, frame, guard)
         if guard is not None:
@@ -65,10 +72,20 @@ def take_interrupt(machine: "Machine", fiber: Fiber) -> None:
     """Let a fiber that can go on hear what happened meanwhile."""
     failing = fiber.pop("failing", None)
     if failing is not None:
-        fail(machine, fiber, failing["error"], failing["beyond"])
+        fail(machine, fiber, failing["error"], failing["beyond"], told=failing["told"])
     elif "interrupt" in fiber:
         interrupt = fiber.pop("interrupt")
-        fail(machine, fiber, interrupt["error"], interrupt)
+        if not _came_too_late(machine, fiber, interrupt):
+            fail(machine, fiber, interrupt["error"], interrupt)
+
+
+def _came_too_late(machine: "Machine", fiber: Fiber, interrupt: dict[str, Any]) -> bool:
+    """Whether a step whose time is over has ended well meanwhile."""
+    if interrupt["error"]["code"] != TIMEOUT or len(fiber["frames"]) != interrupt["depth"] + 1:
+        return False
+    frame = fiber["frames"][-1]
+    code = machine.programs[frame["program"]].code[frame["pc"]]
+    return bool(code["op"] == "tried" and code["step"] == interrupt["step"])
 
 
 def _fiber_failed(machine: "Machine", fiber: Fiber, error: dict[str, Any]) -> None:
@@ -192,7 +209,10 @@ def _tell(machine: "Machine", frame: Frame, step: int, last: int, error: dict[st
     """A failed event for the step and for each step around it, up to the one that handles it (or the fiber's beginning)."""
     status = "canceled" if error["code"] == fibers.CANCELED else "failed"
     while step >= 0 and step != frame["top"]:
-        machine.emit(frame, step, status, error=error)
+        around = sum(machine.info(frame, one).type == "loop" for one in _around(machine, frame, step)) - (
+            machine.info(frame, step).type == "loop"
+        )
+        machine.emit(frame, step, status, error=error, loops=around)
         if step == last:
             return
         step = machine.info(frame, step).parent
@@ -299,7 +319,7 @@ def rethrow(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
     """The end of `finally`: what was going on goes on."""
     entry = frame["unwinding"].pop()
     if "error" in entry:
-        fail(machine, machine.fiber, entry["error"], entry["beyond"])
+        fail(machine, machine.fiber, entry["error"], entry["beyond"], told=True)
     elif "value" in entry:
         if not divert(machine, frame, {"value": entry["value"]}):
             machine.pop_frame(entry["value"])

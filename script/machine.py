@@ -241,9 +241,9 @@ class Machine:
         """The step's path in the run."""
         return str(frame["prefix"]) + self.info(frame, step).path
 
-    def iteration(self, frame: Mapping[str, Any]) -> list[int]:
-        """The positions of the loops around, outermost first."""
-        return [*frame["iteration"], *(loop["i"] for loop in frame["loops"] if "i" in loop)]
+    def iteration(self, frame: Mapping[str, Any], loops: int | None = None) -> list[int]:
+        """The positions of the loops around, outermost first; `loops`: of so many only."""
+        return [*frame["iteration"], *(loop["i"] for loop in frame["loops"][:loops] if "i" in loop)]
 
     def key(self, frame: Mapping[str, Any], step: int) -> str:
         """What names one execution of a step in its run: path and iteration, the same in every attempt."""
@@ -302,9 +302,10 @@ class Machine:
         error: Any = None,
         started: str | None = None,
         kind: str | None = None,
+        loops: int | None = None,
         **more: Any,
     ) -> None:
-        """Tell one step event. `kind` overrides the type (`warning`, `progress`)."""
+        """Tell one step event. `kind` overrides the type (`warning`, `progress`); `loops` is how many of the open loops are around it."""
         if not self.trace:
             return
         info = self.info(frame, step)
@@ -312,7 +313,7 @@ class Machine:
         event |= {
             "step": info.pointer,
             "path": self.path(frame, step),
-            "iteration": self.iteration(frame),
+            "iteration": self.iteration(frame, loops),
             "name": info.name,
         }
         if error is not None:

@@ -67,7 +67,9 @@ def rerun_if_quiet(machine: "Machine", scope: dict[str, Any]) -> None:
     state["ending"] = state["ending"] if name != RUN_SCOPE else None
     machine.emit_run("rerun", kind="warning", error=rerun["error"], attempt=txn["attempt"])
     machine.fiber = state["fibers"][scope["checkpoint"]["fiber"]]
-    transactions.ask(machine, "sleep", "conflict", {"seconds": 0.05 * 2 ** (txn["attempt"] - 2)}, "rerun")
+    scope["busy"] = transactions.ask(
+        machine, "sleep", "conflict", {"seconds": 0.05 * 2 ** (txn["attempt"] - 2)}, "rerun"
+    )
 
 
 def _restore_checkpoint(machine: "Machine", scope: dict[str, Any], of_scope: list[Fiber]) -> None:

@@ -118,7 +118,7 @@ class _Compiler:
 
     def _join_needed(self, node: ast.Step, running: dict[int, frozenset[str]], parent: int, pointer: str) -> None:
         scratch = _Compiler(self.effects, self.database)
-        scratch._running.append({})
+        scratch._running, scratch._loops = [{}], [0]
         scratch.step(node, -1, 0, pointer)
         used = names_of([{"op": "jump", "step": -1}, *scratch.code])
         names = {*used["reads"], *used["assigns"]}

@@ -115,6 +115,8 @@ def _finish(machine: "Machine", frame: Frame, head: Instruction, record: dict[st
 def leave_loop(machine: "Machine", frame: Frame) -> None:
     """Close the innermost loop: its iterator and index end with it."""
     record = frame["loops"].pop()
+    if "pc" not in record:
+        return  # a loop around a fiber: it is not the fiber's to close
     head = machine.programs[frame["program"]].linked[record["pc"]]
     for name in (head.operands.get("iterator"), head.operands.get("index")):
         if name:

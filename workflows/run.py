@@ -99,8 +99,7 @@ class ScriptWorkflow:
             return RunOutput(done.value, machine.state["clock"], machine.state["sagas"])
         if self._cancelled and done.error["code"] == "canceled":
             raise asyncio.CancelledError("the run was cancelled")
-        detail = {**done.error, "outcome": done.status}
-        raise ApplicationError(done.error["message"], detail, type=done.error["code"], non_retryable=True)
+        raise ApplicationError(done.error["message"], done.error, type=done.error["code"], non_retryable=True)
 
     async def _machine(self) -> Machine:
         if not self._programs:

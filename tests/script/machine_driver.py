@@ -48,7 +48,7 @@ class Table:
         self.outcomes: dict[str, list[Outcome]] = defaultdict(list)
         self.order: list[str] = []
         self.cancel_at: str | None = None
-        self.asked: list[str] = []
+        self.answered: list[str] = []
         self._second = 0
         for line in filter(str.strip, lines):
             name, sign, value = line.partition(" ! ") if " ! " in line else line.partition(" = ")
@@ -75,6 +75,7 @@ class Table:
 
     def __call__(self, effect: Effect) -> Outcome:
         self._second += 1
+        self.answered.append(effect.id)
         known = self.outcomes[effect.id]
         outcome = known.pop(0) if known else Outcome()
         at = f"2026-01-05T09:{self._second // 60:02d}:{self._second % 60:02d}.000+00:00"
@@ -117,13 +118,14 @@ def drive(machine: Machine, table: Table, *, elsewhere: bool = False, fuel: int 
             if waiting[name].kind in TIMERS:
                 del waiting[name]
         name = table.next(waiting)
-        effect = waiting.pop(name)
         if name == table.cancel_at:
             table.cancel_at = None
             machine.cancel()
             lines.append("    cancel")
-            waiting[name] = effect
+            if waiting[name].kind in TIMERS:
+                table.answered.append(name)
             continue
+        effect = waiting.pop(name)
         machine.resume(effect.id, table(effect))
 
 

@@ -15,7 +15,14 @@ from typing import Any
 import orjson
 
 from activities.errors import ChunkFailed
-from activities.execution import Resources, end_transaction, invoke, perform_call, run_alone
+from activities.execution import (
+    Resources,
+    end_transaction,
+    invoke,
+    perform_call,
+    restore_savepoint,
+    run_alone,
+)
 from activities.failures import error_of
 from btree import StorageError, Transaction
 from query import QueryError, reference_page
@@ -199,6 +206,8 @@ def perform(resources: Resources, effect: Effect, heartbeat: Heartbeat) -> Any:
         return perform_call(resources, StepCall(**call))
     if effect.kind in ("commit", "rollback"):
         return end_transaction(resources, EndTransaction(**call), commit=effect.kind == "commit")
+    if effect.kind == "restore":
+        return restore_savepoint(resources, EndTransaction(**call))
     if effect.kind == "chunk":
         return run_chunk(resources, ChunkCall(**call), heartbeat)
     raise ValueError(f"the effect {effect.kind} cannot be performed here")

@@ -57,6 +57,9 @@ def perform_call(resources: Resources, call: StepCall) -> Any:
     recorded = view.recorded(call.key)
     if recorded is not None:
         return orjson.loads(recorded)
+    for name in call.savepoints:
+        if name not in view.savepoints():
+            view.savepoint(name)
     try:
         result = invoke(resources, tool, call, view)
     except BaseException:
@@ -179,3 +182,11 @@ def end_transaction(resources: Resources, call: EndTransaction, *, commit: bool)
         transaction.rollback()
         raise
     return {"version": version.seq, "state": "committed"}
+
+
+def restore_savepoint(resources: Resources, call: EndTransaction) -> dict[str, Any]:
+    """Undo what was written since a savepoint, once however often it is asked for. Nothing to undo where it was never marked."""
+    transaction = open_member(resources, call.transaction)
+    if call.savepoint is not None and call.savepoint in transaction.savepoints():
+        transaction.rollback_to(call.savepoint)
+    return {"savepoint": call.savepoint}

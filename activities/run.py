@@ -1,7 +1,7 @@
 """The activities: thin adapters from Temporal to the effects.
 
 One activity for each registered tool, under the tool's name; and load_script, commit_transaction, rollback_transaction,
-run_chunk and dispatch_outbox. All are synchronous functions, run in the worker's threads. Cancellation is not thrown into
+restore_savepoint, run_chunk and dispatch_outbox. All are synchronous functions, run in the worker's threads. Cancellation is not thrown into
 a thread (it could hit anywhere): a chunk asks between elements, other steps are short.
 """
 
@@ -37,6 +37,10 @@ class Activities:
             wire.ROLLBACK_ACTIVITY: (
                 wire.EndTransaction,
                 lambda call: execution.end_transaction(self._resources, call, commit=False),
+            ),
+            wire.RESTORE_ACTIVITY: (
+                wire.EndTransaction,
+                lambda call: execution.restore_savepoint(self._resources, call),
             ),
             wire.CHUNK_ACTIVITY: (wire.ChunkCall, self._chunk),
             wire.DISPATCH_ACTIVITY: (wire.DispatchCall, lambda call: dispatch.dispatch_outbox(self._resources, call)),

@@ -7,17 +7,19 @@ reconnect, after a restart of everything, and for a run that ended last week.
 
     history event                          what the fold does
     started                                a machine, from the input (or the state that continue-as-new carried)
-    activity scheduled / completed ...     remembers whose outcome it is / gives it to the machine
-    child initiated / completed ...        the same
-    workflow task completed                the machine steps on: only now the pure steps were really run
-    cancel requested                       waits: how it ends decides what still happened
+    activity, timer, child                 remembers whose outcome it is, and the outcome
+    signal, cancel requested               remembers it
+    workflow task started                  whatever has come before is heard in this task
+    workflow task completed                gives it to the machine, in the order of the workflow, and lets it step on
     completed, failed, canceled ...        the last event
     continued as new                       goes on with the next execution's history
 
+One thing is told before its workflow task: the result of the only effect that is under way, which nothing can come before.
 The history is read by long poll: no events are added to it, and a closed run is read to its end at once.
 """
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from temporalio.api.enums.v1 import EventType
@@ -25,17 +27,14 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 from temporalio.converter import DataConverter
 
+from gateway.outcomes import Outcomes
 from script import wire
-from script.effects import Done, Yielded
-from script.machine import STATE_VERSION, Machine
+from script.effects import Waiting, Yielded, portions
+from script.machine import Machine
 from script.program import Program
+from script.state import new_state
 from script.wire import Outcome, RunInput, RunOutput, failure
-from workflows.failures import child_not_started, outcome_of_failure, timed_out
-
-_FAILED_ACTIVITY = {
-    EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED: "activity_task_failed_event_attributes",
-    EventType.EVENT_TYPE_ACTIVITY_TASK_TIMED_OUT: "activity_task_timed_out_event_attributes",
-}
+from workflows.failures import outcome_of_failure
 
 
 async def watch_run(client: Client, run_id: str, after: int = 0) -> AsyncIterator[dict[str, Any]]:
@@ -58,45 +57,59 @@ async def watch_run(client: Client, run_id: str, after: int = 0) -> AsyncIterato
                 break
 
 
+@dataclass
+class Batch:
+    """What one workflow task hears."""
+
+    signals: list[tuple[str, Any]] = field(default_factory=list)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    cancelled: bool = False
+    suggested: bool = False
+    yields: int = 0
+
+
 class Fold:
     """The machine of a run, fed from its history."""
 
     def __init__(self, converter: DataConverter, run_id: str) -> None:
         self._converter = converter
         self._run_id = run_id
+        self._outcomes = Outcomes(converter)
         self._machine: Machine | None = None
         self._start: tuple[RunInput, str, str] | None = None
-        self._names: dict[int, str] = {}
-        self._outcomes: dict[str, Outcome] = {}
-        self._cancelling = False
+        self._coming = Batch()
+        self._pausing = 0
+        self._yielding = False
         self.continued: str | None = None
+
+    @property
+    def machine(self) -> Machine | None:
+        """The machine, as far as the history was read."""
+        return self._machine
 
     async def add(self, event: HistoryEvent) -> list[dict[str, Any]]:
         """Take one history event in; gives the run's events that follow from it."""
         kind = event.event_type
         if kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
             await self._started(event)
-        elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
-            self._names[event.event_id] = event.activity_task_scheduled_event_attributes.activity_id
-        elif kind == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
-            completed = event.activity_task_completed_event_attributes
-            outcome = (await self._converter.decode(completed.result.payloads, [Outcome]))[0]
-            self._answered(self._names.pop(completed.scheduled_event_id), outcome)
-        elif kind in _FAILED_ACTIVITY:
-            failed = getattr(event, _FAILED_ACTIVITY[kind])
-            outcome = outcome_of_failure(await self._converter.decode_failure(failed.failure))
-            self._answered(self._names.pop(failed.scheduled_event_id), outcome)
+        elif kind == EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED:
+            started = event.workflow_task_started_event_attributes
+            self._coming.suggested = started.suggest_continue_as_new
+            moment = event.event_time.ToDatetime().isoformat(timespec="milliseconds") + "+00:00"
+            self._coming.outcomes |= {name: Outcome(at=moment) for name in self._outcomes.take_fired()}
+        elif kind == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+            self._heard()
         elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
-            self._cancelling = True
+            self._coming.cancelled = True
+        elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED:
+            self._coming.signals += await self._outcomes.signal(event)
         elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
             self.continued = event.workflow_execution_continued_as_new_event_attributes.new_execution_run_id
+            self._outcomes, self._coming = Outcomes(self._converter), Batch()
+        elif (answer := await self._outcomes.add(event)) is not None:
+            self._answered(*answer)
         else:
-            await self._child(event)
             await self._ended(event)
-        if not self._cancelling:
-            self._answer()
-            if kind == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
-                self._drive()
         return self._machine.drain() if self._machine is not None else []
 
     async def _started(self, event: HistoryEvent) -> None:
@@ -125,6 +138,7 @@ class Fold:
             clock=clock,
             dry_run=start.dry_run,
             mocks=start.mocks,
+            database=start.database,
         )
 
     def _answered(self, name: str, outcome: Outcome) -> None:
@@ -132,75 +146,62 @@ class Fold:
             if outcome.error is None:
                 self._begin(outcome.value)
             return
-        self._outcomes[name] = outcome
-
-    async def _child(self, event: HistoryEvent) -> None:
-        kind = event.event_type
-        if kind == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED:
-            completed = event.child_workflow_execution_completed_event_attributes
-            output = (await self._converter.decode(completed.result.payloads, [RunOutput]))[0]
-            self._outcomes[completed.workflow_execution.workflow_id] = Outcome(output.value, None, output.finished_at)
-        elif kind == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_FAILED:
-            failed = event.child_workflow_execution_failed_event_attributes
-            error = await self._converter.decode_failure(failed.failure)
-            self._outcomes[failed.workflow_execution.workflow_id] = outcome_of_failure(error)
-        elif kind == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TERMINATED:
-            ended = event.child_workflow_execution_terminated_event_attributes
-            outcome = Outcome(None, failure("terminated", "the child run was terminated"))
-            self._outcomes[ended.workflow_execution.workflow_id] = outcome
-        elif kind == EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_FAILED:
-            self._outcomes[event.start_child_workflow_execution_failed_event_attributes.workflow_id] = (
-                child_not_started()
-            )
-        elif kind == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_TIMED_OUT:
-            late = event.child_workflow_execution_timed_out_event_attributes
-            self._outcomes[late.workflow_execution.workflow_id] = timed_out()
-        elif kind == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_CANCELED:
-            cancelled = event.child_workflow_execution_canceled_event_attributes
-            outcome = Outcome(None, failure("canceled", "the child run was canceled"))
-            self._outcomes[cancelled.workflow_execution.workflow_id] = outcome
-
-    def _drive(self) -> None:
-        """What the workflow ran in a workflow task: pure steps, up to an effect without an outcome yet."""
-        machine = self._machine
-        while machine is not None:
-            asked = machine.step()
-            if isinstance(asked, Done):
-                return
-            if isinstance(asked, Yielded):
-                continue
-            name = asked.call["run_id"] if asked.kind == "child" else asked.id
-            outcome = Outcome() if asked.kind == "sleep" else self._outcomes.pop(name, None)
-            if outcome is None:
-                return
-            machine.resume(asked.id, outcome)
-
-    def _answer(self) -> None:
-        """An outcome that the machine waits for: the step's result is told at once, what follows from it when it is run."""
-        machine = self._machine
-        if machine is None or machine.state["pending"] is None:
+        if name in (wire.YIELD, wire.SPREAD):
+            self._coming.yields += 1
             return
-        pending = machine.state["pending"]
-        name = pending["call"]["run_id"] if pending["kind"] == "child" else pending["id"]
-        if name in self._outcomes:
-            machine.resume(pending["id"], self._outcomes.pop(name))
+        known = self._effect_of(name)
+        machine = self._machine
+        effects = machine.state["effects"] if machine is not None else {}
+        if machine is not None and list(effects) == [known] and not self._pausing and not self._coming.suggested:
+            machine.resume(known, outcome)
+        else:
+            self._coming.outcomes[known] = outcome
+
+    def _effect_of(self, name: str) -> str:
+        """A child is known by its workflow id, everything else by the effect's."""
+        if self._machine is not None:
+            for found in self._machine.state["effects"].values():
+                if found["kind"] == "child" and found["call"]["run_id"] == name:
+                    return str(found["id"])
+        return name
+
+    def _heard(self) -> None:
+        """What the workflow did in a workflow task: it took what had come, and ran pure steps up to effects without an outcome."""
+        machine, batch, self._coming = self._machine, self._coming, Batch()
+        if machine is None:
+            self._coming = batch
+            return
+        if self._pausing:
+            self._pausing -= batch.yields
+            if not self._pausing and self._yielding:
+                self._drive(machine)
+            if self._pausing:
+                self._coming = Batch(batch.signals, batch.outcomes, batch.cancelled)
+                return
+        for kind, told in batch.signals:
+            machine.hear(kind, told)
+        if batch.cancelled:
+            machine.cancel()
+        machine.resume_all(batch.outcomes)
+        if not (batch.suggested and machine.may_move):
+            self._drive(machine)
+
+    def _drive(self, machine: Machine) -> None:
+        """Step on, and count the timers of its own that the workflow waits for before it hears anything again."""
+        asked = machine.step()
+        self._yielding = isinstance(asked, Yielded)
+        self._pausing = 1 if self._yielding else len(portions(asked.start)) - 1 if isinstance(asked, Waiting) else 0
 
     async def _ended(self, event: HistoryEvent) -> None:
         kind = event.event_type
         if kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
-            self._drive()
             completed = event.workflow_execution_completed_event_attributes
             output = (await self._converter.decode(completed.result.payloads, [RunOutput]))[0]
             self._close("completed", output.value, None)
         elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
-            self._drive()
             error = await self._converter.decode_failure(event.workflow_execution_failed_event_attributes.failure)
             self._close("failed", None, outcome_of_failure(error).error)
         elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
-            self._answer()
-            if self._machine is not None:
-                self._machine.cancel()
-            self._drive()
             self._close("canceled", None, failure("canceled", "the run was canceled"))
         elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED:
             reason = event.workflow_execution_terminated_event_attributes.reason
@@ -211,21 +212,9 @@ class Fold:
     def _close(self, status: str, value: Any, error: dict[str, Any] | None) -> None:
         """The end, where the machine has not told it by itself: a run that ended before its script was loaded, or from outside."""
         if self._machine is None and self._start is not None:
-            self._machine = _stub(self._run_id, self._start[1])
+            state = new_state(
+                run_id=self._run_id, key_id="", root="", database=None, isolation="serializable", clock=self._start[1]
+            )
+            self._machine = Machine({}, state)
         if self._machine is not None and self._machine.state["done"] is None:
-            self._machine.state["pending"] = None
             self._machine.finish(status, value=value, error=error)
-
-
-def _stub(run_id: str, clock: str) -> Machine:
-    """A machine without a program, for a run that failed before it had one."""
-    state = {
-        "v": STATE_VERSION,
-        "run_id": run_id,
-        "clock": clock,
-        "seq": 0,
-        "frames": [],
-        "pending": None,
-        "done": None,
-    }
-    return Machine({}, state | {"checkpoint": None, "memo": {}})

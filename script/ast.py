@@ -8,6 +8,7 @@ What the language has and this release does not run yet is in the models too: th
 """
 
 import builtins
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -296,3 +297,20 @@ STEP_MODELS: dict[str, type[StepBase]] = {
 _MODELS: tuple[type[Node], ...] = (Catch, *STEP_MODELS.values(), Script)
 for _model in _MODELS:
     _model.model_rebuild()
+
+
+def assigned(steps: Iterable[Step]) -> set[str]:
+    """The variables that some steps may set, but for those of loops that end with them."""
+    names: set[str] = set()
+    for node in steps:
+        names |= {node.variable} if node.variable is not None else set()
+        for inner in _inner_steps(node):
+            names |= assigned(inner)
+    return names
+
+
+def _inner_steps(node: Step) -> Iterable[list[Step]]:
+    for name in ("steps", "then", "else_", "finally_"):
+        yield getattr(node, name, None) or []
+    for handler in node.catch or []:
+        yield handler.steps

@@ -16,15 +16,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from script import reduce, transactions
+from script import calls, reduce, transactions
 from script.effects import StepFailure
 from script.program import Instruction
+from script.state import Frame
 from script.wire import MAX_WIRE_BYTES, ROWS, Outcome, is_rows, wire_size
 
 if TYPE_CHECKING:
     from script.machine import Machine
-
-Frame = dict[str, Any]
 
 DEFAULT_CHUNK: Final = 500
 """Iterations in one chunk, and so in one transaction, unless the loop has a `batch_size`."""
@@ -51,26 +50,34 @@ def begin(machine: "Machine", frame: Frame, instruction: Instruction, value: Any
     record["batch"] = {"rows": value[ROWS]} if is_rows(value) else {"items": value}
     record["reduced"] = reduce.empty(operands["reduce"] or {})
     frame["loops"].append(record)
-    txn = machine.state["txn"]
-    if txn is not None and not txn.get("inherited") and txn["used"]:
-        _close_reading_transaction(machine, frame, instruction)
+    scope = machine.scope()
+    if scope is not None and transactions.is_used(scope):
+        _close_reading_transaction(machine, frame, instruction, scope)
     else:
         next_chunk(machine, frame, instruction)
 
 
-def _close_reading_transaction(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
-    if machine.state["txn"]["wrote"]:
+def _close_reading_transaction(
+    machine: "Machine", frame: Frame, instruction: Instruction, scope: dict[str, Any]
+) -> None:
+    if machine.fiber["role"] == "iteration":
+        raise StepFailure(
+            "in_parallel",
+            "a batch has transactions of its own, and iterations that run side by side share one",
+            hint="put the batch into a script with a database of its own",
+        )
+    if scope["txn"]["wrote"]:
         raise StepFailure(
             "batch_in_transaction",
             "a batch commits chunk by chunk, and the transaction before it has uncommitted writes",
             hint="commit them with manage_transaction before the loop",
         )
-    transactions.end_transaction(machine, "rollback", "batch", machine.key(frame, instruction.step) + "/before")
+    transactions.end_transaction(machine, scope, "rollback", "batch", machine.key(frame, instruction.step) + "/before")
 
 
 def next_chunk(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
     """Ask for the next chunk."""
-    state, record = machine.state, frame["loops"][-1]
+    state, record, database = machine.state, frame["loops"][-1], _database(machine)
     size = instruction.operands.get("batch_size") or DEFAULT_CHUNK
     key = f"{machine.key(frame, instruction.step)}/chunk{record['number']}"
     outer = frame["loops"][:-1]
@@ -93,9 +100,7 @@ def next_chunk(machine: "Machine", frame: Frame, instruction: Instruction) -> No
         "transaction": _chunk_transaction(machine, key),
         "dry_run": state["dry_run"],
         "mocks": state["mocks"],
-        "scope": sorted(
-            {*machine.programs[frame["program"]].databases, *([state["database"]] if state["database"] else [])}
-        ),
+        "scope": sorted({*machine.programs[frame["program"]].databases, *([database] if database is not None else [])}),
         "rows": record["batch"].get("rows"),
         "after": record["after"],
         "items": None,
@@ -112,16 +117,21 @@ def next_chunk(machine: "Machine", frame: Frame, instruction: Instruction) -> No
     transactions.ask(machine, "chunk", key, call, "chunk")
 
 
+def _database(machine: "Machine") -> str | None:
+    scope = machine.scope()
+    return scope["database"] if scope is not None else transactions.run_database(machine)
+
+
 def _chunk_transaction(machine: "Machine", key: str) -> dict[str, Any] | None:
-    state = machine.state
-    if state["txn"] is not None and state["txn"].get("inherited"):
-        return dict(state["txn"]["ref"])
-    if state["database"] is None:
+    scope, database = machine.scope(), _database(machine)
+    if scope is not None and scope["txn"] is not None and scope["txn"].get("inherited"):
+        return dict(scope["txn"]["ref"])
+    if database is None:
         return None
     return {
-        "id": f"{state['key_id']}/{key}",
-        "database": state["database"],
-        "isolation": state["isolation"],
+        "id": f"{machine.state['key_id']}/{key}",
+        "database": database,
+        "isolation": scope["isolation"] if scope is not None else "serializable",
         "begin": True,
         "alone": True,
     }
@@ -132,12 +142,14 @@ def answered(
 ) -> None:
     """Go on after a chunk, a dispatch, or the closing of the transaction before the batch."""
     if pending["then"] == "batch":
-        machine.state["txn"] = None
+        scope = machine.scope()
+        assert scope is not None
+        transactions.ended(machine, scope, committed=False)
         if outcome.error is not None:
             machine.emit_run("rollback_failed", kind="warning", error=outcome.error)
         next_chunk(machine, frame, instruction)
         return
-    transactions.raise_error(outcome)
+    calls.raise_error(outcome)
     record = frame["loops"][-1]
     if pending["then"] == "dispatch":
         _after_chunk(machine, frame, instruction, record)

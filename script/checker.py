@@ -8,32 +8,18 @@ A script without a problem of severity `error` may be saved; warnings are told a
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
-from typing import Any, Final
+from typing import Final
 
 from script import ast
 from script.arguments_check import check_arguments
+from script.check_values import ValueChecker, nearest
 from script.compiler import TRANSACTION_COMMAND, condition_source
 from script.deferred import check_deferred
 from script.environment import CheckEnvironment, ScriptSignature
-from script.errors import ExpressionSyntaxError, Problem
-from script.expressions import compile_expression
+from script.errors import Problem
 from script.scope import Scope
-from script.templates import TEMPLATE, compile_template
 
-_COMPARING: Final = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$between", "$exists")
-_TEXT: Final = ("$starts_with", "$contains", "$regex", "$options")
-FILTER_OPERATORS: Final = frozenset((*_COMPARING, *_TEXT, "$elemMatch", "$and", "$or", "$not"))
 SYSTEM_DATABASE: Final = "system"
-
-_PLANNED_FIELDS: Final = {
-    "retry": "retry",
-    "timeout": "timeout",
-    "catch": "catch",
-    "finally_": "finally",
-    "compensate": "compensate",
-}
-_ENDS: Final = ("return", "fail", "break", "continue")
 
 
 def check_script(script: ast.Script, environment: CheckEnvironment) -> list[Problem]:
@@ -43,19 +29,16 @@ def check_script(script: ast.Script, environment: CheckEnvironment) -> list[Prob
     return checker.problems
 
 
-class _Checker:
+class _Checker(ValueChecker):
+    """`side` is the innermost part around that runs beside others (`async` or `parallel`), `outer` the variables from before it."""
+
     def __init__(self, script: ast.Script, environment: CheckEnvironment) -> None:
+        super().__init__()
         self.root = script
         self.environment = environment
-        self.problems: list[Problem] = []
+        self.side: str | None = None
         self.names: set[str] = set()
         self.tools = environment.tools()
-
-    def tell(self, code: str, pointer: str, message: str, hint: str | None = None, *, severity: str = "error") -> None:
-        self.problems.append(Problem(code, pointer, message, hint, severity))
-
-    def planned(self, pointer: str, what: str) -> None:
-        self.tell("not_yet_supported", pointer, f"{what} is not supported yet by this release")
 
     # --- the script ---
 
@@ -70,7 +53,7 @@ class _Checker:
             scope.define(parameter.name)
         self.database(self.root.database, "/database")
         if self.root.on_failure is not None:
-            self.planned("/on_failure", "on_failure")
+            self.steps(self.root.on_failure, "/on_failure", _with_error(scope), in_loop=False)
         if not self.root.steps:
             self.tell("no_steps", "/steps", "the script has no steps")
         self.steps(self.root.steps, "/steps", scope, in_loop=False)
@@ -82,32 +65,92 @@ class _Checker:
         if name == SYSTEM_DATABASE:
             self.tell("database_closed", pointer, "the system database is closed to scripts")
         elif known is not None and name not in known:
-            self.tell("unknown_database", pointer, f"there is no database {name!r}", _nearest(name, known))
+            self.tell("unknown_database", pointer, f"there is no database {name!r}", nearest(name, known))
 
     # --- steps ---
 
     def steps(self, steps: Iterable[ast.Step], pointer: str, scope: Scope, *, in_loop: bool) -> bool:
         """Check a list of steps; True if its end is never reached."""
         ended = False
+        running: dict[str, str] = {}
         for index, node in enumerate(steps):
             where = f"{pointer}/{index}"
             if ended:
                 self.tell("unreachable", where, "this step is never reached", severity="warning")
                 ended = False
-            ended = self.step(node, where, scope, in_loop=in_loop)
+            if node.is_async:
+                self.beside(node, where, scope, running)
+            else:
+                ended = self.step(node, where, scope, in_loop=in_loop)
         return ended
+
+    def beside(self, node: ast.Step, pointer: str, scope: Scope, running: dict[str, str]) -> None:
+        """An async step: what it sets appears when it is joined, and no other may set it."""
+        before, side = scope.copy(), self.side
+        self.side = "async"
+        branch = scope.copy()
+        self.step(node, pointer, branch, in_loop=False)
+        self.side = side
+        name = node.name or node.type
+        for variable in sorted(ast.assigned([node])):
+            if variable in running:
+                self.tell(
+                    "parallel_write",
+                    pointer,
+                    f"{running[variable]} and {name} run side by side, and both set {variable!r}",
+                    "give each a variable of its own",
+                )
+            running[variable] = name
+        scope.sure, scope.perhaps = branch.sure, branch.perhaps
+        for variable in before.names():
+            scope.define(variable, surely=variable in before.sure)
 
     def step(self, node: ast.Step, pointer: str, scope: Scope, *, in_loop: bool) -> bool:
         self.common(node, pointer, scope)
+        before = scope.copy()
         inner = scope.copy() if node.when or node.continue_on_error else scope
-        ended = _STEPS[node.type](self, node, pointer, inner, in_loop)
+        ended = bool(_STEPS[node.type](self, node, pointer, inner, in_loop))
         inner.define(node.variable)
+        if node.compensate is not None:
+            steps = node.compensate if isinstance(node.compensate, list) else [node.compensate]
+            single = not isinstance(node.compensate, list)
+            self.part(steps, f"{pointer}/compensate", _with_error(inner), single=single)
+        ended = self.handlers(node, pointer, before, inner, ended, in_loop=in_loop)
+        if node.finally_ is not None:
+            after = before.copy()
+            after.maybe(inner)
+            self.steps(node.finally_, f"{pointer}/finally", after, in_loop=in_loop)
         if inner is not scope:
             scope.maybe(inner)
             ended = False
         if node.continue_on_error:
             scope.define("error")
-        return bool(ended)
+        return ended
+
+    def part(self, steps: Iterable[ast.Step], pointer: str, scope: Scope, *, single: bool) -> None:
+        """Steps that run later, apart from the script."""
+        side, self.side = self.side, "compensation"
+        if single:
+            for node in steps:
+                self.step(node, pointer, scope, in_loop=False)
+        else:
+            self.steps(steps, pointer, scope, in_loop=False)
+        self.side = side
+
+    def handlers(
+        self, node: ast.Step, pointer: str, before: Scope, inner: Scope, ended: bool, *, in_loop: bool
+    ) -> bool:
+        """The catches of a step: each begins with what was surely set before it; True if no way leads behind the step."""
+        ways = [] if ended else [inner.copy()]
+        for index, handler in enumerate(node.catch or []):
+            branch = before.copy()
+            branch.maybe(inner)
+            branch.define("error")
+            if not self.steps(handler.steps, f"{pointer}/catch/{index}/steps", branch, in_loop=in_loop):
+                ways.append(branch)
+        if node.catch and ways:
+            inner.join(*ways)
+        return not ways
 
     def common(self, node: ast.Step, pointer: str, scope: Scope) -> None:
         """What every step may have."""
@@ -121,11 +164,8 @@ class _Checker:
         self.names.add(node.name or "")
         if node.when is not None:
             self.condition(node.when, f"{pointer}/when", scope)
-        for field, what in _PLANNED_FIELDS.items():
-            if getattr(node, field) is not None:
-                self.planned(f"{pointer}/{what}", what)
-        if node.is_async:
-            self.planned(f"{pointer}/is_async", "is_async")
+        if node.timeout is not None:
+            self.duration(node.timeout, f"{pointer}/timeout", scope)
         if node.database is not None:
             self.database(node.database, f"{pointer}/database")
             if node.type not in ("fetch", "command"):
@@ -151,12 +191,9 @@ class _Checker:
         return not branches
 
     def loop(self, node: ast.LoopStep, pointer: str, scope: Scope, in_loop: bool) -> None:
-        if node.while_ is not None:
-            self.planned(f"{pointer}/while", "while")
-        if node.concurrency > 1:
-            self.planned(f"{pointer}/concurrency", "concurrency")
         if node.tolerate_failures is not None:
             self.planned(f"{pointer}/tolerate_failures", "tolerate_failures")
+        self.side_by_side(node, pointer, scope)
         if isinstance(node.list, str) and "{{" not in node.list:
             self.expression(node.list, f"{pointer}/list", scope)
         else:
@@ -167,12 +204,34 @@ class _Checker:
                 message = f"{name} is a variable already, and would be gone after the loop"
                 self.tell("shadowed_variable", f"{pointer}/iterator", message, "give the iterator another name")
             body.define(name)
+        if node.while_ is not None:
+            self.condition(node.while_, f"{pointer}/while", body)
+        side = self.side
+        self.side = "parallel" if node.concurrency > 1 else side
         self.steps(node.steps, f"{pointer}/steps", body, in_loop=True)
+        self.side = side
         for name, part in (node.reduce or {}).items():
             self.reduce(part, f"{pointer}/reduce/{name}", body)
         for name in (node.iterator, node.index):
             body.sure.discard(name or "")
         scope.maybe(body)
+
+    def side_by_side(self, node: ast.LoopStep, pointer: str, scope: Scope) -> None:
+        """What a loop with `concurrency` may not do."""
+        if node.concurrency == 1:
+            return
+        if node.while_ is not None:
+            hint = "leave out concurrency, or while"
+            self.tell("misplaced_field", f"{pointer}/concurrency", "iterations with a condition go one by one", hint)
+        if node.batch_size is not None:
+            self.planned(f"{pointer}/concurrency", "concurrency of a batch")
+        for variable in sorted(ast.assigned(node.steps) & {*scope.sure, *scope.perhaps}):
+            self.tell(
+                "parallel_write",
+                f"{pointer}/steps",
+                f"iterations run side by side, and set {variable!r}, a variable from outside of the loop",
+                "bring values out with output_variable or reduce",
+            )
 
     def reduce(self, part: ast.Reduce, pointer: str, body: Scope) -> None:
         if part.where is not None:
@@ -202,24 +261,7 @@ class _Checker:
         known = self.environment.stores(database) if database else None
         if known is not None and name not in known:
             message = f"there is no store {name!r} in {database} now"
-            self.tell("unknown_store", pointer, message, _nearest(name, known), severity="warning")
-
-    def operators(self, value: Any, pointer: str) -> None:
-        """Every `$name` of a filter is an operator of the language."""
-        if isinstance(value, list):
-            for index, element in enumerate(value):
-                self.operators(element, f"{pointer}/{index}")
-        if not isinstance(value, Mapping):
-            return
-        for name, operand in value.items():
-            if name.startswith("$") and name not in FILTER_OPERATORS:
-                self.tell(
-                    "unknown_operator",
-                    f"{pointer}/{name}",
-                    f"there is no operator {name}",
-                    _nearest(name, FILTER_OPERATORS),
-                )
-            self.operators(operand, f"{pointer}/{name}")
+            self.tell("unknown_store", pointer, message, nearest(name, known), severity="warning")
 
     def command(self, node: ast.CommandStep, pointer: str, scope: Scope, in_loop: bool) -> None:
         tool = self.tools.get(node.command)
@@ -233,7 +275,7 @@ class _Checker:
                 "unknown_tool",
                 f"{pointer}/command",
                 f"there is no tool {node.command!r}",
-                _nearest(node.command, self.tools),
+                nearest(node.command, self.tools),
             )
         else:
             self.problems += check_arguments(node.args, tool.arguments_schema, f"{pointer}/args", node.command)
@@ -263,7 +305,7 @@ class _Checker:
                 severity="warning",
             )
         if callee is None:
-            hint = _nearest(node.script_name, self.environment.script_names()) or "save it first"
+            hint = nearest(node.script_name, self.environment.script_names()) or "save it first"
             self.tell("unknown_script", f"{pointer}/script_name", f"there is no script {node.script_name!r}", hint)
             return
         self.call(node, callee, pointer)
@@ -274,7 +316,7 @@ class _Checker:
             if name not in known:
                 where = f"{pointer}/script_args/{name}"
                 self.tell(
-                    "unknown_argument", where, f"{node.script_name} has no parameter {name!r}", _nearest(name, known)
+                    "unknown_argument", where, f"{node.script_name} has no parameter {name!r}", nearest(name, known)
                 )
         for name, parameter in known.items():
             optional = "default" in parameter.model_fields_set or parameter.required is False
@@ -294,6 +336,14 @@ class _Checker:
         self.template(node.message, f"{pointer}/message", scope)
 
     def return_(self, node: ast.ReturnStep, pointer: str, scope: Scope, in_loop: bool) -> bool:
+        if self.side is not None:
+            where = {
+                "async": "an async step",
+                "parallel": "a loop with concurrency",
+                "compensation": "a compensation",
+            }[self.side]
+            hint = "set a variable, and return behind"
+            self.tell("misplaced_return", pointer, f"a return cannot stand inside of {where}", hint)
         self.template(node.value, f"{pointer}/value", scope)
         return True
 
@@ -307,57 +357,25 @@ class _Checker:
             self.tell("not_in_a_loop", pointer, f"{node.type} stands outside of any loop")
         return True
 
-    def later(self, node: ast.AskStep | ast.WaitStep, pointer: str, scope: Scope, in_loop: bool) -> None:
-        self.planned(f"{pointer}/type", f"the step type {node.type}")
+    def wait(self, node: ast.WaitStep, pointer: str, scope: Scope, in_loop: bool) -> None:
+        given = [name for name in ("duration", "until", "approval") if getattr(node, name) is not None]
+        if len(given) != 1:
+            found = " and ".join(given) or "nothing"
+            hint = 'for example {"type": "wait", "duration": "2h"}'
+            self.tell("ambiguous_wait", pointer, f"a wait has one of duration, until and approval, not {found}", hint)
+        if node.duration is not None:
+            self.duration(node.duration, f"{pointer}/duration", scope)
+        self.template(node.until, f"{pointer}/until", scope)
+        if node.approval is not None:
+            self.template(node.approval.model_dump(), f"{pointer}/approval", scope)
+            if node.approval.timeout is not None and node.timeout is not None:
+                hint = "leave out the one of the step"
+                self.tell("ambiguous_timeout", f"{pointer}/timeout", "the approval has a timeout of its own", hint)
+            if node.approval.timeout is not None:
+                self.duration(node.approval.timeout, f"{pointer}/approval/timeout", scope)
 
-    # --- expressions ---
-
-    def condition(self, text: str, pointer: str, scope: Scope) -> None:
-        source = condition_source(text)
-        if self.expression(source, pointer, scope) and not compile_expression(source).names:
-            self.tell(
-                "constant_condition",
-                pointer,
-                "the condition reads no variable, so it is always the same",
-                severity="warning",
-            )
-
-    def expression(self, source: str, pointer: str, scope: Scope) -> bool:
-        try:
-            names = compile_expression(source).names
-        except ExpressionSyntaxError as error:
-            self.tell(error.code, pointer, error.message, error.hint)
-            return False
-        self.read(names, pointer, scope)
-        return True
-
-    def template(self, value: Any, pointer: str, scope: Scope) -> None:
-        """Every string inside of a value."""
-        if isinstance(value, Mapping):
-            for name, element in value.items():
-                if name != TEMPLATE:
-                    self.template(element, f"{pointer}/{name}", scope)
-        elif isinstance(value, list):
-            for index, element in enumerate(value):
-                self.template(element, f"{pointer}/{index}", scope)
-        elif isinstance(value, str) and "{{" in value:
-            try:
-                names = compile_template(value).names
-            except ExpressionSyntaxError as error:
-                self.tell(error.code, pointer, error.message, error.hint)
-                return
-            self.read(names, pointer, scope)
-
-    def read(self, names: Iterable[str], pointer: str, scope: Scope) -> None:
-        for name in sorted(names):
-            if name in scope.sure:
-                continue
-            if name in scope.perhaps:
-                message = f"{name} is perhaps not set on every way to this step"
-                self.tell("perhaps_undefined", pointer, message, severity="warning")
-            else:
-                hint = _nearest(name, scope.names()) or f"defined here: {', '.join(scope.names()) or 'nothing'}"
-                self.tell("undefined_variable", pointer, f"there is no variable {name!r} here", hint)
+    def ask(self, node: ast.AskStep, pointer: str, scope: Scope, in_loop: bool) -> None:
+        self.planned(f"{pointer}/type", "the step type ask")
 
 
 _STEPS: Final[Mapping[str, Callable[..., bool | None]]] = {
@@ -368,9 +386,9 @@ _STEPS: Final[Mapping[str, Callable[..., bool | None]]] = {
     "fetch": _Checker.fetch,
     "command": _Checker.command,
     "script": _Checker.script_,
-    "ask": _Checker.later,
+    "ask": _Checker.ask,
     "say": _Checker.say,
-    "wait": _Checker.later,
+    "wait": _Checker.wait,
     "return": _Checker.return_,
     "fail": _Checker.fail,
     "break": _Checker.leave,
@@ -378,6 +396,8 @@ _STEPS: Final[Mapping[str, Callable[..., bool | None]]] = {
 }
 
 
-def _nearest(name: str, known: Iterable[str]) -> str | None:
-    near = get_close_matches(name, list(known), n=1)
-    return f"did you mean {near[0]!r}?" if near else None
+def _with_error(scope: Scope) -> Scope:
+    """The variables of steps that run after a failure."""
+    found = scope.copy()
+    found.define("error")
+    return found

@@ -1,13 +1,24 @@
 """Script -> Program: the tree is flattened, one small rule for each step type.
 
-    when c      when c END        if c      branch c ELSE      loop      loop (list, body, END)      block    enter
-                <step>                       <then>                       <steps>                              <steps>
-                END:                         jump END                     next                                 leave
-                                    ELSE:    <else>             END:
-                                    END:
+    if c      branch c ELSE      loop      loop (list, body, END)      block    enter      async step    spawn END
+               <then>                       <steps>                              <steps>                  <step>
+               jump END                     next                                 leave                    done
+    ELSE:      <else>             END:                                                             END:
+    END:
 
-A step with `continue_on_error` adds a guard over its instructions, whose target is the place behind it. Because inner
-steps are compiled before the guard of the step around them is added, guards stand innermost first.
+What any step may have is put around it, in the order in which errors are handled:
+
+               when c END
+               try                              retry, timeout, compensate
+               <step>                                                                     guards: retry, catch
+               tried FINALLY
+               compensation, its steps, done
+               <catch>, jump FINALLY            for each catch                            guard: ignore (continue_on_error)
+    FINALLY:   finally, its steps, rethrow                                                guard: finally
+    END:
+
+Because inner steps are compiled before the guards of the step around them are added, guards stand innermost first. Async steps are
+joined at the end of their list, and before a step that reads (or sets) what they set.
 
 A command is compiled with the effect class of its tool (pure, read, write, external): the machine decides with it
 whether the step belongs to the transaction, without knowing any tool.
@@ -35,9 +46,8 @@ def compile_script(script: ast.Script, effects: Mapping[str, str | ToolSignature
     `effects` gives the effect class of each tool by name, or its signature. Called scripts are left unresolved: see
     `Program.with_calls`. Raises UnknownEffect for a tool that is not in `effects`.
     """
-    compiler = _Compiler(effects)
-    compiler.steps_of(script.steps, parent=-1, pointer="/steps")
-    compiler.emit("end", -1)
+    compiler = _Compiler(effects, script.database)
+    on_failure = compiler.script_of(script)
     return Program(
         hash=script_hash(script),
         name=script.name,
@@ -49,6 +59,7 @@ def compile_script(script: ast.Script, effects: Mapping[str, str | ToolSignature
         isolation=script.isolation,
         databases=tuple(sorted(compiler.databases | ({script.database} if script.database else set()))),
         output_schema=script.output_schema,
+        on_failure=on_failure,
     )
 
 
@@ -74,13 +85,16 @@ def condition_source(text: str) -> str:
 class _Compiler:
     """The instructions made so far, and one method for each step type."""
 
-    def __init__(self, effects: Mapping[str, str | ToolSignature]) -> None:
+    def __init__(self, effects: Mapping[str, str | ToolSignature], database: str | None) -> None:
         self.effects = effects
+        self.database = database
         self.code: list[dict[str, Any]] = []
         self.infos: list[StepInfo] = []
         self.guards: list[Guard] = []
         self.databases: set[str] = set()
         self._depth = 0
+        self._running: list[dict[int, frozenset[str]]] = []
+        self._loops: list[int] = []
 
     def emit(self, op: str, step: int, **operands: Any) -> int:
         self.code.append({"op": op, "step": step, **operands})
@@ -90,19 +104,118 @@ class _Compiler:
         self.code[at][operand] = len(self.code)
 
     def steps_of(self, steps: Iterable[ast.Step], *, parent: int, pointer: str) -> None:
+        """A list of steps. Its async steps are awaited at its end, or before somebody needs what they set."""
+        running: dict[int, frozenset[str]] = {}
+        self._running.append(running)
+        step = -1
         for position, node in enumerate(steps):
-            self.step(node, parent, position, f"{pointer}/{position}")
+            where = f"{pointer}/{position}"
+            if running:
+                self._join_needed(node, running, parent, where)
+            step = self.step(node, parent, position, where)
+        self._running.pop()
+        self._join(running, parent, last=step)
 
-    def step(self, node: ast.Step, parent: int, position: int, pointer: str) -> None:
+    def _join_needed(self, node: ast.Step, running: dict[int, frozenset[str]], parent: int, pointer: str) -> None:
+        scratch = _Compiler(self.effects, self.database)
+        scratch._running, scratch._loops = [{}], [0]
+        scratch.step(node, -1, 0, pointer)
+        used = names_of([{"op": "jump", "step": -1}, *scratch.code])
+        names = {*used["reads"], *used["assigns"]}
+        needed = {step: outputs for step, outputs in running.items() if not names.isdisjoint(outputs)}
+        self._join(needed, parent)
+        for step in needed:
+            del running[step]
+
+    def _join(self, running: Iterable[int], parent: int, last: int = -1) -> None:
+        if steps := list(running):
+            self.emit("join", parent, of=steps, last=last)
+
+    def _join_all(self, outermost: int, step: int) -> None:
+        """Before `step` leaves lists of steps by a jump."""
+        self._join([one for running in self._running[outermost:] for one in running], self.infos[step].parent)
+
+    def step(self, node: ast.Step, parent: int, position: int, pointer: str) -> int:
         step = self._declare(node, parent, position, pointer)
+        if not node.is_async:
+            self._guarded(node, step, pointer)
+            return step
+        outer, self._running = self._running, []
+        spawn = self.emit("spawn", step, touches=False, to=-1)
+        self._guarded(node, step, pointer)
+        names = frozenset(names_of(self.code[spawn:])["assigns"])
+        self.emit("done", step, body=spawn + 1, outputs=sorted(names))
+        self.patch(spawn)
+        self.code[spawn]["touches"] = node.type != "script" and any(map(self._touches, self.code[spawn:]))
+        self._running = outer
+        outer[-1][step] = names
+        return step
+
+    def _touches(self, code: Mapping[str, Any]) -> bool:
+        """Whether an instruction may work on the script's own database."""
+        if code["op"] == "call":
+            return code["effect"] in ("read", "write") and code["database"] in (None, self.database)
+        return code["op"] == "transaction" or (code["op"] == "script" and not code["is_async"])
+
+    def _guarded(self, node: ast.Step, step: int, pointer: str) -> None:
+        """A step with everything around it."""
         start = len(self.code)
-        guard = self.emit("when", step, condition=condition_source(node.when), to=-1) if node.when else None
+        when = self.emit("when", step, condition=condition_source(node.when), to=-1) if node.when else None
+        first, jumps = len(self.code), []
+        timeout = node.timeout
+        if node.type == "wait" and node.approval is not None and node.approval.timeout is not None:
+            timeout = node.approval.timeout
+        attempted = node.retry is not None or timeout is not None or node.compensate is not None
+        if attempted:
+            retry = node.retry.model_dump() if node.retry is not None else None
+            self.emit("try", step, retry=retry, timeout=timeout, compensate=None)
+        body = len(self.code)
         _RULES[node.type](self, node, step, pointer)
-        if guard is not None:
-            self.patch(guard)
+        end = len(self.code)
+        if attempted:
+            jumps.append(self.emit("tried", step, to=-1))
+        elif node.catch:
+            jumps.append(self.emit("jump", step, to=-1))
+        if node.retry is not None:
+            self.guards.append(Guard(body, end, first, step, self._depth, "retry"))
+        if node.compensate is not None:
+            steps = node.compensate if isinstance(node.compensate, list) else [node.compensate]
+            many = isinstance(node.compensate, list)
+            self.code[first]["compensate"] = self._part(steps, step, f"{pointer}/compensate", many=many)
+        for position, handler in enumerate(node.catch or []):
+            self.guards.append(Guard(body, end, len(self.code), step, self._depth, "catch", tuple(handler.errors)))
+            self.steps_of(handler.steps, parent=step, pointer=f"{pointer}/catch/{position}/steps")
+            jumps.append(self.emit("jump", step, to=-1))
+        behind = len(self.code)
+        for jump in jumps:
+            self.patch(jump)
         if node.continue_on_error:
-            end = len(self.code)
-            self.guards.append(Guard(start, end, end, step, self._depth))
+            self.guards.append(Guard(start, behind, behind, step, self._depth, "ignore"))
+        if node.finally_ is not None:
+            self.emit("finally", step)
+            self.steps_of(node.finally_, parent=step, pointer=f"{pointer}/finally")
+            self.emit("rethrow", step)
+            self.guards.append(Guard(first, behind + 1, behind, step, self._depth, "finally"))
+        if when is not None:
+            self.patch(when)
+
+    def _part(self, steps: Iterable[ast.Step], step: int, pointer: str, *, many: bool = True) -> int:
+        """Steps that are run later, or not at all; gives where they begin. A single one has no position in its pointer."""
+        head = self.emit("compensation", step, reads=[], to=-1)
+        running, loops, depth = self._running, self._loops, self._depth
+        self._running, self._loops = [], []
+        if many:
+            self.steps_of(steps, parent=step, pointer=pointer)
+        else:
+            self._running.append({})
+            for node in steps:
+                self.step(node, step, 0, pointer)
+            self._join(self._running.pop(), step)
+        self._running, self._loops, self._depth = running, loops, depth
+        self.code[head]["reads"] = names_of(self.code[head:])["reads"]
+        self.emit("done", step, body=head + 1, outputs=[])
+        self.patch(head)
+        return head
 
     def _declare(self, node: ast.Step, parent: int, position: int, pointer: str) -> int:
         name = node.name or f"{node.type}_{position + 1}"
@@ -113,6 +226,12 @@ class _Compiler:
         self.infos.append(StepInfo(path, name, node.type, parent, pointer))
         return len(self.infos) - 1
 
+    def script_of(self, script: ast.Script) -> int | None:
+        """The whole script; gives where its steps for a failed run begin."""
+        self.steps_of(script.steps, parent=-1, pointer="/steps")
+        self.emit("end", -1)
+        return self._part(script.on_failure, -1, "/on_failure") if script.on_failure is not None else None
+
     # --- one rule for each step type ---
 
     def set(self, node: ast.SetStep, step: int, pointer: str) -> None:
@@ -122,15 +241,18 @@ class _Compiler:
         self.emit("say", step, message=node.message)
 
     def return_(self, node: ast.ReturnStep, step: int, pointer: str) -> None:
+        self._join_all(0, step)
         self.emit("return", step, value=node.value)
 
     def fail(self, node: ast.FailStep, step: int, pointer: str) -> None:
         self.emit("fail", step, code=node.code, message=node.message)
 
     def break_(self, node: ast.BreakStep, step: int, pointer: str) -> None:
+        self._join_all(self._loops[-1], step)
         self.emit("break", step)
 
     def continue_(self, node: ast.ContinueStep, step: int, pointer: str) -> None:
+        self._join_all(self._loops[-1], step)
         self.emit("continue", step)
 
     def if_(self, node: ast.IfStep, step: int, pointer: str) -> None:
@@ -158,16 +280,20 @@ class _Compiler:
             index=node.index,
             variable=node.variable,
             batch_size=node.batch_size,
+            concurrency=node.concurrency,
+            **{"while": condition_source(node.while_) if node.while_ is not None else None},
             reduce=_reduce(node.reduce),
             depth=self._depth,
             end=-1,
         )
         self._depth += 1
+        self._loops.append(len(self._running))
         self.steps_of(node.steps, parent=step, pointer=f"{pointer}/steps")
+        self._loops.pop()
         self._depth -= 1
         self.code[head]["next"] = self.emit("next", step, loop=head)
         self.patch(head, "end")
-        self.code[head] |= _names_of_body(self.code[head : len(self.code)])
+        self.code[head] |= names_of(self.code[head:])
 
     def fetch(self, node: ast.FetchStep, step: int, pointer: str) -> None:
         fields = ("filter", "key", "fields", "order_by", "limit", "single")
@@ -203,7 +329,12 @@ class _Compiler:
             args=dict(node.script_args),
             variable=node.variable,
             transaction=node.transaction,
+            is_async=node.is_async,
         )
+
+    def wait(self, node: ast.WaitStep, step: int, pointer: str) -> None:
+        approval = node.approval.model_dump(include={"by", "prompt"}) if node.approval is not None else None
+        self.emit("wait", step, duration=node.duration, until=node.until, approval=approval, variable=node.variable)
 
 
 _RULES: Final[Mapping[str, Callable[..., None]]] = {
@@ -219,6 +350,7 @@ _RULES: Final[Mapping[str, Callable[..., None]]] = {
     "fail": _Compiler.fail,
     "break": _Compiler.break_,
     "continue": _Compiler.continue_,
+    "wait": _Compiler.wait,
 }
 
 
@@ -246,17 +378,20 @@ def _reduce(parts: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return table
 
 
-def _names_of_body(code: list[dict[str, Any]]) -> dict[str, Any]:
-    """Which variables the instructions of a loop read, and which they assign (sorted lists)."""
+def names_of(code: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Which variables some instructions read, and which they set, sorted. Of a loop that stands first, its list is not counted."""
     reads: set[str] = set()
     assigns: set[str] = set()
     for position, instruction in enumerate(code):
         linked = link(instruction)
+        first_loop = position == 0 and instruction["op"] == "loop"
         for name, template in linked.templates.items():
-            if not (position == 0 and name == "list"):
+            if not (first_loop and name == "list"):
                 reads |= template.names
         for condition in linked.conditions.values():
             reads |= condition.names
-        if position and instruction.get("variable"):
+        if instruction.get("variable") and not first_loop:
             assigns.add(instruction["variable"])
+        if instruction["op"] == "compensation":
+            reads |= set(instruction["reads"])
     return {"reads": sorted(reads), "assigns": sorted(assigns)}

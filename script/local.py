@@ -7,22 +7,29 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from script import reduce
-from script.effects import Done, Effect, Yielded
-from script.machine import STATE_VERSION, Machine
+from script.effects import Done, Effect, Waiting, Yielded
+from script.machine import Machine
 from script.program import Program
+from script.state import RUN_SCOPE, add_fiber, new_frame, new_state
 from script.wire import ChunkCall, Outcome
 
 Perform = Callable[[Effect], Outcome]
 
 
 def run(machine: Machine, perform: Perform) -> Done:
-    """Drive the machine to its end."""
+    """Drive the machine to its end, one effect after the other. A timer beside other effects never fires: nothing here takes time."""
+    waiting: dict[str, Effect] = {}
     while True:
         asked = machine.step()
         if isinstance(asked, Done):
             return asked
-        if isinstance(asked, Effect):
-            machine.resume(asked.id, perform(asked))
+        if isinstance(asked, Waiting):
+            for name in asked.cancel:
+                waiting.pop(name, None)
+            waiting |= {effect.id: effect for effect in asked.start}
+            first = next((name for name, effect in waiting.items() if effect.kind != "timer"), next(iter(waiting)))
+            effect = waiting.pop(first)
+            machine.resume(effect.id, perform(effect))
 
 
 class IterationFailed(Exception):
@@ -71,37 +78,27 @@ class Iterations:
         if operands.get("index"):
             variables[operands["index"]] = ordinal
         record = {"pc": call.loop, "chunk": True, "i": ordinal, "reduced": self.reduced}
-        frame = {
-            "program": call.program,
-            "pc": call.loop + 1,
-            "vars": variables,
+        start = call.loop + 1
+        frame = new_frame(call.program, start, variables, prefix=call.prefix, iteration=call.iteration, clock=call.now)
+        frame |= {
             "loops": [{}] * depth + [record],
-            "floor": depth + 1,
-            "prefix": call.prefix,
-            "iteration": call.iteration,
-            "last": None,
-            "at": call.now,
+            "bounds": [start, operands["next"] + 1],
+            "top": self._head.step,
         }
         transaction = call.transaction
-        state = {
-            "v": STATE_VERSION,
-            "run_id": call.run_id,
-            "key_id": call.key_id,
-            "root": call.version,
-            "database": transaction.database if transaction else None,
-            "isolation": transaction.isolation if transaction else "serializable",
-            "dry_run": call.dry_run,
-            "mocks": call.mocks,
-            "clock": call.now,
-            "seq": 0,
-            "frames": [frame],
-            "txn": {"inherited": True, "ref": _member_reference(call)} if transaction else None,
-            "txn_number": 0,
-            "checkpoint": None,
-            "memo": {},
-            "pending": None,
-            "done": None,
-        }
+        state = new_state(
+            run_id=call.run_id,
+            key_id=call.key_id,
+            root=call.version,
+            database=transaction.database if transaction else None,
+            isolation=transaction.isolation if transaction else "serializable",
+            clock=call.now,
+            dry_run=call.dry_run,
+            mocks=call.mocks,
+        )
+        if transaction is not None:
+            state["scopes"][RUN_SCOPE]["txn"] = {"inherited": True, "ref": _member_reference(call)}
+        add_fiber(state, [frame], "element", scope=RUN_SCOPE)
         return Machine(self._programs, state, trace=False)
 
 

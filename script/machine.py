@@ -1,27 +1,18 @@
-"""The Machine: runs a Program, and its whole state is a JSON value.
+"""The Machine: runs a Program, and its whole state is a JSON value (`state.py`).
 
-The machine does no I/O and has no clock. `step()` runs pure instructions until it needs something from outside, and says
-what as an Effect; whoever drives it (a Temporal workflow, a chunk activity, a test) performs the effect and gives the
-Outcome to `resume()`. Between the two the state can be written down, moved to another process, and taken up again:
+The machine does no I/O and has no clock. `step()` runs pure instructions until nothing goes on without something from outside, and
+says what; whoever drives it (a Temporal workflow, a chunk activity, a test) performs the effects, any number of them side by side,
+and gives each Outcome to `resume()`. Between the two the state can be written down, moved to another process, and taken up again:
 
-    step()                        -> Effect | Done | Yielded
+    step()                        -> Waiting(effects to start, effects to give up) | Done | Yielded
     resume(effect id, outcome)    -> None
 
-State (all of it plain JSON):
-
-    frames      the call stack: program hash, pc, variables, open loops, path prefix, last value
-    txn         the open transaction of the script that owns a database, with its attempt
-    checkpoint  the frames as they were when that transaction began: where a conflict goes back to
-    memo        outcomes of effects outside of the transaction since then: a rerun does not repeat them
-    pending     the effect that was asked for and not answered yet, with what to do then
-    clock, seq  time of the last outcome, number of the last event
-
 The machine also tells what happens, one event for each step (`events`, drained by the driver). Numbers come from the
-state, so two machines given the same outcomes tell the same story: the gateway derives a run's events this way from
-its Temporal history.
+state, so two machines given the same outcomes in the same order tell the same story: the gateway derives a run's events this way
+from its Temporal history.
 
-Invariants: between `step` and `resume` exactly one effect is pending; effect ids are unique in a run (the step's path and
-iteration, plus `~n` in the n-th attempt of a transaction), keys are the same without the attempt.
+Invariants: effect ids are unique in a run (the step's path and iteration, plus `~n` in the n-th attempt of a transaction and `!n` in
+the n-th try of a step with `retry`), keys are the same without the attempts; a fiber waits for one effect at most.
 """
 
 from collections.abc import Mapping
@@ -30,19 +21,21 @@ from typing import Any, Final
 
 import orjson
 
-from script import operations, transactions
+from script import failures, fibers, operations, sagas, transactions
 from script.arguments import bind_arguments, check_output
-from script.effects import Done, Effect, StepFailure, Yielded
+from script.effects import TIMERS, Done, Effect, StepFailure, Waiting, Yielded
 from script.errors import ScriptError
 from script.functions import EvaluationContext
 from script.program import Instruction, Program, StepInfo
-from script.wire import ROWS, Outcome, is_rows
+from script.state import MAIN, RUN_SCOPE, STATE_VERSION, Fiber, Frame, add_fiber, new_frame, new_state
+from script.wire import ROWS, Outcome, is_rows, wire_size
 
-STATE_VERSION: Final = 1
 FUEL: Final = 2_000
 """Instructions run before the machine yields: about 50 ms, far from the two seconds of a workflow task."""
 
 MAX_FRAMES: Final = 64
+MAX_STATE_BYTES: Final = 1 << 20
+"""A larger state is not carried into a new execution: payloads are limited to 2 MiB."""
 
 
 class Machine:
@@ -55,6 +48,7 @@ class Machine:
         self.state = state
         self.trace = trace
         self.events: list[dict[str, Any]] = []
+        self.fiber: Fiber = {}
         self._now: tuple[str, datetime] = ("", datetime.fromtimestamp(0, UTC))
 
     @classmethod
@@ -67,34 +61,27 @@ class Machine:
         key_id: str,
         arguments: Mapping[str, Any],
         clock: str,
+        database: str | None = None,
         dry_run: bool = False,
         mocks: list[str] | None = None,
     ) -> "Machine":
         """A machine before its first instruction. Bad arguments make it a failed run, not an exception.
 
         `run_id` names the run to people; `key_id` begins every idempotency key and transaction id, and has to be unique for
-        all time (a workflow id may come back after the retention, its first execution's id does not).
+        all time (a workflow id may come back after the retention, its first execution's id does not). `database` is for a script that
+        names none itself.
         """
         program = programs[root]
-        state: dict[str, Any] = {
-            "v": STATE_VERSION,
-            "run_id": run_id,
-            "key_id": key_id,
-            "root": root,
-            "database": program.database,
-            "isolation": program.isolation,
-            "dry_run": dry_run,
-            "mocks": list(mocks or []),
-            "clock": clock,
-            "seq": 0,
-            "frames": [],
-            "txn": None,
-            "txn_number": 0,
-            "checkpoint": None,
-            "memo": {},
-            "pending": None,
-            "done": None,
-        }
+        state = new_state(
+            run_id=run_id,
+            key_id=key_id,
+            root=root,
+            database=program.database or database,
+            isolation=program.isolation,
+            clock=clock,
+            dry_run=dry_run,
+            mocks=mocks,
+        )
         machine = cls(programs, state)
         machine.emit_run(
             "started", script=program.name, version=program.hash, arguments=dict(arguments), dry_run=dry_run
@@ -104,84 +91,148 @@ class Machine:
         except ScriptError as error:
             machine.finish("failed", error=error.to_dict())
         else:
-            machine.push_frame(root, variables, prefix="", iteration=[])
+            if program.on_failure is not None:
+                state["arguments"] = dict(variables)
+            frame = new_frame(root, 0, variables, prefix="", iteration=[], clock=clock)
+            add_fiber(state, [frame], "main", scope=RUN_SCOPE)
         return machine
 
     # --- driving ---
 
-    def step(self, fuel: int = FUEL) -> Effect | Done | Yielded:
-        """Run until an effect is needed, the end is reached or the fuel is used up."""
-        for _ in range(fuel):
-            if self.state["pending"] is not None:
-                pending = self.state["pending"]
-                return Effect(pending["id"], pending["kind"], pending["call"])
-            if self.state["done"] is not None:
-                return Done(**self.state["done"])
-            self._instruction()
-        return Yielded()
+    def step(self, fuel: int = FUEL) -> Waiting | Done | Yielded:
+        """Run until nothing goes on without an outcome, the end is reached or the fuel is used up."""
+        state = self.state
+        while state["done"] is None:
+            if fuel <= 0:
+                return Yielded()
+            fiber = None if state["paused"] else fibers.runnable(self)
+            if fiber is None:
+                return self._waiting()
+            fuel = self._run(fiber, fuel)
+        return Done(**state["done"])
 
     def resume(self, effect_id: str, outcome: Outcome) -> None:
-        """Answer the pending effect. Raises ValueError if another effect, or none, is pending."""
-        pending = self.state["pending"]
-        if pending is None or pending["id"] != effect_id:
-            raise ValueError(f"effect {effect_id!r} is not pending (pending is {pending and pending['id']!r})")
-        self.state["pending"] = None
+        """Answer an effect. Raises ValueError if it is not pending."""
+        pending = self.state["effects"].pop(effect_id, None)
+        if pending is None:
+            raise ValueError(f"the effect {effect_id!r} is not pending (pending are {list(self.state['effects'])})")
         started = self.state["clock"]
         if outcome.at is not None and outcome.at > started:
             self.state["clock"] = outcome.at
+        self.fiber = self.state["fibers"][pending["fiber"]]
+        if pending["then"] == "timeout":
+            failures.timed_out(self, pending)
+            return
+        self.fiber["wait"] = None
         try:
             transactions.answered(self, pending, outcome, started)
         except StepFailure as failure:
-            self.fail(failure.error)
+            failures.fail(self, self.fiber, failure.error)
         except ScriptError as error:
-            self.fail(error.to_dict())
+            failures.fail(self, self.fiber, error.to_dict())
+
+    def resume_all(self, outcomes: Mapping[str, Outcome]) -> None:
+        """Answer effects in the order in which they were asked for. What nobody waits for any more is left out."""
+        effects = self.state["effects"]
+        for name in sorted(filter(effects.__contains__, outcomes), key=lambda name: int(effects[name]["number"])):
+            if name in effects:  # an answer before may have made it forgotten
+                self.resume(name, outcomes[name])
+
+    def hear(self, kind: str, told: Any = None) -> None:
+        """A signal: pause, go_on, or decide with a Decision (nothing, where nobody waits for it, or who decides was not asked)."""
+        if kind == "decide":
+            effect = self.state["effects"].get(told.effect)
+            if effect is not None and effect["kind"] == "approval" and told.by in effect["call"]["by"]:
+                value = {"approved": told.approved, "by": told.by, "at": told.at, "comment": told.comment}
+                self.resume(told.effect, Outcome(value, None, told.at))
+        else:
+            self.state["paused"] = kind == "pause"
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is under way but timers and approvals: the run may go on elsewhere."""
+        return all(effect["kind"] in TIMERS for effect in self.state["effects"].values())
+
+    @property
+    def may_move(self) -> bool:
+        """Whether the state is small enough to be carried elsewhere."""
+        return wire_size(self.state) <= MAX_STATE_BYTES
 
     def cancel(self) -> None:
-        """End the run as canceled; an open transaction is rolled back first (one more effect)."""
-        self.state["pending"] = None
-        if self.state["done"] is None:
-            transactions.end_run(
-                self, "canceled", None, {"code": "canceled", "message": "the run was canceled", "retryable": False}
-            )
+        """Ask the run to end as canceled: the steps under way are given up, `finally` steps and compensations still run."""
+        if self.state["done"] is None and self.state["ending"] is None:
+            fibers.kill(self, self.state["fibers"][MAIN])
 
     def drain(self) -> list[dict[str, Any]]:
         """The events since the last drain."""
         events, self.events = self.events, []
         return events
 
-    def _instruction(self) -> None:
-        frame = self.state["frames"][-1]
-        try:
-            instruction = self.programs[frame["program"]].linked[frame["pc"]]
-            operations.OPERATIONS[instruction.op](self, frame, instruction)
-        except StepFailure as failure:
-            self.fail(failure.error)
-        except ScriptError as error:
-            self.fail(error.to_dict())
+    def _run(self, fiber: Fiber, fuel: int) -> int:
+        """Run one fiber until it waits or ends; gives the fuel that is left."""
+        self.fiber = fiber
+        failures.take_interrupt(self, fiber)
+        while fiber["wait"] is None and fuel > 0 and self.state["done"] is None:
+            fuel -= 1
+            if not fiber["frames"]:
+                sagas.go_on(self)
+                continue
+            frame = fiber["frames"][-1]
+            try:
+                instruction = self.programs[frame["program"]].linked[frame["pc"]]
+                operations.OPERATIONS[instruction.op](self, frame, instruction)
+            except StepFailure as failure:
+                failures.fail(self, fiber, failure.error)
+            except ScriptError as error:
+                failures.fail(self, fiber, error.to_dict())
+        return fuel
+
+    def _waiting(self) -> Waiting:
+        start, cancel = [], list(self.state["forgotten"])
+        self.state["forgotten"] = []
+        for name, found in self.state["effects"].items():
+            if not found["told"]:
+                found["told"] = True
+                start.append(Effect(name, found["kind"], found["call"]))
+            if found.get("given_up") == "now":
+                found["given_up"] = "told"
+                cancel.append(name)
+        return Waiting(start, cancel)
+
+    def outstanding(self) -> list[Effect]:
+        """The effects that were given out and are not answered: what a driver that takes over has to go on with."""
+        effects = self.state["effects"].items()
+        return [Effect(name, found["kind"], found["call"]) for name, found in effects if found["told"]]
 
     # --- frames ---
 
     def push_frame(self, program: str, variables: dict[str, Any], *, prefix: str, iteration: list[int]) -> None:
         """Call a program in a new scope."""
-        if len(self.state["frames"]) >= MAX_FRAMES:
+        frames = self.fiber["frames"]
+        if len(frames) >= MAX_FRAMES:
             raise StepFailure(
                 "recursion_limit", f"scripts are nested more than {MAX_FRAMES} deep", hint="does a script call itself?"
             )
-        frame = {"program": program, "pc": 0, "vars": variables, "loops": [], "prefix": prefix, "iteration": iteration}
-        self.state["frames"].append({**frame, "last": None, "at": self.state["clock"]})
+        clock = self.state["clock"]
+        frames.append(new_frame(program, 0, variables, prefix=prefix, iteration=iteration, clock=clock))
 
     def pop_frame(self, value: Any) -> None:
         """Leave a program with `value`; the root's leaving ends the run."""
-        frame = self.state["frames"][-1]
+        frames = self.fiber["frames"]
+        frame = frames[-1]
         check_output(self.programs[frame["program"]], value)
-        if len(self.state["frames"]) == 1:
-            transactions.end_run(self, "completed", value, None)
+        if len(frames) == 1:
+            sagas.end_run(self, "completed", value, None)
             return
-        self.state["frames"].pop()
-        started = frame["at"]
-        caller = self.state["frames"][-1]
+        frames.pop()
+        caller = frames[-1]
         instruction = self.programs[caller["program"]].linked[caller["pc"]]
-        self.finish_step(caller, instruction, value, started=started)
+        self.finish_step(caller, instruction, value, started=frame["at"])
+
+    def scope(self) -> dict[str, Any] | None:
+        """The scope that the current fiber's data steps belong to; None where each stands alone."""
+        name = self.fiber["scope"]
+        return self.state["scopes"][name] if name is not None else None
 
     def info(self, frame: Mapping[str, Any], step: int) -> StepInfo:
         return self.programs[frame["program"]].steps[step]
@@ -190,9 +241,9 @@ class Machine:
         """The step's path in the run."""
         return str(frame["prefix"]) + self.info(frame, step).path
 
-    def iteration(self, frame: Mapping[str, Any]) -> list[int]:
-        """The positions of the loops around, outermost first."""
-        return [*frame["iteration"], *(loop["i"] for loop in frame["loops"] if "i" in loop)]
+    def iteration(self, frame: Mapping[str, Any], loops: int | None = None) -> list[int]:
+        """The positions of the loops around, outermost first; `loops`: of so many only."""
+        return [*frame["iteration"], *(loop["i"] for loop in frame["loops"][:loops] if "i" in loop)]
 
     def key(self, frame: Mapping[str, Any], step: int) -> str:
         """What names one execution of a step in its run: path and iteration, the same in every attempt."""
@@ -212,12 +263,12 @@ class Machine:
         """The evaluation context of a step: its time and its seed are the same whenever it is evaluated again."""
         return self.context_of(f"{self.state['key_id']}/{self.key(frame, step)}")
 
-    def render(self, frame: dict[str, Any], instruction: Instruction, operand: str) -> Any:
+    def render(self, frame: Frame, instruction: Instruction, operand: str) -> Any:
         """The value of a template operand."""
         template = instruction.templates[operand]
         return template.render(frame["vars"], self.context(frame, instruction.step))
 
-    def condition(self, frame: dict[str, Any], instruction: Instruction, operand: str = "condition") -> bool:
+    def condition(self, frame: Frame, instruction: Instruction, operand: str = "condition") -> bool:
         """The truth of a condition operand; anything but true or false is an error."""
         expression = instruction.conditions[operand]
         value = expression.evaluate(frame["vars"], self.context(frame, instruction.step))
@@ -231,9 +282,7 @@ class Machine:
 
     # --- results and events ---
 
-    def finish_step(
-        self, frame: dict[str, Any], instruction: Instruction, value: Any, *, started: str | None = None
-    ) -> None:
+    def finish_step(self, frame: Frame, instruction: Instruction, value: Any, *, started: str | None = None) -> None:
         """A step ended well: bind its variable, tell it, go on behind it."""
         variable = instruction.operands.get("variable")
         if variable:
@@ -253,8 +302,10 @@ class Machine:
         error: Any = None,
         started: str | None = None,
         kind: str | None = None,
+        loops: int | None = None,
+        **more: Any,
     ) -> None:
-        """Tell one step event. `kind` overrides the type (`warning`, `progress`)."""
+        """Tell one step event. `kind` overrides the type (`warning`, `progress`); `loops` is how many of the open loops are around it."""
         if not self.trace:
             return
         info = self.info(frame, step)
@@ -262,7 +313,7 @@ class Machine:
         event |= {
             "step": info.pointer,
             "path": self.path(frame, step),
-            "iteration": self.iteration(frame),
+            "iteration": self.iteration(frame, loops),
             "name": info.name,
         }
         if error is not None:
@@ -271,7 +322,7 @@ class Machine:
             event["rows"] = {"count": value[ROWS]["count"], "ref": value[ROWS]}
         else:
             event["result"] = value
-        self.events.append(event)
+        self.events.append(event | more)
 
     def emit_run(self, status: str, *, kind: str = "run", **fields: Any) -> None:
         """Tell an event of the run itself: started, its end, or a warning."""
@@ -295,49 +346,14 @@ class Machine:
             "duration_ms": round(duration, 3),
         }
 
-    def fail(self, error: dict[str, Any]) -> None:
-        """A step of the top frame failed: go on at the innermost guard, or end the run."""
-        frames = self.state["frames"]
-        while frames:
-            frame = frames[-1]
-            program = self.programs[frame["program"]]
-            floor = frame.get("floor", 0)
-            guard = next((g for g in program.guards if g.start <= frame["pc"] < g.end and g.depth >= floor), None)
-            step = program.code[frame["pc"]]["step"]
-            error = {"step": self.key(frame, step) if step >= 0 else program.name, **error}
-            self._tell_failures(frame, step, guard.step if guard else -1, error)
-            if guard is not None:
-                self._cut_loops(frame, guard.depth)
-                frame["vars"]["error"] = error
-                frame["last"] = None
-                frame["pc"] = guard.target
-                return
-            if len(frames) == 1:
-                break
-            frames.pop()
-        transactions.end_run(self, "failed", None, error)
-
-    def _tell_failures(self, frame: dict[str, Any], step: int, last: int, error: dict[str, Any]) -> None:
-        """A failed event for the step and for each step around it, up to the guarded one."""
-        while step >= 0:
-            self.emit(frame, step, "failed", error=error)
-            if step == last:
-                return
-            step = self.info(frame, step).parent
-
-    def _cut_loops(self, frame: dict[str, Any], depth: int) -> None:
-        while len(frame["loops"]) > depth:
-            operations.leave_loop(self, frame)
-
-    def finish(self, status: str, *, value: Any = None, error: dict[str, Any] | None = None) -> None:
+    def finish(self, status: str, *, value: Any = None, error: dict[str, Any] | None = None, **more: Any) -> None:
         """The end of the run: the last event, and `Done` from now on."""
-        self.state["frames"] = []
-        self.state["checkpoint"] = None
-        self.state["memo"] = {}
+        self.state |= {"fibers": {}, "effects": {}, "orphans": {}}
         self.state["done"] = {"status": status, "value": value, "error": error}
         if error is not None:
-            self.emit_run(status, error=error)
+            more["error"] = error
         elif is_rows(value):
-            self.emit_run(status, rows={"count": value[ROWS]["count"], "ref": value[ROWS]})
+            more["rows"] = {"count": value[ROWS]["count"], "ref": value[ROWS]}
         else:
-            self.emit_run(status, result=value)
+            more["result"] = value
+        self.emit_run(status, **more)

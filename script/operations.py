@@ -5,20 +5,21 @@ on), moves the program counter itself, or leaves an effect pending. Failures are
 """
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from script import batches, reduce, transactions
+from script import calls, failures, fibers, loops, transactions
 from script.arguments import bind_arguments
+from script.durations import parse_duration, seconds_until
 from script.effects import StepFailure
 from script.program import Instruction, call_name
-from script.wire import MAX_WIRE_BYTES, is_rows, wire_size
+from script.state import Frame
+from script.wire import MAX_WIRE_BYTES, wire_size
 
 if TYPE_CHECKING:
     from script.machine import Machine
-
-Frame = dict[str, Any]
 
 
 def when(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
@@ -71,9 +72,11 @@ def return_(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
         raise StepFailure(
             "return_in_batch", "a return inside a batch loop", hint="use reduce to bring values out, or break to stop"
         )
+    failures.check_no_jump_out(frame, "return")
     value = machine.render(frame, instruction, "value")
     machine.emit(frame, instruction.step, "completed", value=value)
-    machine.pop_frame(value)
+    if not failures.divert(machine, frame, {"value": value}):
+        machine.pop_frame(value)
 
 
 def end(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
@@ -84,114 +87,6 @@ def end(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
 def fail(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
     code = str(machine.render(frame, instruction, "code") or "failed")
     raise StepFailure(code, str(machine.render(frame, instruction, "message") or code))
-
-
-# --- loops ---
-
-
-def loop(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
-    """Begin a loop: over a row reference, or with a batch size, as a batch; otherwise here, element by element."""
-    value = elements(machine.render(frame, instruction, "list"))
-    if is_rows(value) or instruction.operands.get("batch_size"):
-        batches.begin(machine, frame, instruction, value)
-        return
-    record: dict[str, Any] = {"pc": frame["pc"], "items": value, "i": -1, "at": machine.state["clock"]}
-    if instruction.operands.get("variable") and not instruction.operands.get("reduce"):
-        record["values"] = []
-    if instruction.operands.get("reduce"):
-        record["reduced"] = reduce.empty(instruction.operands["reduce"])
-    frame["loops"].append(record)
-    _advance(machine, frame, instruction, record)
-
-
-def next_(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
-    """The end of a loop's body."""
-    record = frame["loops"][-1]
-    head = machine.programs[frame["program"]].linked[record["pc"]]
-    if "chunk" in record:
-        batches.iterated(machine, frame, head, record)
-        return
-    if "values" in record:
-        record["values"].append(frame["last"])
-    if "reduced" in record:
-        batches.reduce_iteration(machine, frame, head, record)
-    _advance(machine, frame, head, record)
-
-
-def _advance(machine: "Machine", frame: Frame, head: Instruction, record: dict[str, Any]) -> None:
-    record["i"] += 1
-    if record["i"] >= len(record["items"]):
-        finish_loop(machine, frame, head, record)
-        return
-    frame["vars"][head.operands["iterator"]] = record["items"][record["i"]]
-    if head.operands.get("index"):
-        frame["vars"][head.operands["index"]] = record["i"]
-    frame["last"] = None
-    frame["pc"] = record["pc"] + 1
-
-
-def finish_loop(machine: "Machine", frame: Frame, head: Instruction, record: dict[str, Any]) -> None:
-    """All elements are done, or a break came."""
-    processed = min(record["i"] + 1, len(record["items"]))
-    leave_loop(machine, frame)
-    if "reduced" in record:
-        value: Any = {
-            "processed": processed,
-            "failed": 0,
-            "reduced": reduce.final(record["reduced"], head.operands["reduce"]),
-        }
-    elif "values" in record:
-        value = record["values"]
-    else:
-        value = {"processed": processed}
-    frame["pc"] = record["pc"]
-    machine.finish_step(frame, head, value, started=record["at"])
-    frame["pc"] = head.operands["end"]
-
-
-def leave_loop(machine: "Machine", frame: Frame) -> None:
-    """Close the innermost loop: its iterator and index end with it."""
-    record = frame["loops"].pop()
-    head = machine.programs[frame["program"]].linked[record["pc"]]
-    frame["vars"].pop(head.operands["iterator"], None)
-    if head.operands.get("index"):
-        frame["vars"].pop(head.operands["index"], None)
-
-
-def break_(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
-    record = frame["loops"][-1]
-    machine.emit(frame, instruction.step, "completed")
-    head = machine.programs[frame["program"]].linked[record["pc"]]
-    if "chunk" in record:
-        batches.iterated(machine, frame, head, record, stop=True)
-    else:
-        finish_loop(machine, frame, head, record)
-
-
-def continue_(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
-    record = frame["loops"][-1]
-    machine.emit(frame, instruction.step, "completed")
-    frame["last"] = None
-    frame["pc"] = machine.programs[frame["program"]].linked[record["pc"]].operands["next"]
-
-
-def elements(value: Any) -> Any:
-    """What a loop goes over: a list, a row reference, a JSON array in text, or lines of text (blank ones left out)."""
-    if isinstance(value, list) or is_rows(value):
-        return value
-    if isinstance(value, str):
-        if value.lstrip().startswith("["):
-            try:
-                parsed = orjson.loads(value)
-            except orjson.JSONDecodeError as error:
-                raise StepFailure(
-                    "type_mismatch", f"the loop's list is text that begins like a JSON array, but is none: {error}"
-                ) from None
-            if isinstance(parsed, list):
-                return parsed
-        return [line for line in value.splitlines() if line.strip()]
-    kind = "null" if value is None else "an object" if isinstance(value, dict) else f"the value {value!r}"
-    raise StepFailure("type_mismatch", f"a loop needs a list or rows, and this is {kind}")
 
 
 # --- effects ---
@@ -207,7 +102,7 @@ def call(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
             f"the arguments are {size} bytes of JSON, the limit is {MAX_WIRE_BYTES}",
             hint="pass a key or a query, not the data",
         )
-    transactions.call(machine, frame, instruction, args)
+    calls.call(machine, frame, instruction, args)
 
 
 def transaction(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
@@ -228,19 +123,40 @@ def script(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
             hint="save the calling script again",
         )
     callee = machine.programs[version]
+    scope = machine.scope()
+    database = scope["database"] if scope is not None else transactions.run_database(machine)
     arguments = machine.render(frame, instruction, "args")
-    if callee.database is not None and instruction.operands.get("transaction") != "inherit":
-        transactions.child(machine, frame, instruction, callee, arguments)
+    if instruction.operands["is_async"] or (
+        callee.database is not None and instruction.operands.get("transaction") != "inherit"
+    ):
+        calls.child(machine, frame, instruction, callee, arguments, database)
         return
-    if callee.database is not None and callee.database != machine.state["database"]:
+    if callee.database is not None and callee.database != database:
         raise StepFailure(
             "database_mismatch",
-            f"{name} works on the database {callee.database!r} and cannot inherit a transaction on {machine.state['database']!r}",
+            f"{name} works on the database {callee.database!r} and cannot inherit a transaction on {database!r}",
             hint='leave out "transaction": "inherit", and it runs in a transaction of its own',
         )
     variables = bind_arguments(callee, arguments, machine.context(frame, instruction.step))
     prefix = machine.path(frame, instruction.step) + "/"
     machine.push_frame(version, variables, prefix=prefix, iteration=machine.iteration(frame))
+
+
+def wait(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
+    """A timer, or a person's decision."""
+    operands = instruction.operands
+    key = machine.key(frame, instruction.step)
+    if operands["approval"] is not None:
+        approval = machine.render(frame, instruction, "approval")
+        calls.approval(machine, key, approval)
+        return
+    if operands["until"] is not None:
+        seconds = seconds_until(
+            machine.render(frame, instruction, "until"), datetime.fromisoformat(machine.state["clock"])
+        )
+    else:
+        seconds = parse_duration(machine.render(frame, instruction, "duration"))
+    transactions.ask(machine, "sleep", key, {"seconds": seconds}, "waited")
 
 
 OPERATIONS: Final[Mapping[str, Callable[["Machine", Frame, Instruction], None]]] = {
@@ -254,11 +170,19 @@ OPERATIONS: Final[Mapping[str, Callable[["Machine", Frame, Instruction], None]]]
     "return": return_,
     "end": end,
     "fail": fail,
-    "loop": loop,
-    "next": next_,
-    "break": break_,
-    "continue": continue_,
+    "loop": loops.loop,
+    "next": loops.next_,
+    "break": loops.break_,
+    "continue": loops.continue_,
     "call": call,
     "transaction": transaction,
     "script": script,
+    "wait": wait,
+    "try": failures.try_,
+    "tried": failures.tried,
+    "finally": failures.finally_,
+    "rethrow": failures.rethrow,
+    "spawn": fibers.spawn,
+    "join": fibers.join,
+    "done": fibers.done,
 }

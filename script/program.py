@@ -8,11 +8,13 @@ Shape of a program:
 
     code     a tuple of instructions {op, step, ...operands}; jumps hold absolute positions
     steps    one StepInfo for each step of the tree: its path, name, type and parent
-    guards   an exception table, innermost first: a failure at start <= pc < end goes on at `target` with the
-             loops cut back to `depth` (`continue_on_error`)
+    guards   an exception table, innermost first: who handles a failure at start <= pc < end (`failures.py`); the loops are cut
+             back to `depth`, and it goes on at `target`
+    on_failure   where the steps for a failed run begin
     calls    which version (hash) each call means; filled in by whoever resolves names
 
-Operations: when branch jump set enter leave loop next break continue call transaction script say return fail.
+Operations: when branch jump set enter leave loop next break continue call transaction script wait say return fail end,
+try tried finally rethrow (handling of errors), spawn join done compensation (parts that run beside, or later).
 """
 
 from collections.abc import Mapping
@@ -23,7 +25,7 @@ from typing import Any, Final
 from script.expressions import Expression, compile_expression
 from script.templates import Template, compile_template
 
-INSTRUCTION_SET: Final = 1
+INSTRUCTION_SET: Final = 2
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,15 @@ class StepInfo:
 
 @dataclass(frozen=True)
 class Guard:
-    """One row of the exception table."""
+    """One row of the exception table. `kind` is retry, catch (of `errors`), ignore or finally."""
 
     start: int
     end: int
     target: int
     step: int
     depth: int
+    kind: str
+    errors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,7 @@ class Program:
     databases: tuple[str, ...] = ()
     calls: Mapping[str, str] | None = None
     output_schema: dict[str, Any] | None = None
+    on_failure: int | None = None
     instruction_set: int = INSTRUCTION_SET
 
     def to_json(self) -> dict[str, Any]:
@@ -141,6 +146,8 @@ _TEMPLATES: Final = {
     "say": ("message",),
     "return": ("value",),
     "fail": ("code", "message"),
+    "try": ("timeout",),
+    "wait": ("duration", "until", "approval"),
 }
 
 
@@ -149,6 +156,8 @@ def link(code: Mapping[str, Any]) -> Instruction:
     conditions = {name: compile_expression(code[name]) for name in _CONDITIONS.get(op, ())}
     templates = {name: compile_template(code[name]) for name in _TEMPLATES.get(op, ())}
     if op == "loop":
+        if code["while"] is not None:
+            conditions["while"] = compile_expression(code["while"])
         for name, part in (code.get("reduce") or {}).items():
             if part.get("where") is not None:
                 conditions[f"reduce/{name}/where"] = compile_expression(part["where"])

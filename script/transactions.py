@@ -1,31 +1,25 @@
-"""Effects and the transaction of a run: which effect a step becomes, and what its outcome means.
+"""Transactions of a run, and the asking for effects.
 
-A run owns at most one transaction at a time, on the database that its script names. It begins with the first step that
-touches the database, ends with the script or by `manage_transaction`, and is *durable*: it lives in the database file, not here.
-What lives here is its identity, whether it wrote, and the frames as they were when it began. A conflict puts the machine
-back to those frames, up to `ATTEMPTS` times.
-
-Effects outside of the transaction (mail, a child run, a step on another database) that were done since it began are
-kept in `memo` by their key: a rerun takes the recorded outcome and does nothing twice.
+A *scope* (the run; each compensation) owns at most one transaction at a time, on one database. It begins with the first step that
+touches the database, ends with the scope or by `manage_transaction`, and is *durable*: it lives in the database file, not here.
+What lives here is its identity, whether it wrote, and the fibers of the scope as they were when it began: a conflict puts them
+back there (`reruns.py`).
 
 A dry run never commits: a commit in the middle only tells so, and the end rolls back.
 """
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
-from script import batches
+from script import batches, calls, failures, fibers, reruns, sagas
 from script.effects import StepFailure
-from script.program import Instruction, Program
-from script.wire import MAX_WIRE_BYTES, Outcome, wire_size
+from script.program import Instruction
+from script.state import RUN_SCOPE, Fiber, Frame
+from script.wire import Outcome
 
 if TYPE_CHECKING:
     from script.machine import Machine
 
-Frame = dict[str, Any]
-
-ATTEMPTS: Final = 5
 RERUN: Final = ("conflict", "transaction_lost")
 """Error codes that mean: the transaction has to run again from its beginning."""
 
@@ -33,80 +27,101 @@ RERUN: Final = ("conflict", "transaction_lost")
 # --- asking ---
 
 
-def ask(machine: "Machine", kind: str, key: str, call: dict[str, Any], then: str, **context: Any) -> None:
-    """Leave an effect pending. `then` says what `answered` does with its outcome."""
-    txn = machine.state["txn"]
-    attempt = txn.get("attempt", 1) if txn else 1
-    effect_id = key if attempt == 1 else f"{key}~{attempt}"
-    machine.state["pending"] = {"id": effect_id, "kind": kind, "call": call, "then": then, **context}
+def effect_id(machine: "Machine", key: str) -> str:
+    """The name of an effect: its key, with the attempt of the transaction and the tries of the steps around it, if not the first."""
+    number, tries = attempt(machine), fibers.attempts(machine.fiber)
+    name = key if number == 1 else f"{key}~{number}"
+    return name if max(tries, default=1) == 1 else f"{name}!{'.'.join(map(str, tries))}"
 
 
-def call(machine: "Machine", frame: Frame, instruction: Instruction, args: dict[str, Any]) -> None:
-    """A tool call."""
-    key = machine.key(frame, instruction.step)
-    operands = instruction.operands
-    effect, other = operands["effect"], operands.get("database")
-    state = machine.state
-    outside = effect in ("pure", "external") or (other is not None and other != state["database"])
-    if outside and key in state["memo"]:
-        answer_call(machine, frame, instruction, Outcome(**state["memo"][key]), state["clock"])
-        return
-    transaction = None
-    if effect in ("read", "write"):
-        transaction = _alone(machine, key, other) if outside and other else _member(machine)
-    elif state["txn"] and state["txn"].get("inherited"):
-        transaction = state["txn"]["ref"]
-    program = machine.programs[frame["program"]]
-    scope = set(program.databases) | ({state["database"]} if state["database"] else set())
-    step_call = {
-        "tool": operands["tool"],
-        "args": args,
-        "path": machine.path(frame, instruction.step),
-        "key": f"{state['key_id']}/{key}",
-        "run_id": state["run_id"],
-        "now": state["clock"],
-        "step": machine.info(frame, instruction.step).name,
-        "database": other or state["database"],
-        "transaction": transaction,
-        "dry_run": state["dry_run"],
-        "mocks": state["mocks"],
-        "scope": sorted(scope),
+def attempt(machine: "Machine") -> int:
+    """In which attempt of its transaction the current fiber is, or was begun."""
+    scope = machine.scope()
+    if scope is None:
+        return int(machine.fiber.get("again", 1))
+    return int((scope["txn"] or {}).get("attempt", 1))
+
+
+def ask(machine: "Machine", kind: str, key: str, call: dict[str, Any], then: str, **context: Any) -> str:
+    """Leave an effect pending, which the current fiber waits for; gives its id. `then` says what `answered` does with its outcome."""
+    name = _add(machine, kind, key, call, then, **context)
+    machine.fiber["wait"] = {"effect": name}
+    return name
+
+
+def ask_timer(machine: "Machine", key: str, seconds: float) -> str:
+    """A timer beside whatever the fiber does."""
+    return _add(machine, "timer", key, {"seconds": seconds}, "timeout")
+
+
+def _add(machine: "Machine", kind: str, key: str, call: dict[str, Any], then: str, **context: Any) -> str:
+    state, name = machine.state, effect_id(machine, key)
+    if name in state["effects"]:
+        raise ValueError(f"the effect {name!r} is pending already")
+    if "seconds" in call:
+        call["until"] = (datetime.fromisoformat(state["clock"]) + timedelta(seconds=call["seconds"])).isoformat()
+    state["asked"] += 1
+    state["effects"][name] = {
+        "id": name,
+        "number": state["asked"],
+        "fiber": machine.fiber["id"],
+        "kind": kind,
+        "key": key,
+        "call": call,
+        "then": then,
+        "told": False,
+        **context,
     }
-    ask(machine, "call", key, step_call, "call", effect=effect, outside=outside, memo=key)
+    return name
 
 
-def _alone(machine: "Machine", key: str, database: str) -> dict[str, Any]:
-    return {
-        "id": f"{machine.state['key_id']}/{key}",
-        "database": database,
-        "isolation": "serializable",
-        "begin": True,
-        "alone": True,
-    }
+# --- the transaction of a scope ---
 
 
-def _member(machine: "Machine") -> dict[str, Any] | None:
-    """The run's transaction, begun now if there is none; None where the script has no database."""
-    state = machine.state
-    if state["database"] is None:
+def run_database(machine: "Machine") -> str | None:
+    """The database that the run works on."""
+    return machine.state["scopes"][RUN_SCOPE]["database"]  # type: ignore[no-any-return]
+
+
+def is_open(machine: "Machine") -> bool:
+    """Whether the current fiber's scope has an open transaction."""
+    scope = machine.scope()
+    return scope is not None and scope["txn"] is not None and (scope["txn"].get("inherited") or scope["txn"]["used"])
+
+
+def is_used(scope: dict[str, Any]) -> bool:
+    """Whether a scope has a transaction of its own with a step in it."""
+    txn = scope["txn"]
+    return txn is not None and not txn.get("inherited") and bool(txn["used"])
+
+
+def is_held(machine: "Machine", fiber: Fiber) -> bool:
+    """Whether a fiber may not go on, since the transaction of its scope is about to run again."""
+    name = fiber["scope"]
+    return name is not None and "rerun" in machine.state["scopes"].get(name, ())
+
+
+def member(machine: "Machine") -> dict[str, Any] | None:
+    """The scope's transaction, begun now if there is none; None where there is no database."""
+    scope = machine.scope()
+    if scope is None or scope["database"] is None:
         return None
-    if state["txn"] is None:
-        _begin(machine, explicit=False)
-    txn = state["txn"]
+    if scope["txn"] is None:
+        _begin(scope, explicit=False)
+    txn = scope["txn"]
     if txn.get("inherited"):
         return dict(txn["ref"])
     if not txn["used"]:
-        state["checkpoint"] = orjson.loads(orjson.dumps(state["frames"]))
+        reruns.take_checkpoint(machine, scope)
     begin, txn["used"] = not txn["opened"], True
-    return _reference(machine) | {"begin": begin}
+    return _reference(machine, scope) | {"begin": begin}
 
 
-def _begin(machine: "Machine", *, explicit: bool) -> None:
-    state = machine.state
-    state["txn_number"] += 1
-    state["memo"] = {}
-    state["txn"] = {
-        "number": state["txn_number"],
+def _begin(scope: dict[str, Any], *, explicit: bool) -> None:
+    scope["number"] += 1
+    scope["memo"] = {}
+    scope["txn"] = {
+        "number": scope["number"],
         "attempt": 1,
         "explicit": explicit,
         "used": False,
@@ -115,48 +130,79 @@ def _begin(machine: "Machine", *, explicit: bool) -> None:
     }
 
 
-def _reference(machine: "Machine") -> dict[str, Any]:
-    state, txn = machine.state, machine.state["txn"]
+def _reference(machine: "Machine", scope: dict[str, Any]) -> dict[str, Any]:
+    txn = scope["txn"]
     return {
-        "id": f"{state['key_id']}/t{txn['number']}.{txn['attempt']}",
-        "database": state["database"],
-        "isolation": state["isolation"],
+        "id": f"{machine.state['key_id']}/{scope['prefix']}t{txn['number']}.{txn['attempt']}",
+        "database": scope["database"],
+        "isolation": scope["isolation"],
         "begin": False,
         "alone": False,
     }
 
 
-def child(
-    machine: "Machine", frame: Frame, instruction: Instruction, callee: Program, arguments: dict[str, Any]
-) -> None:
-    """A script with a database of its own: a run of its own, in a transaction of its own."""
-    state, key = machine.state, machine.key(frame, instruction.step)
-    if key in state["memo"]:
-        answer_call(machine, frame, instruction, Outcome(**state["memo"][key]), state["clock"])
-        return
-    run = {
-        "script": callee.name,
-        "version": callee.hash,
-        "arguments": arguments,
-        "run_id": f"{state['run_id']}/{key}",
-        "dry_run": state["dry_run"],
-        "mocks": state["mocks"],
-        "now": state["clock"],
+def savepoints(machine: "Machine", key: str) -> list[str]:
+    """Where steps with `retry` around would go back to: the names of those that the transaction has not marked yet.
+
+    A step that fails leaves nothing; only groups of steps need one.
+    """
+    txn = (machine.scope() or {}).get("txn")
+    if txn is None or txn.get("inherited"):
+        return []
+    marks: list[str] = []
+    for frame in machine.fiber["frames"]:
+        for record in frame["tries"]:
+            if record["vars"] is not None and record["saved"] is None and frame["pc"] != record["pc"] + 1:
+                name = f"{key}/{record['attempt']}"
+                record["saved"] = {"txn": [txn["number"], txn["attempt"]], "name": name}
+                marks.append(name)
+    return marks
+
+
+def restore(machine: "Machine", frame: Frame, record: dict[str, Any]) -> bool:
+    """Undo what a step with `retry` wrote in the transaction that is still open; False if that is over."""
+    saved, scope = record["saved"], machine.scope()
+    record["saved"] = None
+    if scope is None or not is_used(scope) or saved["txn"] != [scope["txn"]["number"], scope["txn"]["attempt"]]:
+        return False
+    call = {
+        "transaction": _reference(machine, scope),
+        "savepoint": saved["name"],
+        "run_id": machine.state["run_id"],
+        "key": f"{machine.state['key_id']}/{machine.key(frame, record['step'])}/restore",
     }
-    ask(machine, "child", key, run, "call", effect="external", outside=True, memo=key)
+    ask(machine, "restore", machine.key(frame, record["step"]) + "/restore", call, "restored")
+    return True
+
+
+def release(machine: "Machine", pending: dict[str, Any]) -> None:
+    """The next member of the transaction may go on."""
+    for scope in machine.state["scopes"].values():
+        if scope["busy"] == pending["id"]:
+            scope["busy"] = None
+
+
+# --- manage_transaction, and the end ---
 
 
 def manage(machine: "Machine", frame: Frame, instruction: Instruction, action: Any) -> None:
     """manage_transaction."""
-    state, txn = machine.state, machine.state["txn"]
+    scope = machine.scope()
     if action not in ("begin", "commit", "rollback"):
         raise StepFailure(
             "invalid_arguments", f"manage_transaction has no action {action!r}", hint="begin, commit or rollback"
         )
-    if state["database"] is None:
+    if scope is None or machine.fiber["role"] == "iteration":
+        raise StepFailure(
+            "in_parallel",
+            "steps that run side by side cannot begin or end the transaction",
+            hint="manage it before or behind them, or call a script with a database of its own",
+        )
+    if scope["database"] is None:
         raise StepFailure(
             "no_database", "the script names no database, so it has no transaction", hint='give the script a "database"'
         )
+    txn = scope["txn"]
     if txn is not None and txn.get("inherited"):
         raise StepFailure(
             "in_batch",
@@ -164,161 +210,104 @@ def manage(machine: "Machine", frame: Frame, instruction: Instruction, action: A
             hint="leave manage_transaction out of the loop's body",
         )
     if action == "begin":
-        if txn is not None and txn.get("kept"):
-            txn |= {"explicit": True, "kept": False}
-            machine.finish_step(frame, instruction, {"transaction": "begun"})
-            return
-        if txn is not None:
+        if txn is not None and not txn.get("kept"):
             raise StepFailure(
                 "transaction_open", "a transaction is open already", hint="commit it or roll it back first"
             )
-        _begin(machine, explicit=True)
+        if txn is not None:
+            txn |= {"explicit": True, "kept": False}
+        else:
+            _begin(scope, explicit=True)
         machine.finish_step(frame, instruction, {"transaction": "begun"})
     elif txn is None or not txn["used"]:
-        state["txn"] = None
+        scope["txn"] = None
         machine.finish_step(frame, instruction, {"transaction": "empty"})
-    elif action == "commit" and state["dry_run"]:
+    elif action == "commit" and machine.state["dry_run"]:
         txn |= {"explicit": False, "wrote": False, "kept": True}
         machine.finish_step(frame, instruction, {"transaction": "kept open: a dry run commits nothing"})
     else:
-        end_transaction(machine, action, "manage", machine.key(frame, instruction.step))
+        end_transaction(machine, scope, action, "manage", machine.key(frame, instruction.step))
 
 
-def end_transaction(machine: "Machine", action: str, then: str, key: str, **context: Any) -> None:
-    """Commit or roll back the open transaction."""
+def end_transaction(machine: "Machine", scope: dict[str, Any], action: str, then: str, key: str) -> None:
+    """Commit or roll back the open transaction of a scope."""
     call = {
-        "transaction": _reference(machine),
+        "transaction": _reference(machine, scope),
         "run_id": machine.state["run_id"],
         "key": f"{machine.state['key_id']}/{key}",
     }
-    ask(machine, action, key, call, then, **context)
+    ask(machine, action, key, call, then)
 
 
-def end_run(machine: "Machine", status: str, value: Any, error: dict[str, Any] | None) -> None:
-    """The root script is over: what is open is committed or rolled back, then the run is done."""
-    state, txn = machine.state, machine.state["txn"]
-    if txn is None or txn.get("inherited") or not txn["used"]:
-        machine.finish(status, value=value, error=error)
-        return
-    if status == "completed" and not txn["explicit"] and not state["dry_run"]:
-        end_transaction(machine, "commit", "end", "commit", value=value)
-        return
-    if status == "completed" and txn["explicit"]:
-        machine.emit_run(
-            "rolled_back",
-            kind="warning",
-            error={
-                "code": "uncommitted_transaction",
-                "message": "a transaction was left open and is rolled back",
-                "retryable": False,
-            },
-        )
-    end_transaction(machine, "rollback", "end", "rollback", value=value, status=status, error=error)
+def ended(machine: "Machine", scope: dict[str, Any], *, committed: bool) -> None:
+    """The transaction of a scope is over: its compensations are due from now on, or never were."""
+    txn, state = scope["txn"], machine.state
+    scope |= {"txn": None, "checkpoint": None, "memo": {}}
+    sagas.settle(machine, [scope["prefix"], txn["number"]], committed=committed)
+    reruns.drop_all_joined(state)
 
 
 # --- answers ---
 
 
 def answered(machine: "Machine", pending: dict[str, Any], outcome: Outcome, started: str) -> None:
-    """Go on with the outcome of the pending effect."""
-    then = pending["then"]
+    """Go on with the outcome of an effect of the current fiber."""
+    then, scope, fiber = pending["then"], machine.scope(), machine.fiber
+    release(machine, pending)
+    if "interrupt" in fiber and outcome.error is not None:
+        return  # it was given up: the fiber hears why
     conflicted = outcome.error is not None and outcome.error.get("code") in RERUN
-    if conflicted and outcome.error and _owns(machine) and not pending.get("outside"):
-        _rerun(machine, outcome.error, ending=then == "end")
+    if scope is not None and conflicted and is_used(scope) and not pending.get("outside"):
+        scope["rerun"] = {"error": outcome.error, "ending": not fiber["frames"]}
+    elif pending.get("outside"):
+        calls.remember(machine, pending, outcome)
+    if scope is not None and "rerun" in scope:
+        reruns.rerun_if_quiet(machine, scope)
+        return
+    if then == "end":
+        sagas.transaction_ended(machine, pending, outcome)
         return
     if then == "rerun":
         return
-    if then == "end":
-        _ended(machine, pending, outcome)
+    if then == "part":
+        sagas.part_again(machine, fiber)
         return
-    frame = machine.state["frames"][-1]
+    frame = fiber["frames"][-1]
     instruction = machine.programs[frame["program"]].linked[frame["pc"]]
     if then == "call":
         _called(machine, frame, instruction, pending, outcome, started)
+    elif then == "approved":
+        calls.approved(machine, frame, instruction, outcome, started)
+    elif then == "waited":
+        machine.finish_step(frame, instruction, None, started=started)
+    elif then == "retry":
+        failures.retry_now(machine, frame)
+    elif then == "restored":
+        calls.raise_error(outcome)
+        failures.retry_after_pause(machine, frame)
     elif then == "manage":
-        raise_error(outcome)
-        machine.state["txn"] = None
-        machine.finish_step(
-            frame, instruction, {"transaction": f"{pending['kind']} done", **_version(outcome)}, started=started
-        )
+        calls.raise_error(outcome)
+        assert scope is not None
+        ended(machine, scope, committed=pending["kind"] == "commit")
+        told = {"transaction": f"{pending['kind']} done", **_version(outcome)}
+        machine.finish_step(frame, instruction, told, started=started)
     else:
         batches.answered(machine, frame, instruction, pending, outcome)
-
-
-def _owns(machine: "Machine") -> bool:
-    txn = machine.state["txn"]
-    return txn is not None and not txn.get("inherited") and txn["used"]
 
 
 def _called(
     machine: "Machine", frame: Frame, instruction: Instruction, pending: dict[str, Any], outcome: Outcome, started: str
 ) -> None:
-    state, txn = machine.state, machine.state["txn"]
-    if pending["outside"]:
-        if _owns(machine):
-            state["memo"][pending["memo"]] = {"value": outcome.value, "error": outcome.error, "at": outcome.at}
-    elif txn is not None and not txn.get("inherited") and outcome.error is None:
-        txn["opened"] = True
-        txn["wrote"] = txn["wrote"] or pending["effect"] == "write"
-    answer_call(machine, frame, instruction, outcome, started)
-
-
-def answer_call(machine: "Machine", frame: Frame, instruction: Instruction, outcome: Outcome, started: str) -> None:
-    """The value of a call is the step's result; its error fails the step."""
-    raise_error(outcome)
-    size = wire_size(outcome.value)
-    if size > MAX_WIRE_BYTES:
-        raise StepFailure(
-            "too_large",
-            f"the result is {size} bytes of JSON, the limit is {MAX_WIRE_BYTES}",
-            hint="ask for fewer fields or rows, or loop over the rows",
-        )
-    machine.finish_step(frame, instruction, outcome.value, started=started)
-
-
-def raise_error(outcome: Outcome) -> None:
-    """A failed outcome fails the step that asked for it."""
-    if outcome.error is not None:
-        failure = StepFailure("failed", "")
-        failure.error = dict(outcome.error)
-        raise failure
+    scope = machine.scope()
+    if not pending["outside"] and scope is not None and is_used(scope) and outcome.error is None:
+        scope["txn"]["opened"] = True
+        scope["txn"]["wrote"] = scope["txn"]["wrote"] or pending["effect"] == "write"
+    if pending["kind"] == "child" and outcome.sagas:
+        sagas.inherit(machine, frame, instruction, outcome.sagas)
+    calls.answer(machine, frame, instruction, outcome, started)
 
 
 def _version(outcome: Outcome) -> dict[str, Any]:
     return (
         {"version": outcome.value["version"]} if isinstance(outcome.value, dict) and "version" in outcome.value else {}
     )
-
-
-def _ended(machine: "Machine", pending: dict[str, Any], outcome: Outcome) -> None:
-    """The last commit or rollback of the run is done."""
-    machine.state["txn"] = None
-    status = pending.get("status", "completed")
-    if outcome.error is not None and pending["kind"] == "commit":
-        machine.finish("failed", error=outcome.error)
-        return
-    if outcome.error is not None:
-        machine.emit_run("rollback_failed", kind="warning", error=outcome.error)
-    elif (
-        pending["kind"] == "rollback" and isinstance(outcome.value, dict) and outcome.value.get("state") == "committed"
-    ):
-        message = "the transaction had been committed already"
-        error = {"code": "committed_before", "message": message, "retryable": False}
-        machine.emit_run("committed", kind="warning", error=error)
-    machine.finish(status, value=pending.get("value"), error=pending.get("error"))
-
-
-def _rerun(machine: "Machine", error: dict[str, Any], *, ending: bool) -> None:
-    """Back to the state at the transaction's beginning, after a pause."""
-    state = machine.state
-    txn = state["txn"]
-    if txn["attempt"] >= ATTEMPTS:
-        state["txn"] = None
-        final = {**error, "attempts": ATTEMPTS}
-        machine.finish("failed", error=final) if ending else machine.fail(final)
-        return
-    state["frames"] = orjson.loads(orjson.dumps(state["checkpoint"]))
-    txn |= {"attempt": txn["attempt"] + 1, "opened": False, "wrote": False, "used": False}
-    machine.emit_run("rerun", kind="warning", error=error, attempt=txn["attempt"])
-    pause = 0.05 * 2 ** (txn["attempt"] - 2)
-    ask(machine, "sleep", "conflict", {"seconds": pause}, "rerun")

@@ -21,10 +21,19 @@ import orjson
 
 WORKFLOW_TYPE: Final = "ScriptWorkflow"
 LOAD_ACTIVITY: Final = "load_script"
+RESTORE_ACTIVITY: Final = "restore_savepoint"
 COMMIT_ACTIVITY: Final = "commit_transaction"
 ROLLBACK_ACTIVITY: Final = "rollback_transaction"
 CHUNK_ACTIVITY: Final = "run_chunk"
 DISPATCH_ACTIVITY: Final = "dispatch_outbox"
+
+DECIDE_SIGNAL: Final = "decide"
+PAUSE_SIGNAL: Final = "pause"
+GO_ON_SIGNAL: Final = "go_on"
+
+YIELD: Final = "yield"
+SPREAD: Final = "spread"
+"""Summaries of timers that belong to no effect."""
 
 MAX_WIRE_BYTES: Final = 64 * 1024
 """The largest JSON text, in bytes, of one value that a run passes to or gets from an effect."""
@@ -42,7 +51,8 @@ class RunInput:
 
     `version` is the sha256 of the script (None: the latest when the run starts, as a schedule wants it).
     `programs` carries the compiled programs, the called ones included, when they are small enough;
-    otherwise the run loads them by hash. `state` is set only by continue-as-new.
+    otherwise the run loads them by hash. `database` is for a script that names none, when it is called as a run of its own.
+    `state` is set only by continue-as-new.
     """
 
     script: str
@@ -52,15 +62,18 @@ class RunInput:
     dry_run: bool = False
     mocks: list[str] = field(default_factory=list)
     programs: list[dict[str, Any]] | None = None
+    database: str | None = None
     state: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class RunOutput:
-    """What a finished run leaves: the script's value and the time of its last step (ISO 8601, UTC)."""
+    """What a finished run leaves: the script's value, the time of its last step (ISO 8601, UTC), and what a caller that fails has to
+    compensate."""
 
     value: Any
     finished_at: str
+    sagas: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -77,7 +90,8 @@ class TransactionRef:
 
 @dataclass(frozen=True)
 class StepCall:
-    """One call of a tool. `key` is stable over retries, restarts and reruns of a conflicted transaction."""
+    """One call of a tool. `key` is stable over retries, restarts and reruns of a conflicted transaction. `savepoints` are places to mark
+    before, where a retry of a group of steps would go back to."""
 
     tool: str
     args: dict[str, Any]
@@ -91,15 +105,17 @@ class StepCall:
     dry_run: bool = False
     mocks: list[str] = field(default_factory=list)
     scope: list[str] = field(default_factory=list)
+    savepoints: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class EndTransaction:
-    """Commit or roll back a transaction."""
+    """Commit or roll back a transaction, or (with a `savepoint`) undo what it did since."""
 
     transaction: TransactionRef
     run_id: str
     key: str
+    savepoint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -157,11 +173,30 @@ class LoadCall:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an effect ended: `value`, or `error` {code, message, retryable, ...}; `at` is when (ISO 8601, UTC)."""
+    """How an effect ended: `value`, or `error` {code, message, retryable, ...}; `at` is when (ISO 8601, UTC).
+
+    `sagas` are the compensations that a child run leaves to its caller.
+    """
 
     value: Any = None
     error: dict[str, Any] | None = None
     at: str | None = None
+    sagas: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A person's answer to an approval; `effect` is its id, `at` when it was given (ISO 8601, UTC)."""
+
+    effect: str
+    approved: bool
+    by: str
+    at: str
+    comment: str = ""
+
+
+GIVEN_UP: Final = Outcome(None, {"code": "canceled", "message": "the step was given up", "retryable": False})
+"""How an effect ends that was given up before it was done."""
 
 
 def wire_size(value: Any) -> int:

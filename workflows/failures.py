@@ -12,9 +12,10 @@ from temporalio.exceptions import (
     TerminatedError,
     TimeoutError,
     WorkflowAlreadyStartedError,
+    is_cancelled_exception,
 )
 
-from script.wire import Outcome, failure
+from script.wire import GIVEN_UP, Outcome, failure
 
 
 def timed_out() -> Outcome:
@@ -29,6 +30,8 @@ def child_not_started() -> Outcome:
 
 def outcome_of_failure(error: BaseException) -> Outcome:
     """The outcome of an effect that ended with `error`."""
+    if is_cancelled_exception(error):
+        return GIVEN_UP
     cause: BaseException = error
     while isinstance(cause, ActivityError | ChildWorkflowError) and cause.cause is not None:
         cause = cause.cause

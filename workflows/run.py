@@ -1,40 +1,41 @@
 """The workflow that runs any script.
 
-It is a driver and nothing else: the machine says which effect it needs, the workflow performs it with Temporal, and the
+It is a driver and nothing else: the machine says which effects it needs, the workflow performs them with Temporal, side by side, and the
 machine goes on. Pure steps run here, inside the workflow task; a step with an effect is one activity, named after its
 tool, with the step's name as summary and its path as activity id, so that the Temporal UI reads like the script.
 
-    call      an activity named after the tool          child      a child workflow (a script with its own database)
+    call      an activity named after the tool          child      a child workflow (a script with its own database, or async)
     commit    commit_transaction                        chunk      run_chunk (a stretch of a loop over rows)
     rollback  rollback_transaction                      dispatch   dispatch_outbox
-    sleep     a timer
+    restore   restore_savepoint                         sleep, timer   a timer
+                                                        approval   nothing: a signal answers it
 
 The machine's outcomes are all that it knows, and all of them are in the history: that is why a watcher can fold the history
-into the same events. A run that grows long continues as new from the machine's state. A cancelled run rolls its open
-transaction back before it ends.
+into the same events. So that both hear them in the same order, whatever has come up to a workflow task is taken together, when
+nothing else is ready: decisions of people, then a cancellation, then outcomes in the order in which they were asked for.
+A run that grows long continues as new from the machine's state, when nothing is under way but timers and approvals.
 """
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy, SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
-from temporalio.exceptions import ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from script import wire
-    from script.effects import Done, Effect, Yielded
+    from script.effects import TIMERS, Done, Effect, Yielded, portions
     from script.machine import Machine
     from script.program import Program
     from script.wire import Outcome, RunInput, RunOutput
     from workflows.failures import outcome_of_failure
 
-STEP_TIMEOUT: Final = timedelta(minutes=10)
+STEP_TIMEOUT: Final = timedelta(days=1)
+"""For a step that says nothing else: a dead worker is known by its missing heartbeats, not by this."""
 HEARTBEAT_TIMEOUT: Final = timedelta(seconds=10)
-MAX_STATE_BYTES: Final = 1 << 20
-"""A larger state is not carried into a new execution: payloads are limited to 2 MiB."""
 
 RETRIES: Final = RetryPolicy(
     initial_interval=timedelta(milliseconds=200),
@@ -49,6 +50,7 @@ come as non-retryable and are not tried again."""
 _TYPES: Final[dict[str, tuple[str, type]]] = {
     "commit": (wire.COMMIT_ACTIVITY, wire.EndTransaction),
     "rollback": (wire.ROLLBACK_ACTIVITY, wire.EndTransaction),
+    "restore": (wire.RESTORE_ACTIVITY, wire.EndTransaction),
     "chunk": (wire.CHUNK_ACTIVITY, wire.ChunkCall),
     "dispatch": (wire.DISPATCH_ACTIVITY, wire.DispatchCall),
 }
@@ -64,6 +66,25 @@ class ScriptWorkflow:
     def __init__(self, start: RunInput) -> None:
         self._start = start
         self._programs: list[dict[str, Any]] = start.programs or []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._outcomes: dict[str, Outcome] = {}
+        self._signals: list[tuple[str, Any]] = []
+        self._cancelling = self._cancelled = False
+
+    @workflow.signal(name=wire.DECIDE_SIGNAL)
+    def decide(self, decision: wire.Decision) -> None:
+        """A person approves or rejects."""
+        self._signals.append(("decide", decision))
+
+    @workflow.signal(name=wire.PAUSE_SIGNAL)
+    def pause(self) -> None:
+        """Begin nothing new until `go_on`."""
+        self._signals.append(("pause", None))
+
+    @workflow.signal(name=wire.GO_ON_SIGNAL)
+    def go_on(self) -> None:
+        """Go on after a pause."""
+        self._signals.append(("go_on", None))
 
     @workflow.run
     async def run(self, start: RunInput) -> RunOutput:
@@ -72,20 +93,18 @@ class ScriptWorkflow:
         Raises ApplicationError (its type is the error's code, its details the whole error) for a failed run.
         """
         machine = await self._machine()
-        try:
-            done = await self._drive(machine)
-        except asyncio.CancelledError:
-            await _uncancellable(self._cancel(machine))
-            raise
+        done = await self._drive(machine)
         workflow.upsert_search_attributes([OUTCOME.value_set(done.status)])
-        if done.error is not None:
-            raise ApplicationError(done.error["message"], done.error, type=done.error["code"], non_retryable=True)
-        return RunOutput(done.value, machine.state["clock"])
+        if done.error is None:
+            return RunOutput(done.value, machine.state["clock"], machine.state["sagas"])
+        if self._cancelled and done.error["code"] == "canceled":
+            raise asyncio.CancelledError("the run was cancelled")
+        raise ApplicationError(done.error["message"], done.error, type=done.error["code"], non_retryable=True)
 
     async def _machine(self) -> Machine:
         if not self._programs:
             call = wire.LoadCall(self._start.script, self._start.version)
-            outcome = await self._activity(wire.LOAD_ACTIVITY, call, wire.LOAD_ACTIVITY, f"load {call.script}")
+            outcome = await _activity(wire.LOAD_ACTIVITY, call, wire.LOAD_ACTIVITY, f"load {call.script}")
             if outcome.error is not None:
                 raise ApplicationError(
                     outcome.error["message"], outcome.error, type=outcome.error["code"], non_retryable=True
@@ -102,76 +121,95 @@ class ScriptWorkflow:
             key_id=f"{info.workflow_id}:{info.first_execution_run_id[:8]}",
             arguments=self._start.arguments,
             clock=info.workflow_start_time.isoformat(timespec="milliseconds"),
+            database=self._start.database,
             dry_run=self._start.dry_run,
             mocks=self._start.mocks,
         )
 
     async def _drive(self, machine: Machine) -> Done:
+        await self._begin(machine.outstanding())
         while True:
             machine.drain()
+            if workflow.info().is_continue_as_new_suggested() and machine.may_move:
+                if machine.is_quiet:
+                    workflow.continue_as_new(replace(self._start, programs=self._programs, state=machine.state))
+                await self._news(machine)
+                continue
             asked = machine.step()
             if isinstance(asked, Done):
                 return asked
             if isinstance(asked, Yielded):
-                await workflow.sleep(timedelta(milliseconds=1), summary="yield")
+                await self._undisturbed(workflow.sleep(timedelta(milliseconds=1), summary=wire.YIELD))
                 continue
-            if workflow.cancellation_reason() is not None:
-                raise asyncio.CancelledError("the run was cancelled")
-            machine.resume(asked.id, await self._perform(machine, asked))
-            if workflow.cancellation_reason() is not None and machine.state["done"] is None:
-                raise asyncio.CancelledError("the run was cancelled")
-            if workflow.info().is_continue_as_new_suggested():
-                self._continue_as_new(machine)
+            for name in asked.cancel:
+                self._give_up(name)
+            await self._begin(asked.start)
+            await self._news(machine)
 
-    def _continue_as_new(self, machine: Machine) -> None:
-        if (
-            machine.state["pending"] is None
-            and machine.state["done"] is None
-            and wire.wire_size(machine.state) <= MAX_STATE_BYTES
-        ):
-            workflow.continue_as_new(replace(self._start, programs=self._programs, state=machine.state))
+    async def _news(self, machine: Machine) -> None:
+        """Wait until something has come, and give it to the machine."""
+        await self._undisturbed(
+            workflow.wait_condition(lambda: bool(self._outcomes or self._signals or self._cancelling))
+        )
+        signals, self._signals = self._signals, []
+        outcomes, self._outcomes = self._outcomes, {}
+        for kind, told in signals:
+            machine.hear(kind, told)
+        if self._cancelling:
+            self._cancelling, self._cancelled = False, True
+            machine.cancel()
+        machine.resume_all(outcomes)
 
-    async def _cancel(self, machine: Machine) -> None:
-        """What has to be done before the run may end: what a chunk committed gets out, an open transaction is rolled back."""
-        pending = machine.state["pending"]
-        if pending is not None and pending["kind"] == "dispatch":
-            await self._perform(machine, Effect(pending["id"], pending["kind"], pending["call"]))
-        machine.cancel()
-        while isinstance(asked := machine.step(), Effect):
-            machine.resume(asked.id, await self._perform(machine, asked))
-        workflow.upsert_search_attributes([OUTCOME.value_set("canceled")])
+    async def _undisturbed(self, waiting: Any) -> None:
+        """Wait for something; a cancellation of the run is noted, and the waiting goes on."""
+        task = asyncio.ensure_future(waiting)
+        while not task.done():
+            try:
+                await asyncio.shield(task)
+            except asyncio.CancelledError:
+                self._cancelling = True
+        task.result()
 
-    async def _perform(self, machine: Machine, effect: Effect) -> Outcome:
-        if effect.kind == "sleep":
-            await workflow.sleep(timedelta(seconds=effect.call["seconds"]), summary=effect.id)
-            return Outcome()
+    async def _begin(self, effects: list[Effect]) -> None:
+        """Begin effects; many large ones in several workflow tasks."""
+        for position, portion in enumerate(portions(effects)):
+            if position:
+                await self._undisturbed(workflow.sleep(timedelta(milliseconds=1), summary=wire.SPREAD))
+            for effect in portion:
+                if effect.kind != "approval":
+                    self._tasks[effect.id] = asyncio.create_task(self._effect(effect))
+
+    def _give_up(self, name: str) -> None:
+        task = self._tasks.get(name)
+        if task is not None:
+            task.cancel()
+
+    async def _effect(self, effect: Effect) -> None:
+        try:
+            outcome = await self._perform(effect)
+        except asyncio.CancelledError:
+            if effect.kind in TIMERS:
+                return
+            outcome = wire.GIVEN_UP
+        finally:
+            del self._tasks[effect.id]
+        self._outcomes[effect.id] = outcome
+
+    async def _perform(self, effect: Effect) -> Outcome:
+        if effect.kind in TIMERS:
+            left = datetime.fromisoformat(effect.call["until"]) - workflow.now()
+            await workflow.sleep(max(left, timedelta(milliseconds=1)), summary=effect.id)
+            return Outcome(at=workflow.now().isoformat(timespec="milliseconds"))
         if effect.kind == "child":
             return await self._child(effect)
         if effect.kind == "call":
             call = wire.StepCall(**{**effect.call, "transaction": _transaction(effect.call["transaction"])})
-            return await self._activity(call.tool, call, effect.id, call.step)
+            return await _activity(call.tool, call, effect.id, call.step)
         activity, shape = _TYPES[effect.kind]
         fields = dict(effect.call)
         if "transaction" in fields:
             fields["transaction"] = _transaction(fields["transaction"])
-        return await self._activity(activity, shape(**fields), effect.id, _summary(effect))
-
-    async def _activity(self, name: str, call: Any, effect_id: str, summary: str) -> Outcome:
-        try:
-            outcome: Outcome = await workflow.execute_activity(
-                name,
-                call,
-                activity_id=effect_id,
-                summary=summary,
-                result_type=Outcome,
-                start_to_close_timeout=STEP_TIMEOUT,
-                heartbeat_timeout=HEARTBEAT_TIMEOUT,
-                retry_policy=RETRIES,
-                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            )
-        except Exception as error:
-            return _outcome_or_cancel(error)
-        return outcome
+        return await _activity(activity, shape(**fields), effect.id, _summary(effect))
 
     async def _child(self, effect: Effect) -> Outcome:
         call = effect.call
@@ -182,6 +220,7 @@ class ScriptWorkflow:
             trigger="parent",
             dry_run=call["dry_run"],
             mocks=call["mocks"],
+            database=call["database"],
             programs=self._subprograms(call["version"]),
         )
         try:
@@ -195,12 +234,11 @@ class ScriptWorkflow:
                 search_attributes=self._attributes(call),
             )
         except Exception as error:
-            return _outcome_or_cancel(error)
-        return Outcome(output.value, None, output.finished_at)
+            return outcome_of_failure(error)
+        return Outcome(output.value, None, output.finished_at, output.sagas)
 
     def _attributes(self, call: dict[str, Any]) -> TypedSearchAttributes:
-        program = next(program for program in self._programs if program["hash"] == call["version"])
-        values = (call["script"], call["version"][:12], program["database"] or "", "parent")
+        values = (call["script"], call["version"][:12], call["database"] or "", "parent")
         names = wire.SEARCH_ATTRIBUTES
         return TypedSearchAttributes(
             [
@@ -229,23 +267,22 @@ def _summary(effect: Effect) -> str:
     return effect.kind
 
 
-def _outcome_or_cancel(error: Exception) -> Outcome:
-    """A failed effect is an outcome; a cancelled one cancels the run."""
-    if is_cancelled_exception(error) and workflow.cancellation_reason() is not None:
-        raise asyncio.CancelledError("the run was cancelled") from error
-    return outcome_of_failure(error)
-
-
-async def _uncancellable(work: Any) -> None:
-    """Finish `work` although the workflow is being cancelled, however often."""
-    task = asyncio.ensure_future(work)
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.cancelled():
-                raise
-    task.result()
+async def _activity(name: str, call: Any, effect_id: str, summary: str) -> Outcome:
+    try:
+        outcome: Outcome = await workflow.execute_activity(
+            name,
+            call,
+            activity_id=effect_id,
+            summary=summary,
+            result_type=Outcome,
+            start_to_close_timeout=STEP_TIMEOUT,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=RETRIES,
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        )
+    except Exception as error:
+        return outcome_of_failure(error)
+    return outcome
 
 
 __all__ = ["ScriptWorkflow"]

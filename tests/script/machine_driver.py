@@ -14,7 +14,7 @@ import orjson
 
 from script.ast import Script
 from script.compiler import compile_script
-from script.effects import Done, Effect, Yielded
+from script.effects import TIMERS, Done, Effect, Waiting, Yielded
 from script.loading import load_script
 from script.machine import Machine
 from script.program import Program
@@ -46,21 +46,36 @@ class Table:
     def __init__(self, lines: list[str]) -> None:
         self.settings: dict[str, Any] = {"arguments": {}, "dry_run": False}
         self.outcomes: dict[str, list[Outcome]] = defaultdict(list)
-        self.asked: list[str] = []
+        self.order: list[str] = []
+        self.cancel_at: str | None = None
+        self.answered: list[str] = []
         self._second = 0
         for line in filter(str.strip, lines):
             name, sign, value = line.partition(" ! ") if " ! " in line else line.partition(" = ")
             assert sign, f"neither = nor ! in {line!r}"
             if name in self.settings:
                 self.settings[name] = json.loads(value)
+            elif name == "order":
+                self.order = json.loads(value)
+            elif name == "cancel_at":
+                self.cancel_at = json.loads(value)
             elif sign == " ! ":
                 error = {"code": value, "message": f"{value} happened", "retryable": False}
                 self.outcomes[name].append(Outcome(None, error))
             else:
                 self.outcomes[name].append(Outcome(json.loads(value)))
 
+    def next(self, waiting: dict[str, Effect]) -> str:
+        """Which effect is answered next: the first of `order` that is waiting, otherwise the oldest; timers only if nothing else is left."""
+        for name in self.order:
+            if name in waiting:
+                self.order.remove(name)
+                return name
+        return next((name for name, effect in waiting.items() if effect.kind != "timer"), next(iter(waiting)))
+
     def __call__(self, effect: Effect) -> Outcome:
         self._second += 1
+        self.answered.append(effect.id)
         known = self.outcomes[effect.id]
         outcome = known.pop(0) if known else Outcome()
         at = f"2026-01-05T09:{self._second // 60:02d}:{self._second % 60:02d}.000+00:00"
@@ -80,8 +95,12 @@ def start(programs: dict[str, Program], table: Table) -> Machine:
 
 
 def drive(machine: Machine, table: Table, *, elsewhere: bool = False, fuel: int = 1000) -> tuple[list[str], Done]:
-    """Drive to the end; `elsewhere` writes the state down and takes it up again in a new machine at every stop."""
+    """Drive to the end; `elsewhere` writes the state down and takes it up again in a new machine at every stop.
+
+    Effects are answered in the order in which they were asked for; a timer beside others never fires, unless the table has an outcome for it.
+    """
     lines: list[str] = []
+    waiting: dict[str, Effect] = {}
     while True:
         asked = machine.step(fuel)
         lines += map(event_line, machine.drain())
@@ -91,8 +110,23 @@ def drive(machine: Machine, table: Table, *, elsewhere: bool = False, fuel: int 
             return lines, asked
         if isinstance(asked, Yielded):
             continue
-        lines.append(effect_line(asked))
-        machine.resume(asked.id, table(asked))
+        assert isinstance(asked, Waiting)
+        lines += [effect_line(effect) for effect in asked.start]
+        lines += [f"    -x {name}" for name in asked.cancel]
+        waiting |= {effect.id: effect for effect in asked.start}
+        for name in asked.cancel:
+            if waiting[name].kind in TIMERS:
+                del waiting[name]
+        name = table.next(waiting)
+        if name == table.cancel_at:
+            table.cancel_at = None
+            machine.cancel()
+            lines.append("    cancel")
+            if waiting[name].kind in TIMERS:
+                table.answered.append(name)
+            continue
+        effect = waiting.pop(name)
+        machine.resume(effect.id, table(effect))
 
 
 def event_line(event: dict[str, Any]) -> str:

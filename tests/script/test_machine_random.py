@@ -8,10 +8,12 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from script.effects import Done
+from script.effects import TIMERS, Done
+from script.reruns import ATTEMPTS
 from script.wire import Outcome
 from tests.script.machine_driver import Table, compile_all, drive, start
 
+CANCEL = 9
 VARIABLES = ("a", "b", "c")
 expressions = st.sampled_from(["a + b", "a * 2", "size(c) + a", "b", "c + [a]", "a == b ? 1 : 2", "missing", "7"])
 conditions = st.sampled_from(["a < b", "size(c) > 1", "true", "a + b > 5", "a == 1 || b == 2", "b"])
@@ -45,12 +47,35 @@ def leaf(inside_loop: bool) -> st.SearchStrategy[dict[str, Any]]:
     return st.one_of(steps)
 
 
-def decorated(step: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
-    def decorate(node: dict[str, Any], ignore: bool, guard: str | None) -> dict[str, Any]:
-        more: dict[str, Any] = {"continue_on_error": True} if ignore else {}
-        return {**node, **more, **({"when": guard} if guard else {})}
+HANDLER: list[dict[str, Any]] = [{"type": "set", "variable": "a", "value": 5}]
+AROUND: dict[str, Any] = {
+    "continue_on_error": True,
+    "retry": {"max_attempts": 2},
+    "timeout": 10,
+    "catch": [{"errors": ["failed", "drawn"], "steps": HANDLER}],
+    "finally": [{"type": "command", "command": "light", "args": {}}],
+    "compensate": {"type": "command", "command": "update", "args": {"b": "{{ b }}"}},
+    "is_async": True,
+}
 
-    return st.builds(decorate, step, st.booleans(), st.none() | conditions)
+
+def decorated(step: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    def decorate(node: dict[str, Any], around: list[str], guard: str | None) -> dict[str, Any]:
+        if _leaves(node):
+            around = [name for name in around if name != "is_async"]
+        return {**node, **{name: AROUND[name] for name in around}, **({"when": guard} if guard else {})}
+
+    around = st.lists(st.sampled_from(sorted(AROUND)), max_size=2, unique=True)
+    return st.builds(decorate, step, st.just([]) | around, st.none() | conditions)
+
+
+def _leaves(node: Any) -> bool:
+    """Whether a part of a script ends something around it: then the checker would refuse it as an async step."""
+    if isinstance(node, list):
+        return any(map(_leaves, node))
+    return isinstance(node, dict) and (
+        node.get("type") in ("return", "break", "continue") or any(map(_leaves, node.values()))
+    )
 
 
 def steps(depth: int, inside_loop: bool) -> st.SearchStrategy[list[dict[str, Any]]]:
@@ -62,6 +87,17 @@ def steps(depth: int, inside_loop: bool) -> st.SearchStrategy[list[dict[str, Any
             node,
             st.builds(lambda c, t, e: {"type": "if", "condition": c, "then": t, "else": e}, conditions, inner, inner),
             st.builds(lambda s: {"type": "block", "steps": s, "output_variable": "b"}, inner),
+            st.builds(
+                lambda s: {
+                    "type": "loop",
+                    "list": "[1, 2, 3]",
+                    "iterator": f"p{depth}",
+                    "concurrency": 2,
+                    "steps": s,
+                    "output_variable": "c",
+                },
+                inner.filter(lambda found: not _leaves(found)),
+            ),
             st.builds(
                 lambda s, n: {
                     "type": "loop",
@@ -89,16 +125,24 @@ answers = st.lists(st.sampled_from(["value", "value", "value", "value", "failed"
 
 
 class Drawn(Table):
-    """Answers effects in the drawn order, whatever they are."""
+    """Answers effects as drawn, whatever they are, and in a drawn order; timers fire in between."""
 
-    def __init__(self, drawn: list[str]) -> None:
+    def __init__(self, drawn: list[str], picks: list[int]) -> None:
         super().__init__([])
         self._drawn = list(drawn)
+        self._picks = list(picks)
+
+    def next(self, waiting: dict[str, Any]) -> str:
+        pick = self._picks.pop(0) if self._picks else 0
+        name = list(waiting)[pick % len(waiting)]
+        if pick == CANCEL:
+            self.cancel_at = name
+        return name
 
     def __call__(self, effect: Any) -> Outcome:
         outcome = super().__call__(effect)
         kind = self._drawn.pop(0) if self._drawn else "value"
-        if effect.kind == "sleep":
+        if effect.kind in TIMERS:
             return outcome
         if kind == "value":
             value = [1, 2] if effect.call.get("tool") == "select" else 3
@@ -106,14 +150,21 @@ class Drawn(Table):
         return Outcome(None, {"code": kind, "message": kind, "retryable": False}, outcome.at)
 
 
-@settings(max_examples=200, deadline=None)
-@given(steps(2, False), answers, st.sampled_from([None, "shop"]), st.integers(1, 7), st.booleans())
+@settings(max_examples=300, deadline=None)
+@given(
+    steps(2, False),
+    answers,
+    st.lists(st.integers(0, CANCEL), max_size=30),
+    st.sampled_from([None, "shop"]),
+    st.integers(1, 7),
+    st.booleans(),
+)
 def test_random_programs_survive_any_stop(
-    body: list[dict[str, Any]], drawn: list[str], database: str | None, fuel: int, dry_run: bool
+    body: list[dict[str, Any]], drawn: list[str], picks: list[int], database: str | None, fuel: int, dry_run: bool
 ) -> None:
     script = {"name": "t", "steps": FIRST + body, **({"database": database} if database else {})}
     programs = compile_all([script, HELPER, OTHER])
-    tables = [Drawn(drawn) for _ in range(2)]
+    tables = [Drawn(drawn, picks) for _ in range(2)]
     for table in tables:
         table.settings["dry_run"] = dry_run
     here, done = drive(start(programs, tables[0]), tables[0])
@@ -121,9 +172,22 @@ def test_random_programs_survive_any_stop(
     assert elsewhere == here
     assert again == done
     assert isinstance(done, Done)
+    assert done.status in ("completed", "failed", "canceled", "compensated", "compensation_failed")
     _numbered_without_gaps(here)
+    _every_transaction_ends(here)
+
+
+def _every_transaction_ends(lines: list[str]) -> None:
+    """What was begun is committed or rolled back, or begun again after a conflict (at most five times)."""
+    effects = [line.split() for line in lines if line.startswith("    ->")]
+    begun = {words[-2] for words in effects if words[-1] == "begin"}
+    ended = {words[-1] for words in effects if words[1] in ("commit", "rollback")}
+    for name in begun - ended:
+        number, _, attempt = name.rpartition(".")
+        again = f"{number}.{int(attempt) + 1}"
+        assert int(attempt) == ATTEMPTS or any(again in words for words in effects), name
 
 
 def _numbered_without_gaps(lines: list[str]) -> None:
-    numbers = [int(line.split()[0]) for line in lines if not line.startswith("    ->")]
+    numbers = [int(line.split()[0]) for line in lines if not line.startswith("    ")]
     assert numbers == list(range(1, len(numbers) + 1))

@@ -30,7 +30,7 @@ def test_the_languages_examples_check(example: str) -> None:
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 4
 
 
 def test_every_step_type_and_field_is_documented() -> None:

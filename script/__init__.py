@@ -3,17 +3,17 @@
 text --loading--> Script --checker--> problems
                      |---compiler---> Program --machine--> effects, events, a value
 
-ast.py            the tree                        program.py        the flat form
-loading.py        text -> Script                  compiler.py       Script -> Program
-goforms.py        older template forms -> CEL     machine.py        runs a Program; its state is a value
-expressions.py    CEL                             operations.py     one function for each instruction
-functions.py      what we add to CEL              transactions.py   effects, and the run's transaction
-tokens.py         which variables are read        batches.py        loops over rows
-templates.py      {{ }} in JSON values            reduce.py         combining iterations
-checker.py        what is wrong with a script     arguments.py      binding arguments, checking results
-scope.py          which variables are defined     local.py          driving a machine right here
-environment.py    the world around a script       wire.py           what crosses a process border
-schema.py         the JSON Schema                 errors.py         what can be wrong
+the text          ast.py the tree | loading.py text -> Script | goforms.py older template forms -> CEL | schema.py the JSON Schema
+expressions       expressions.py CEL | functions.py what we add | tokens.py which variables are read | templates.py {{ }} in values
+                  deferred.py templates for somebody else | durations.py "1h 30m", points in time
+what is wrong     checker.py steps | check_calls.py tools, scripts, stores | check_values.py expressions | arguments_check.py arguments
+                  scope.py which variables are defined | environment.py the world around a script | errors.py
+the flat form     compiler.py Script -> Program | program.py instructions and the exception table
+the machine       machine.py driving, frames, events | state.py its state | effects.py what it says | operations.py simple instructions
+                  fibers.py strands side by side | loops.py | failures.py retry, catch, finally, timeouts | calls.py what steps ask for
+                  transactions.py the open transaction | reruns.py after a conflict | sagas.py compensations, the end of a run
+                  batches.py loops over rows | reduce.py combining iterations | arguments.py binding arguments, checking results
+around it         local.py driving a machine right here | wire.py what crosses a process border
 """
 
 from script.ast import Script

@@ -114,8 +114,8 @@ class Database:
 
     def version(self, seq: int) -> Version:
         """A committed version that is kept. Raises VersionNotFound."""
-        rows = self.pager.read(f"SELECT {VERSION} FROM version WHERE seq = ?", (seq,))
-        row = version_row(rows[0]) if rows and seq != STATE else None
+        rows = self.pager.read(f"SELECT {VERSION} FROM version WHERE seq = ?", (seq,)) if 1 <= seq < STATE else []
+        row = version_row(rows[0]) if rows else None
         if row is None or not row.root:
             head = self.head().seq
             gone = f"version {seq} is not kept any more" if 1 <= seq < head else f"there is no version {seq}"

@@ -111,7 +111,7 @@ def aggregate_rows(
             hint = _did_you_mean(item.name, columns, "the columns are")
             pointer = "/order_by" if isinstance(order_by, str) else f"/order_by/{at}"
             raise InvalidQuery(f"the result has no column {item.name!r}", pointer=pointer, hint=hint)
-    check_window(limit, offset)
+    limit, offset = check_window(limit, offset)
     found = _run(rows.partial(fields_used(values, group_by)), wanted, fields, budget_bytes, None)
     return Aggregated(found, columns, order, limit, offset)
 

@@ -65,7 +65,7 @@ def join(
     forces merge, lookup or hash; `budget_bytes` is the memory that a hash join's table may take. Raises QueryError before the first row for
     whatever is wrong with the query.
     """
-    check_window(limit, offset)
+    limit, offset = check_window(limit, offset)
     if method is not None and method not in METHODS:
         raise InvalidQuery(f"there is no method {method!r}", pointer="/method", hint=nearest(str(method), METHODS))
     spec = parse_join(left, right, on, type, where=filter)

@@ -1,5 +1,6 @@
 """A side of a merge join with its loaded part, and what two sides have alike from where they stand."""
 
+from bisect import bisect_right
 from typing import Final
 
 from query.joins.sides import NULL_KEY, Part, Side, mark_nulls
@@ -49,6 +50,11 @@ class Reader:
         self.at = at
         if at == self.part.count:
             self.load()
+
+    def pass_over(self, join: bytes) -> None:
+        """Go on behind the rows with this join key, if it stands on one."""
+        while self.there and self.joins[self.at] == join:
+            self.advance(bisect_right(self.joins, join, self.at))
 
     def wait_for(self, join: bytes, *, jump: bool) -> None:
         """Leave the part, which lies before a join key of the other side."""

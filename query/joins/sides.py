@@ -5,8 +5,8 @@ whatever their type, and keys sort as values do. Where these values are a part o
 join key is cut out of it and no record is decoded (`Cut`); otherwise the fields are decoded, and nothing else of the
 record (`Decoded`).
 
-A join key that has a null in it matches nothing. The left side marks such keys with a zero byte behind them: no other
-key has that form, and they keep their place in the order.
+A join key that has a null in it matches nothing. The left side marks such keys with a byte ff behind them: no other
+key has that form, and they keep their place in the order, behind all rows of a path that have that null.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +28,7 @@ from query.values.values import MISSING, follow
 
 NULL_KEY: Final = b"\x01"
 """The join key of a single null."""
-_MARK: Final = b"\x00"
+_MARK: Final = b"\xff"
 
 
 class Part:

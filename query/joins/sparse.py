@@ -38,6 +38,7 @@ class Lookups:
         """What the left rows make that have a join key of the right rows from here on. inner, semi; each right row's is its own."""
         matcher = self._matcher
         for _, joins, texts in self._batches(right, path, texts=not matcher.only_left):
+            right.pass_over(joins[-1])  # semi: rows with this join key may go on in the next part
             wanted = dict.fromkeys(joins)
             for at in null_places(joins, self._count):
                 wanted.pop(joins[at], None)

@@ -55,7 +55,7 @@ def plan_select(
         return plan
     for index in store.ready_indexes:
         other = plan_path(store, index, conditions, order, limit)
-        if other.cost < plan.cost and (other.used or not other.sort):
+        if other.cost < plan.cost and (other.used or (order and not other.sort)):
             plan = other
     return plan
 

@@ -70,7 +70,7 @@ def prepare(store: Store, shape: Shape, order: tuple[OrderItem, ...]) -> None:
     paths = [_path(None, info.primary_key, names, order, info.primary_key)]
     for number, index in enumerate(store.ready_indexes):
         path = _path(number, index.info.fields, names, order, info.primary_key)
-        if path.prefix or not path.sort:
+        if path.prefix or (order and not path.sort):
             paths.append(path)
     if len(kept) >= _KEPT:
         kept.clear()

@@ -18,6 +18,8 @@ from query.sorting.sorting import OrderItem, compile_sort_key, sorted_rows
 from query.stores.store import Record, decode_record
 from query.values.fields import Projection, partial_decoder
 
+MANY: Final = 1 << 60
+"""More rows than there can be: a larger limit or offset means the same."""
 _CHUNK: Final = 256
 
 
@@ -187,13 +189,14 @@ class RowsQuery(ABC):
             ordered.close()
 
 
-def check_window(limit: Any, offset: Any) -> None:
-    """Refuse a limit or an offset that is none. Raises InvalidQuery."""
+def check_window(limit: Any, offset: Any) -> tuple[int | None, int]:
+    """A limit and an offset, none larger than MANY. Raises InvalidQuery for what is none."""
     for name, number in (("limit", limit), ("offset", offset)):
         if number is None and name == "limit":
             continue
         if not isinstance(number, int) or isinstance(number, bool) or number < 0:
             raise InvalidQuery(f"{name} is a whole number from 0, not {number!r}", pointer=f"/{name}")
+    return None if limit is None else min(limit, MANY), min(offset, MANY)
 
 
 def _picked(values: Sequence[bytes], chosen: list[int]) -> list[bytes]:

@@ -70,7 +70,7 @@ class Selection(RowsQuery):
         *,
         indexes: bool = True,
     ) -> None:
-        check_window(limit, offset)
+        limit, offset = check_window(limit, offset)
         self.store = store
         self._editing = False
         wanted = None if limit is None else limit + offset

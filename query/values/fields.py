@@ -35,7 +35,7 @@ class Projection:
         self._flat = all(len(path) == 1 for _, path in wanted)
         roots = list(dict.fromkeys(path[0] for _, path in wanted))
         self._whole = not all(map(is_plain, roots))
-        attributes = attributes_of(roots)
+        attributes = attributes_of(() if self._whole else roots)
         struct = member_struct(attributes, (msgspec.Raw, _NULL) if self._flat else (Any, MISSING), gc=not self._flat)
         self._decode = msgspec.json.Decoder(list[struct]).decode  # type: ignore[valid-type]
         self._same = (
@@ -46,7 +46,7 @@ class Projection:
         self._encode = msgspec.json.Encoder().encode_lines
         names = [orjson.dumps(alias).replace(b"%", b"%%") for alias, _ in wanted]
         self._template = b"{" + b",".join(name + b":%b" for name in names) + b"}"
-        self._attributes = [attributes[path[0]] for _, path in wanted]
+        self._attributes = [] if self._whole else [attributes[path[0]] for _, path in wanted]
 
     @property
     def wanted(self) -> Sequence[tuple[str, tuple[str, ...]]]:
@@ -112,6 +112,7 @@ def compile_projection(fields: Sequence[str] | None, known: Collection[str] | No
     if isinstance(fields, str) or not isinstance(fields, Sequence):
         raise InvalidQuery("fields is a list of field names", pointer="/fields")
     wanted: list[tuple[str, tuple[str, ...]]] = []
+    taken: set[str] = set()
     for at, field in enumerate(fields):
         pointer = f"/fields/{at}"
         if not isinstance(field, str) or not field.strip():
@@ -123,11 +124,12 @@ def compile_projection(fields: Sequence[str] | None, known: Collection[str] | No
             name = alias = words[0]
         else:
             raise InvalidQuery(f"{field!r} is no field; write name, or name AS alias", pointer=pointer)
-        if alias in (taken for taken, _ in wanted):
+        if alias in taken:
             raise InvalidQuery(
                 f"two fields would be called {alias!r}", pointer=pointer, hint="name one: field AS alias"
             )
         check_field(name, known, pointer)
+        taken.add(alias)
         wanted.append((alias, tuple(name.split("."))))
     if not wanted:
         raise InvalidQuery("fields is empty", pointer="/fields", hint='leave it out for all, or ["*"]')

@@ -136,6 +136,12 @@ def test_a_commit_is_told_again_when_its_version_is_gone(database: Database) -> 
     assert one.commit() == version
 
 
+@pytest.mark.parametrize("seq", [-(10**30), -1, 1 << 62, 1 << 63, 10**30])
+def test_there_is_no_version_of_a_number_that_none_has(database: Database, seq: int) -> None:
+    with pytest.raises(VersionNotFound, match="there is no version"):
+        database.version(seq)
+
+
 def test_very_many_ranges_are_covered_by_fewer() -> None:
     done = TreeAccess()
     read = [(b"%07d" % (4 * number), b"%07d" % (4 * number + 2)) for number in range(5 * MANY)]

@@ -38,6 +38,8 @@ def test_groups_of_a_query_as_records_and_as_json(
         whole = list(groups())
         expected = whole[offset:] if limit is None else whole[offset : offset + limit]
         assert list(groups(limit=limit, offset=offset)) == expected
+        assert list(groups(limit=2**64, offset=0)) == whole
+        assert list(groups(limit=2**64, offset=2**64)) == []
         assert orjson.loads(b"[%b]" % b",\n".join(groups(limit=limit, offset=offset).json_chunks())) == expected
         assert groups().columns == ["g", "n", "s"]
         assert sum(row["n"] for row in whole) == len(rows)

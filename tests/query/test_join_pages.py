@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import orjson
@@ -11,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from btree import Conflict, Database, MemoryPager, Snapshot
-from query import create_store, open_store
+from query import create_index, create_store, open_store
 from query.joins import TYPES, join
+from query.joins.readers import Reader
 from query.stores.catalog import rows_tree
 from query.values.keycode import encode
 
@@ -24,15 +26,20 @@ Row = dict[str, Any]
 def stores_of(**stores: Sequence[tuple[Key, Row]]) -> Iterator[Snapshot]:
     """Stores with these keys of k (in order) and rows."""
     with Database(MemoryPager(uuid.uuid4().hex)) as database:
-
-        def fill(transaction: Any) -> None:
-            for name, rows in stores.items():
-                create_store(transaction, name, primary_key=["k"])
-                pairs = ((encode([key]), orjson.dumps({"k": key, **row})) for key, row in rows)
-                transaction.tree(rows_tree(name)).load(pairs)
-
-        database.transact(fill)
+        load(database, **stores)
         yield database.snapshot()
+
+
+def load(database: Database, **stores: Sequence[tuple[Key, Row]]) -> None:
+    """Make stores with these keys of k (in order) and rows."""
+
+    def fill(transaction: Any) -> None:
+        for name, rows in stores.items():
+            create_store(transaction, name, primary_key=["k"])
+            pairs = ((encode([key]), orjson.dumps({"k": key, **row})) for key, row in rows)
+            transaction.tree(rows_tree(name)).load(pairs)
+
+    database.transact(fill)
 
 
 def expected_of(left: list[Row], right: list[Row], kind: str) -> list[Row]:
@@ -243,3 +250,44 @@ def test_many_values_are_those_that_one_gets_one_by_one(wanted: list[int], pad: 
         tree = view.tree(rows_tree("l"))
         some = [encode([key]) for key in wanted]
         assert tree.get_many(some) == [tree.get(key) for key in some]
+
+
+def indexed(database: Database, name: str, keys: Sequence[Key]) -> None:
+    """A store whose rows have these values in the indexed field k."""
+
+    def fill(transaction: Any) -> None:
+        store = create_store(transaction, name, primary_key=["id"])
+        for number, key in enumerate(keys):
+            store.add({"id": number, "k": key})
+        create_index(transaction, name, ["k"])
+
+    database.transact(fill)
+
+
+def test_a_semi_join_gives_a_row_once_where_the_right_rows_of_a_key_are_on_two_pages() -> None:
+    wanted = range(0, 20_000, 2000)
+    with Database(MemoryPager(uuid.uuid4().hex)) as database:
+        load(database, left=[(number, {}) for number in range(20_000)])
+        indexed(database, "right", [key for key in wanted for _ in range(3)])
+        joined = join(database.snapshot(), left="left", right="right", on="k", type="semi", method="merge")
+        assert [row["left"]["k"] for row in joined] == list(wanted)
+        assert joined.plan["lookups"] > 0
+
+
+@pytest.mark.parametrize("kind", ["inner", "left", "semi", "anti"])
+def test_a_side_jumps_over_its_nulls_and_not_back_to_them(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The left row with a null is waited for with very many right ones."""
+    opened = count()
+
+    def open_at(reader: Reader, join: bytes) -> None:
+        assert next(opened) < 10, "it jumps for ever"
+        jump(reader, join)
+
+    jump = Reader.open_at
+    monkeypatch.setattr(Reader, "open_at", open_at)
+    with Database(MemoryPager(uuid.uuid4().hex)) as database:
+        indexed(database, "left", [None, 1, 2])
+        indexed(database, "right", [None] * 2000 + [2, 3])
+        joined = join(database.snapshot(), left="left", right="right", on="k", type=kind, method="merge")
+        expected = {"inner": [2], "semi": [2], "left": [None, 1, 2], "anti": [None, 1]}
+        assert [row["left"]["k"] for row in joined] == expected[kind]

@@ -372,3 +372,18 @@ def test_threads_share_what_is_kept(database: Database) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+@pytest.mark.parametrize("where", [None, {}, {"b": 1}, {"b": {"$gte": 0}}])
+def test_an_index_that_serves_nothing_is_not_read(database: Database, where: Any) -> None:
+    """Of uncommitted rows that are not in the pages of the index yet, it would look like an empty one."""
+    transaction = database.begin("uncommitted")
+    store = create_store(transaction, "fresh", primary_key=["id"])
+    create_index(transaction, "fresh", ["a"])
+    for number in range(20):
+        store.add({"id": number, "a": -number, "b": 1})
+    assert len(list(select(transaction, "fresh", order_by="id"))) == 20
+    rows = select(transaction, "fresh", filter=where)
+    assert rows.plan["access"] == "scan"
+    assert [row["id"] for row in rows] == list(range(20))
+    transaction.rollback()

@@ -22,6 +22,7 @@ from query import (
     describe_store,
     import_csv,
     import_ndjson,
+    join,
     list_stores,
     open_store,
     select,
@@ -266,6 +267,26 @@ def test_a_limit_reads_no_more_than_it_needs(orders: Database) -> None:
     found = select(orders.snapshot(), "orders", order_by=["customer desc", "day desc"], limit=3)
     assert [row["total"] for row in found] == [1999, 1899, 1799]
     assert found.plan["rows_examined"] <= 4
+
+
+@pytest.mark.parametrize("number", [2**63, 2**70, 10**400], ids=["64 bits", "70", "1300"])
+@pytest.mark.parametrize("order", [None, "-total"])
+def test_a_window_larger_than_any_store(orders: Database, order: str | None, number: int) -> None:
+    view = orders.snapshot()
+    whole = list(select(view, "orders", order_by=order))
+    assert list(select(view, "orders", order_by=order, limit=number)) == whole
+    assert list(select(view, "orders", order_by=order, limit=number, offset=number)) == []
+    joined = join(view, left="orders", right="orders", on=["customer", "day"], limit=number)
+    assert [row["left"] for row in joined] == list(select(view, "orders"))
+
+
+@pytest.mark.parametrize("name", ["\x00", "a\x00b", 'q"', "back\\slash", "soft\xadhyphen", "\x7f"])
+def test_fields_whose_names_json_writes_with_escapes(name: str) -> None:
+    with Database(MemoryPager(f"names-{name!r}")) as database:
+        database.transact(lambda view: create_store(view, "s", primary_key=["id"]).add({"id": 1, name: 2}))
+        rows = select(database.snapshot(), "s", fields=[f"{name} AS x", "id"])
+        assert orjson.loads(b"[%b]" % b",".join(rows.json_chunks())) == [{"x": 2, "id": 1}]
+        assert list(rows) == [{"x": 2, "id": 1}]
 
 
 def test_fields_and_aliases(orders: Database) -> None:

@@ -15,7 +15,7 @@ Invariants: effect ids are unique in a run (the step's path and iteration, plus 
 the n-th try of a step with `retry`), keys are the same without the attempts; a fiber waits for one effect at most.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Final
@@ -42,7 +42,10 @@ MAX_EVENTS: Final = 40_000
 
 
 class Machine:
-    """One run of a script, at some point of its life. `programs` maps hashes to programs and holds every program reachable."""
+    """One run of a script, at some point of its life. `programs` maps hashes to programs and holds every program reachable.
+
+    Without `trace` the events of steps are counted and not made, for drivers that tell nobody.
+    """
 
     def __init__(self, programs: Mapping[str, Program], state: dict[str, Any], *, trace: bool = True) -> None:
         if state.get("v") != STATE_VERSION:
@@ -288,7 +291,7 @@ class Machine:
 
     # --- evaluation ---
 
-    def context_of(self, seed: str) -> EvaluationContext:
+    def context_of(self, seed: str | Callable[[], str]) -> EvaluationContext:
         clock = self.state["clock"]
         if self._now[0] != clock:
             self._now = (clock, datetime.fromisoformat(clock))
@@ -296,7 +299,7 @@ class Machine:
 
     def context(self, frame: Mapping[str, Any], step: int) -> EvaluationContext:
         """The evaluation context of a step: its time and its seed are the same whenever it is evaluated again."""
-        return self.context_of(f"{self.state['key_id']}/{self.key(frame, step)}")
+        return self.context_of(lambda: f"{self.state['key_id']}/{self.key(frame, step)}")
 
     def render(self, frame: Frame, instruction: Instruction, operand: str) -> Any:
         """The value of a template operand."""
@@ -323,8 +326,7 @@ class Machine:
         if variable:
             frame["vars"][variable] = value
         frame["last"] = value
-        if self.trace:
-            self.emit(frame, instruction.step, "completed", value=value, started=started)
+        self.emit(frame, instruction.step, "completed", value=value, started=started)
         frame["pc"] += 1
 
     def emit(
@@ -342,6 +344,7 @@ class Machine:
     ) -> None:
         """Tell one step event. `kind` overrides the type (`warning`, `progress`); `loops` is how many of the open loops are around it."""
         if not self.trace:
+            self.state["seq"] += 1
             return
         info = self.info(frame, step)
         event = self._event(kind or info.type, status, started)

@@ -112,9 +112,9 @@ class ScriptWorkflow:
             self._programs = outcome.value
         programs = {program["hash"]: Program.from_json(program) for program in self._programs}
         if self._start.state is not None:
-            return Machine(programs, self._start.state)
+            return Machine(programs, self._start.state, trace=False)
         info = workflow.info()
-        return Machine.start(
+        machine = Machine.start(
             programs,
             self._programs[0]["hash"],
             run_id=info.workflow_id,
@@ -125,6 +125,8 @@ class ScriptWorkflow:
             dry_run=self._start.dry_run,
             mocks=self._start.mocks,
         )
+        machine.trace = False
+        return machine
 
     async def _drive(self, machine: Machine) -> Done:
         await self._begin(machine.outstanding())

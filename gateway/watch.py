@@ -14,10 +14,12 @@ reconnect, after a restart of everything, and for a run that ended last week.
     completed, failed, canceled ...        the last event
     continued as new                       goes on with the next execution's history
 
-One thing is told before its workflow task: the result of the only effect that is under way, which nothing can come before.
+One thing is told before its workflow task: the result of the only effect that is under way, if it went well. (If it failed, a
+cancellation that comes up to the same task is heard before, and the failure is not heard at all.)
 The history is read by long poll: no events are added to it, and a closed run is read to its end at once.
 """
 
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +28,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 from temporalio.converter import DataConverter
+from temporalio.service import RPCError, RPCStatusCode
 
 from gateway.outcomes import Outcomes
 from script import wire
@@ -42,8 +45,7 @@ async def watch_run(client: Client, run_id: str, after: int = 0) -> AsyncIterato
 
     Raises temporalio.service.RPCError (NOT_FOUND) for an unknown run.
     """
-    description = await client.get_workflow_handle(run_id).describe()
-    execution: str | None = description.raw_description.workflow_execution_info.first_run_id or description.run_id
+    execution: str | None = await _execution(client, run_id, after)
     fold = Fold(client.data_converter, run_id)
     while execution is not None:
         handle = client.get_workflow_handle(run_id, run_id=execution)
@@ -57,6 +59,42 @@ async def watch_run(client: Client, run_id: str, after: int = 0) -> AsyncIterato
                 break
 
 
+async def _execution(client: Client, run_id: str, after: int) -> str:
+    """The execution to begin with: the last one that began before the event behind `after`, or the oldest that is still kept."""
+    description = await client.get_workflow_handle(run_id).describe()
+    first = description.raw_description.workflow_execution_info.first_run_id or description.run_id
+    if not after:
+        with contextlib.suppress(RPCError):
+            await _beginning(client, run_id, first)
+            return first
+    execution = description.run_id
+    begun = await _beginning(client, run_id, execution)
+    while (state := (await _input(client, begun)).state) is not None and state["seq"] > after:
+        earlier = begun.workflow_execution_started_event_attributes.continued_execution_run_id
+        try:
+            begun = await _beginning(client, run_id, earlier)
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
+            break  # it ended longer ago than Temporal keeps it
+        execution = earlier
+    return execution
+
+
+async def _input(client: Client, begun: HistoryEvent) -> RunInput:
+    payloads = begun.workflow_execution_started_event_attributes.input.payloads
+    start: RunInput = (await client.data_converter.decode(payloads, [RunInput]))[0]
+    return start
+
+
+async def _beginning(client: Client, run_id: str, execution: str) -> HistoryEvent:
+    """The first event of an execution. Raises RPCError (NOT_FOUND)."""
+    handle = client.get_workflow_handle(run_id, run_id=execution)
+    async for event in handle.fetch_history_events(page_size=1):
+        return event
+    raise ValueError(f"the run {run_id!r} has an execution without events: {execution}")
+
+
 @dataclass
 class Batch:
     """What one workflow task hears."""
@@ -64,8 +102,16 @@ class Batch:
     signals: list[tuple[str, Any]] = field(default_factory=list)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     cancelled: bool = False
-    suggested: bool = False
     yields: int = 0
+
+
+@dataclass(frozen=True)
+class Task:
+    """The workflow task that was started last: the history's length, the time, and whether Temporal suggested to continue as new."""
+
+    events: int = 0
+    moment: str = ""
+    suggested: bool = False
 
 
 class Fold:
@@ -78,6 +124,7 @@ class Fold:
         self._machine: Machine | None = None
         self._start: tuple[RunInput, str, str] | None = None
         self._coming = Batch()
+        self._task = Task()
         self._pausing = 0
         self._yielding = False
         self.continued: str | None = None
@@ -93,11 +140,11 @@ class Fold:
         if kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
             await self._started(event)
         elif kind == EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED:
-            started = event.workflow_task_started_event_attributes
-            self._coming.suggested = started.suggest_continue_as_new
-            moment = event.event_time.ToDatetime().isoformat(timespec="milliseconds") + "+00:00"
-            self._coming.outcomes |= {name: Outcome(at=moment) for name in self._outcomes.take_fired()}
+            self._task = Task(
+                event.event_id, _moment(event), event.workflow_task_started_event_attributes.suggest_continue_as_new
+            )
         elif kind == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+            self._coming.outcomes |= {name: Outcome(at=self._task.moment) for name in self._outcomes.take_fired()}
             self._heard()
         elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
             self._coming.cancelled = True
@@ -105,7 +152,8 @@ class Fold:
             self._coming.signals += await self._outcomes.signal(event)
         elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
             self.continued = event.workflow_execution_continued_as_new_event_attributes.new_execution_run_id
-            self._outcomes, self._coming = Outcomes(self._converter), Batch()
+            self._outcomes, self._coming, self._task = Outcomes(self._converter), Batch(), Task()
+            self._pausing, self._yielding = 0, False
         elif (answer := await self._outcomes.add(event)) is not None:
             self._answered(*answer)
         else:
@@ -117,8 +165,7 @@ class Fold:
             return
         attributes = event.workflow_execution_started_event_attributes
         start = (await self._converter.decode(attributes.input.payloads, [RunInput]))[0]
-        clock = event.event_time.ToDatetime().isoformat(timespec="milliseconds") + "+00:00"
-        self._start = (start, clock, attributes.first_execution_run_id)
+        self._start = (start, _moment(event), attributes.first_execution_run_id)
         if start.programs:
             self._begin(start.programs)
 
@@ -152,7 +199,7 @@ class Fold:
         known = self._effect_of(name)
         machine = self._machine
         effects = machine.state["effects"] if machine is not None else {}
-        if machine is not None and list(effects) == [known] and not self._pausing and not self._coming.suggested:
+        if machine is not None and list(effects) == [known] and not self._pausing and outcome.error is None:
             machine.resume(known, outcome)
         else:
             self._coming.outcomes[known] = outcome
@@ -173,7 +220,7 @@ class Fold:
             return
         if self._pausing:
             self._pausing -= batch.yields
-            if not self._pausing and self._yielding:
+            if not self._pausing and self._yielding and not self._moves(machine):
                 self._drive(machine)
             if self._pausing:
                 self._coming = Batch(batch.signals, batch.outcomes, batch.cancelled)
@@ -183,8 +230,15 @@ class Fold:
         if batch.cancelled:
             machine.cancel()
         machine.resume_all(batch.outcomes)
-        if not (batch.suggested and machine.may_move):
+        if not self._moves(machine):
             self._drive(machine)
+
+    def _moves(self, machine: Machine) -> bool:
+        """Whether the workflow begins nothing more, and continues as new when it is quiet."""
+        if not self._task.suggested or not machine.prepares_to_move(self._task.events):
+            return False
+        machine.unwanted()
+        return True
 
     def _drive(self, machine: Machine) -> None:
         """Step on, and count the timers of its own that the workflow waits for before it hears anything again."""
@@ -218,3 +272,7 @@ class Fold:
             self._machine = Machine({}, state)
         if self._machine is not None and self._machine.state["done"] is None:
             self._machine.finish(status, value=value, error=error)
+
+
+def _moment(event: HistoryEvent) -> str:
+    return event.event_time.ToDatetime().isoformat(timespec="milliseconds") + "+00:00"

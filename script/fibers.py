@@ -158,9 +158,10 @@ def kill(machine: "Machine", fiber: Fiber, message: str = "the run was canceled"
 def interrupt(machine: "Machine", fiber: Fiber, error: dict[str, Any], *, depth: int, step: int) -> None:
     """Let a fiber fail as soon as it hears it: handlers of the steps inside of `step` (of the frame `depth`) are passed over.
 
-    The first of several interrupts counts. An effect under way is given up, and how it ended is heard before.
+    The first of several interrupts counts. An effect under way is given up, and how it ended is heard before. A fiber without frames
+    is past its steps, and ends as it does.
     """
-    if "interrupt" in fiber or "ended" in (fiber["wait"] or ()):
+    if "interrupt" in fiber or not fiber["frames"]:
         return
     fiber["interrupt"] = {"error": error, "depth": depth, "step": step}
     name = (fiber["wait"] or {}).get("effect")

@@ -29,12 +29,12 @@ from cel_expr_python import cel
 _NAMESPACE: Final = uuids.UUID("6f1c1a52-94b1-4a29-8d0e-7a7f1c0f8f5e")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class EvaluationContext:
-    """What an evaluation may know beside its variables: the run's time, and a seed for ids."""
+    """What an evaluation may know beside its variables: the run's time, and a seed for ids (or who gives it, asked only for an id)."""
 
     now: datetime
-    seed: str
+    seed: str | Callable[[], str]
 
 
 class Current:
@@ -65,7 +65,8 @@ def extension(current: Current) -> cel.CelExtension:
     items = cel.Type.List(dyn)
 
     def make_uuid() -> str:
-        return str(uuids.uuid5(_NAMESPACE, f"{current.context.seed}/{current.next_id()}"))
+        seed = current.context.seed
+        return str(uuids.uuid5(_NAMESPACE, f"{seed if isinstance(seed, str) else seed()}/{current.next_id()}"))
 
     functions: list[tuple[str, list[Any], Any, Callable[..., Any]]] = [
         ("now", [], cel.Type.TIMESTAMP, lambda: current.context.now),

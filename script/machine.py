@@ -15,8 +15,9 @@ Invariants: effect ids are unique in a run (the step's path and iteration, plus 
 the n-th try of a step with `retry`), keys are the same without the attempts; a fiber waits for one effect at most.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Final
 
 import orjson
@@ -34,12 +35,17 @@ FUEL: Final = 2_000
 """Instructions run before the machine yields: about 50 ms, far from the two seconds of a workflow task."""
 
 MAX_FRAMES: Final = 64
-MAX_STATE_BYTES: Final = 1 << 20
-"""A larger state is not carried into a new execution: payloads are limited to 2 MiB."""
+MAX_MOVED_BYTES: Final = 1_800_000
+"""State and programs of a larger size are not carried into a new execution: Temporal's payloads are limited to 2 MiB."""
+MAX_EVENTS: Final = 40_000
+"""A history of this length is not added to any longer: Temporal ends a run, without any compensation, at 51,200 events."""
 
 
 class Machine:
-    """One run of a script, at some point of its life. `programs` maps hashes to programs and holds every program reachable."""
+    """One run of a script, at some point of its life. `programs` maps hashes to programs and holds every program reachable.
+
+    Without `trace` the events of steps are counted and not made, for drivers that tell nobody.
+    """
 
     def __init__(self, programs: Mapping[str, Program], state: dict[str, Any], *, trace: bool = True) -> None:
         if state.get("v") != STATE_VERSION:
@@ -116,8 +122,7 @@ class Machine:
         pending = self.state["effects"].pop(effect_id, None)
         if pending is None:
             raise ValueError(f"the effect {effect_id!r} is not pending (pending are {list(self.state['effects'])})")
-        started = self.state["clock"]
-        if outcome.at is not None and outcome.at > started:
+        if outcome.at is not None and outcome.at > self.state["clock"]:
             self.state["clock"] = outcome.at
         self.fiber = self.state["fibers"][pending["fiber"]]
         if pending["then"] == "timeout":
@@ -125,7 +130,7 @@ class Machine:
             return
         self.fiber["wait"] = None
         try:
-            transactions.answered(self, pending, outcome, started)
+            transactions.answered(self, pending, outcome, pending["at"])
         except StepFailure as failure:
             failures.fail(self, self.fiber, failure.error)
         except ScriptError as error:
@@ -153,15 +158,42 @@ class Machine:
         """Whether nothing is under way but timers and approvals: the run may go on elsewhere."""
         return all(effect["kind"] in TIMERS for effect in self.state["effects"].values())
 
-    @property
-    def may_move(self) -> bool:
-        """Whether the state is small enough to be carried elsewhere."""
-        return wire_size(self.state) <= MAX_STATE_BYTES
+    def prepares_to_move(self, events: int) -> bool:
+        """Asked when the run's history, of so many events, is long: whether to begin nothing more, and go on elsewhere when quiet.
+
+        A child run may take for ever, and only the execution that was cancelled can end as canceled: then the run goes on here until
+        the history has to end. A run that is too large to be carried elsewhere fails there, with room left to end it in order.
+        """
+        if wire_size(self.state) + self._programs_size > MAX_MOVED_BYTES:
+            if events > MAX_EVENTS:
+                self._outgrown()
+            return False
+        children = any(effect["kind"] == "child" for effect in self.state["effects"].values())
+        return events > MAX_EVENTS or not (children or self._is_cancelled)
+
+    @cached_property
+    def _programs_size(self) -> int:
+        return sum(wire_size(program.to_json()) for program in self.programs.values())
+
+    def _outgrown(self) -> None:
+        main = self.state["fibers"].get(MAIN)
+        if main is None or self.state["ending"] is not None or main.get("outgrown"):
+            return
+        main["outgrown"] = True
+        message = (
+            "the run has come so far that it has to be carried on elsewhere, and its variables are too large for that"
+        )
+        error = {"code": "too_large", "message": message, "retryable": False, "hint": "keep large values in a store"}
+        fibers.interrupt(self, main, error, depth=-1, step=-1)
 
     def cancel(self) -> None:
         """Ask the run to end as canceled: the steps under way are given up, `finally` steps and compensations still run."""
         if self.state["done"] is None and self.state["ending"] is None:
             fibers.kill(self, self.state["fibers"][MAIN])
+
+    @property
+    def _is_cancelled(self) -> bool:
+        return bool(self.state["fibers"].get(MAIN, {}).get("cancelled"))
 
     def drain(self) -> list[dict[str, Any]]:
         """The events since the last drain."""
@@ -188,16 +220,22 @@ class Machine:
         return fuel
 
     def _waiting(self) -> Waiting:
-        start, cancel = [], list(self.state["forgotten"])
-        self.state["forgotten"] = []
+        start = []
         for name, found in self.state["effects"].items():
             if not found["told"]:
                 found["told"] = True
                 start.append(Effect(name, found["kind"], found["call"]))
+        return Waiting(start, self.unwanted())
+
+    def unwanted(self) -> list[str]:
+        """The effects that are to be given up, each told once."""
+        cancel: list[str] = self.state["forgotten"]
+        self.state["forgotten"] = []
+        for name, found in self.state["effects"].items():
             if found.get("given_up") == "now":
                 found["given_up"] = "told"
                 cancel.append(name)
-        return Waiting(start, cancel)
+        return cancel
 
     def outstanding(self) -> list[Effect]:
         """The effects that were given out and are not answered: what a driver that takes over has to go on with."""
@@ -253,7 +291,7 @@ class Machine:
 
     # --- evaluation ---
 
-    def context_of(self, seed: str) -> EvaluationContext:
+    def context_of(self, seed: str | Callable[[], str]) -> EvaluationContext:
         clock = self.state["clock"]
         if self._now[0] != clock:
             self._now = (clock, datetime.fromisoformat(clock))
@@ -261,7 +299,7 @@ class Machine:
 
     def context(self, frame: Mapping[str, Any], step: int) -> EvaluationContext:
         """The evaluation context of a step: its time and its seed are the same whenever it is evaluated again."""
-        return self.context_of(f"{self.state['key_id']}/{self.key(frame, step)}")
+        return self.context_of(lambda: f"{self.state['key_id']}/{self.key(frame, step)}")
 
     def render(self, frame: Frame, instruction: Instruction, operand: str) -> Any:
         """The value of a template operand."""
@@ -288,8 +326,7 @@ class Machine:
         if variable:
             frame["vars"][variable] = value
         frame["last"] = value
-        if self.trace:
-            self.emit(frame, instruction.step, "completed", value=value, started=started)
+        self.emit(frame, instruction.step, "completed", value=value, started=started)
         frame["pc"] += 1
 
     def emit(
@@ -307,6 +344,7 @@ class Machine:
     ) -> None:
         """Tell one step event. `kind` overrides the type (`warning`, `progress`); `loops` is how many of the open loops are around it."""
         if not self.trace:
+            self.state["seq"] += 1
             return
         info = self.info(frame, step)
         event = self._event(kind or info.type, status, started)

@@ -113,6 +113,7 @@ def due(machine: "Machine") -> list[Entry]:
 def end_run(machine: "Machine", status: str, value: Any, error: dict[str, Any] | None) -> None:
     """The main script is over."""
     machine.fiber["frames"] = []
+    machine.fiber.pop("interrupt", None)
     machine.state["ending"] = {
         "phase": "fibers",
         "status": status,

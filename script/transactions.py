@@ -69,6 +69,7 @@ def _add(machine: "Machine", kind: str, key: str, call: dict[str, Any], then: st
         "key": key,
         "call": call,
         "then": then,
+        "at": state["clock"],
         "told": False,
         **context,
     }

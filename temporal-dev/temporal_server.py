@@ -76,8 +76,8 @@ def temporal_binary() -> Path:
     return found
 
 
-def command(data_dir: Path, grpc: int, ui: int) -> list[str]:
-    """The command line of the server."""
+def command(data_dir: Path, grpc: int, ui: int, more: Sequence[str] = ()) -> list[str]:
+    """The command line of the server; `more` are further flags."""
     line = [
         str(temporal_binary()),
         "server",
@@ -93,7 +93,7 @@ def command(data_dir: Path, grpc: int, ui: int) -> list[str]:
     line += ["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=FULL"]
     for name in SEARCH_ATTRIBUTES:
         line += ["--search-attribute", f"{name}=Keyword"]
-    return [*line, *TUNING]
+    return [*line, *TUNING, *more]
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,9 @@ class TemporalServer:
     On Linux the server ends with the *thread* that started it: start it in one that stays.
     """
 
-    def __init__(self, data_dir: Path, ports: Ports | None = None) -> None:
+    def __init__(self, data_dir: Path, ports: Ports | None = None, flags: Sequence[str] = ()) -> None:
         self.data_dir = data_dir
+        self._flags = flags
         self._ports = ports or Ports()
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: IO[str] | None = None
@@ -160,7 +161,7 @@ class TemporalServer:
         log = self.data_dir / "temporal.log"
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                command(self.data_dir, grpc, ui),
+                command(self.data_dir, grpc, ui, self._flags),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

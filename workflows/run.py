@@ -112,9 +112,9 @@ class ScriptWorkflow:
             self._programs = outcome.value
         programs = {program["hash"]: Program.from_json(program) for program in self._programs}
         if self._start.state is not None:
-            return Machine(programs, self._start.state)
+            return Machine(programs, self._start.state, trace=False)
         info = workflow.info()
-        return Machine.start(
+        machine = Machine.start(
             programs,
             self._programs[0]["hash"],
             run_id=info.workflow_id,
@@ -125,14 +125,18 @@ class ScriptWorkflow:
             dry_run=self._start.dry_run,
             mocks=self._start.mocks,
         )
+        machine.trace = False
+        return machine
 
     async def _drive(self, machine: Machine) -> Done:
         await self._begin(machine.outstanding())
         while True:
             machine.drain()
-            if workflow.info().is_continue_as_new_suggested() and machine.may_move:
-                if machine.is_quiet:
+            info = workflow.info()
+            if info.is_continue_as_new_suggested() and machine.prepares_to_move(info.get_current_history_length()):
+                if machine.is_quiet and not self._has_news():
                     workflow.continue_as_new(replace(self._start, programs=self._programs, state=machine.state))
+                self._give_up(machine.unwanted())
                 await self._news(machine)
                 continue
             asked = machine.step()
@@ -141,16 +145,13 @@ class ScriptWorkflow:
             if isinstance(asked, Yielded):
                 await self._undisturbed(workflow.sleep(timedelta(milliseconds=1), summary=wire.YIELD))
                 continue
-            for name in asked.cancel:
-                self._give_up(name)
+            self._give_up(asked.cancel)
             await self._begin(asked.start)
             await self._news(machine)
 
     async def _news(self, machine: Machine) -> None:
         """Wait until something has come, and give it to the machine."""
-        await self._undisturbed(
-            workflow.wait_condition(lambda: bool(self._outcomes or self._signals or self._cancelling))
-        )
+        await self._undisturbed(workflow.wait_condition(self._has_news))
         signals, self._signals = self._signals, []
         outcomes, self._outcomes = self._outcomes, {}
         for kind, told in signals:
@@ -159,6 +160,9 @@ class ScriptWorkflow:
             self._cancelling, self._cancelled = False, True
             machine.cancel()
         machine.resume_all(outcomes)
+
+    def _has_news(self) -> bool:
+        return bool(self._outcomes or self._signals or self._cancelling)
 
     async def _undisturbed(self, waiting: Any) -> None:
         """Wait for something; a cancellation of the run is noted, and the waiting goes on."""
@@ -179,10 +183,11 @@ class ScriptWorkflow:
                 if effect.kind != "approval":
                     self._tasks[effect.id] = asyncio.create_task(self._effect(effect))
 
-    def _give_up(self, name: str) -> None:
-        task = self._tasks.get(name)
-        if task is not None:
-            task.cancel()
+    def _give_up(self, names: list[str]) -> None:
+        for name in names:
+            task = self._tasks.get(name)
+            if task is not None:
+                task.cancel()
 
     async def _effect(self, effect: Effect) -> None:
         try:

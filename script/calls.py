@@ -160,7 +160,7 @@ def answer(machine: "Machine", frame: Frame, instruction: Instruction, outcome: 
             f"the result is {size} bytes of JSON, the limit is {MAX_WIRE_BYTES}",
             hint="ask for fewer fields or rows, or loop over the rows",
         )
-    machine.finish_step(frame, instruction, outcome.value, started=started)
+    machine.finish_step(frame, instruction, outcome.value, started=started, **outcome.told)
 
 
 def approved(machine: "Machine", frame: Frame, instruction: Instruction, outcome: Outcome, started: str) -> None:

@@ -32,6 +32,7 @@ from script.deferred import databases_of_sides, deferred
 from script.environment import ToolSignature
 from script.loading import script_hash
 from script.program import Guard, Parameter, Program, StepInfo, link
+from script.wire import ASK_ACTIVITY
 
 TRANSACTION_COMMAND: Final = "manage_transaction"
 
@@ -332,6 +333,20 @@ class _Compiler:
             is_async=node.is_async,
         )
 
+    def ask(self, node: ast.AskStep, step: int, pointer: str) -> None:
+        args = {name: value for name in ("prompt", "system", "model") if (value := getattr(node, name)) is not None}
+        literal = {"schema": node.schema_} if node.schema_ is not None else {}
+        self.emit(
+            "call",
+            step,
+            tool=ASK_ACTIVITY,
+            args=args,
+            literal=literal,
+            effect="external",
+            variable=node.variable,
+            database=None,
+        )
+
     def wait(self, node: ast.WaitStep, step: int, pointer: str) -> None:
         approval = node.approval.model_dump(include={"by", "prompt"}) if node.approval is not None else None
         self.emit("wait", step, duration=node.duration, until=node.until, approval=approval, variable=node.variable)
@@ -351,6 +366,7 @@ _RULES: Final[Mapping[str, Callable[..., None]]] = {
     "break": _Compiler.break_,
     "continue": _Compiler.continue_,
     "wait": _Compiler.wait,
+    "ask": _Compiler.ask,
 }
 
 

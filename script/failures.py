@@ -75,7 +75,7 @@ def take_interrupt(machine: "Machine", fiber: Fiber) -> None:
         fail(machine, fiber, failing["error"], failing["beyond"], told=failing["told"])
     elif "interrupt" in fiber:
         interrupt = fiber.pop("interrupt")
-        if not _came_too_late(machine, fiber, interrupt):
+        if fiber["frames"] and not _came_too_late(machine, fiber, interrupt):
             fail(machine, fiber, interrupt["error"], interrupt)
 
 

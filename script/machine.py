@@ -282,14 +282,16 @@ class Machine:
 
     # --- results and events ---
 
-    def finish_step(self, frame: Frame, instruction: Instruction, value: Any, *, started: str | None = None) -> None:
+    def finish_step(
+        self, frame: Frame, instruction: Instruction, value: Any, *, started: str | None = None, **more: Any
+    ) -> None:
         """A step ended well: bind its variable, tell it, go on behind it."""
         variable = instruction.operands.get("variable")
         if variable:
             frame["vars"][variable] = value
         frame["last"] = value
         if self.trace:
-            self.emit(frame, instruction.step, "completed", value=value, started=started)
+            self.emit(frame, instruction.step, "completed", value=value, started=started, **more)
         frame["pc"] += 1
 
     def emit(

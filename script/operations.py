@@ -94,7 +94,7 @@ def fail(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
 
 def call(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
     """A tool: becomes an effect, in the transaction of the script where its tool touches a database."""
-    args = machine.render(frame, instruction, "args")
+    args = machine.render(frame, instruction, "args") | instruction.operands.get("literal", {})
     size = wire_size(args)
     if size > MAX_WIRE_BYTES:
         raise StepFailure(

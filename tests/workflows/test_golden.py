@@ -36,6 +36,7 @@ ACTIVITIES = [
     wire.RESTORE_ACTIVITY,
     wire.CHUNK_ACTIVITY,
     wire.DISPATCH_ACTIVITY,
+    wire.ASK_ACTIVITY,
 ]
 
 

@@ -31,7 +31,7 @@ from script import ast
 from script.deferred import databases_of_sides, deferred
 from script.environment import ToolSignature
 from script.loading import script_hash
-from script.program import Guard, Parameter, Program, StepInfo, link
+from script.program import Guard, Parameter, Program, StepInfo, names_of
 from script.wire import ASK_ACTIVITY
 
 TRANSACTION_COMMAND: Final = "manage_transaction"
@@ -392,22 +392,3 @@ def _reduce(parts: Mapping[str, Any] | None) -> dict[str, Any] | None:
             "limit": entry.get("limit"),
         }
     return table
-
-
-def names_of(code: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """Which variables some instructions read, and which they set, sorted. Of a loop that stands first, its list is not counted."""
-    reads: set[str] = set()
-    assigns: set[str] = set()
-    for position, instruction in enumerate(code):
-        linked = link(instruction)
-        first_loop = position == 0 and instruction["op"] == "loop"
-        for name, template in linked.templates.items():
-            if not (first_loop and name == "list"):
-                reads |= template.names
-        for condition in linked.conditions.values():
-            reads |= condition.names
-        if instruction.get("variable") and not first_loop:
-            assigns.add(instruction["variable"])
-        if instruction["op"] == "compensation":
-            reads |= set(instruction["reads"])
-    return {"reads": sorted(reads), "assigns": sorted(assigns)}

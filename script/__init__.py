@@ -13,6 +13,7 @@ templates.py      {{ }} in JSON values            reduce.py         combining it
 checker.py        what is wrong with a script     arguments.py      binding arguments, checking results
 scope.py          which variables are defined     local.py          driving a machine right here
 environment.py    the world around a script       wire.py           what crosses a process border
+dry_runs.py       what a dry run does otherwise
 schema.py         the language's JSON Schema      errors.py         what can be wrong
 json_schemas.py   JSON Schemas in scripts
 """

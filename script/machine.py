@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import orjson
 
-from script import failures, fibers, operations, sagas, transactions
+from script import dry_runs, failures, fibers, operations, sagas, transactions
 from script.arguments import bind_arguments, check_output
 from script.effects import TIMERS, Done, Effect, StepFailure, Waiting, Yielded
 from script.errors import ScriptError
@@ -117,8 +117,8 @@ class Machine:
         if pending is None:
             raise ValueError(f"the effect {effect_id!r} is not pending (pending are {list(self.state['effects'])})")
         started = self.state["clock"]
-        if outcome.at is not None and outcome.at > started:
-            self.state["clock"] = outcome.at
+        if outcome.at is not None:
+            self.state["clock"] = max(started, dry_runs.later(outcome.at, self.state["ahead"]))
         self.fiber = self.state["fibers"][pending["fiber"]]
         if pending["then"] == "timeout":
             failures.timed_out(self, pending)

@@ -45,6 +45,10 @@ class Settings(BaseSettings):
     smtp_recipients: str = Field(
         "", description="if set: the only addresses or @domains that get mail, divided by commas"
     )
+    http_allow: str = Field(
+        "",
+        description="hosts (or host:port) that `http_request` may reach although their addresses are private, divided by commas",
+    )
     openai_base_url: str | None = Field(None, description="an OpenAI-compatible endpoint, for `ask` steps")
     openai_api_key: SecretStr | None = Field(None, description="its key; an endpoint of one's own may need none")
     openai_model: str | None = Field(None, description="the model that is asked, unless a step names another")
@@ -80,6 +84,10 @@ class Settings(BaseSettings):
             "use_tls": url.scheme == "smtp+starttls",
             "recipients": tuple(part.strip() for part in self.smtp_recipients.split(",") if part.strip()),
         }
+
+    def allowed_hosts(self) -> frozenset[str]:
+        """The hosts of `http_allow`."""
+        return frozenset(part.strip().lower() for part in self.http_allow.split(",") if part.strip())
 
     def openai(self) -> dict[str, Any] | None:
         """The language model: the arguments of agent.model.OpenAIModel; None if it is not configured."""

@@ -28,7 +28,7 @@ from agent import Model
 from btree import BTreeError
 from query import Databases
 from settings import Settings, connect_options
-from toolbox import Registry, ScriptLibrary, Services, SmtpSettings, builtin_registry, installation_secret
+from toolbox import HttpPolicy, Registry, ScriptLibrary, Services, SmtpSettings, builtin_registry, installation_secret
 from workflows import ScriptWorkflow
 
 THREADS = 16
@@ -53,12 +53,15 @@ def create_resources(
     *,
     lease_seconds: float = LEASE_SECONDS,
     model: Model | None = None,
+    http: HttpPolicy | None = None,
 ) -> Resources:
     """What effects are performed with, over a data directory."""
     tools = registry or builtin_registry()
     databases = Databases(data_dir / "databases")
     library = ScriptLibrary(databases, tools, has_model=model is not None)
-    services = Services(library, tools, installation_secret(data_dir), SmtpSettings(**smtp) if smtp else None)
+    services = Services(
+        library, tools, installation_secret(data_dir), SmtpSettings(**smtp) if smtp else None, http or HttpPolicy()
+    )
     return Resources(databases, tools, library, services, lease_seconds, model)
 
 
@@ -125,6 +128,7 @@ async def serve(settings: Settings) -> None:
         settings.smtp(),
         lease_seconds=settings.transaction_lease_seconds,
         model=create_model(settings),
+        http=HttpPolicy(settings.allowed_hosts()),
     )
     activities = Activities(resources)
     with ThreadPoolExecutor(THREADS, thread_name_prefix="step") as threads:

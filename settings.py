@@ -45,9 +45,13 @@ class Settings(BaseSettings):
     smtp_recipients: str = Field(
         "", description="if set: the only addresses or @domains that get mail, divided by commas"
     )
-    openai_base_url: str | None = Field(None, description="an OpenAI-compatible endpoint, for authoring")
-    openai_api_key: SecretStr | None = Field(None, description="its key")
-    openai_model: str | None = Field(None, description="its model")
+    http_allow: str = Field(
+        "",
+        description="hosts (or host:port) that `http_request` may reach although their addresses are private, divided by commas",
+    )
+    openai_base_url: str | None = Field(None, description="an OpenAI-compatible endpoint, for `ask` steps")
+    openai_api_key: SecretStr | None = Field(None, description="its key; an endpoint of one's own may need none")
+    openai_model: str | None = Field(None, description="the model that is asked, unless a step names another")
     retention_seconds: float = Field(86_400, ge=0, description="old versions of databases are kept for so many seconds")
     history_bytes: int = Field(
         1 << 30, ge=0, description="old versions go earlier when they alone take more than this, for each database"
@@ -80,6 +84,17 @@ class Settings(BaseSettings):
             "use_tls": url.scheme == "smtp+starttls",
             "recipients": tuple(part.strip() for part in self.smtp_recipients.split(",") if part.strip()),
         }
+
+    def allowed_hosts(self) -> frozenset[str]:
+        """The hosts of `http_allow`."""
+        return frozenset(part.strip().lower() for part in self.http_allow.split(",") if part.strip())
+
+    def openai(self) -> dict[str, Any] | None:
+        """The language model: the arguments of agent.model.OpenAIModel; None if it is not configured."""
+        key = self.openai_api_key.get_secret_value() if self.openai_api_key is not None else None
+        if self.openai_model is None or (key is None and self.openai_base_url is None):
+            return None
+        return {"base_url": self.openai_base_url, "api_key": key, "model": self.openai_model}
 
     def environment(self) -> dict[str, str]:
         """These settings as variables for a child process."""

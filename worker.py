@@ -24,10 +24,11 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities import LEASE_SECONDS, Activities, Resources
+from agent import Model
 from btree import BTreeError
 from query import Databases
 from settings import Settings, connect_options
-from toolbox import Registry, ScriptLibrary, Services, SmtpSettings, builtin_registry, installation_secret
+from toolbox import HttpPolicy, Registry, ScriptLibrary, Services, SmtpSettings, builtin_registry, installation_secret
 from workflows import ScriptWorkflow
 
 THREADS = 16
@@ -51,13 +52,27 @@ def create_resources(
     registry: Registry | None = None,
     *,
     lease_seconds: float = LEASE_SECONDS,
+    model: Model | None = None,
+    http: HttpPolicy | None = None,
 ) -> Resources:
     """What effects are performed with, over a data directory."""
     tools = registry or builtin_registry()
     databases = Databases(data_dir / "databases")
-    library = ScriptLibrary(databases, tools)
-    services = Services(library, tools, installation_secret(data_dir), SmtpSettings(**smtp) if smtp else None)
-    return Resources(databases, tools, library, services, lease_seconds)
+    library = ScriptLibrary(databases, tools, has_model=model is not None)
+    services = Services(
+        library, tools, installation_secret(data_dir), SmtpSettings(**smtp) if smtp else None, http or HttpPolicy()
+    )
+    return Resources(databases, tools, library, services, lease_seconds, model)
+
+
+def create_model(settings: Settings) -> Model | None:
+    """The language model that the settings name, if they do."""
+    found = settings.openai()
+    if found is None:
+        return None
+    from agent.model import OpenAIModel  # takes the better part of a second
+
+    return OpenAIModel(**found)
 
 
 def create_worker(
@@ -108,7 +123,13 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     client = await Client.connect(**connect_options(settings), data_converter=pydantic_data_converter)
-    resources = create_resources(settings.data_dir, settings.smtp(), lease_seconds=settings.transaction_lease_seconds)
+    resources = create_resources(
+        settings.data_dir,
+        settings.smtp(),
+        lease_seconds=settings.transaction_lease_seconds,
+        model=create_model(settings),
+        http=HttpPolicy(settings.allowed_hosts()),
+    )
     activities = Activities(resources)
     with ThreadPoolExecutor(THREADS, thread_name_prefix="step") as threads:
         async with create_worker(client, settings.task_queue, activities, threads):

@@ -1,4 +1,4 @@
-"""Effects: thin adapters from Temporal to toolbox and query."""
+"""Effects: thin adapters from Temporal to toolbox, agent and query."""
 
 from activities.execution import LEASE_SECONDS, Resources
 from activities.run import Activities

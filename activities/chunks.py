@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from activities.asking import perform_ask
 from activities.errors import ChunkFailed
 from activities.execution import (
     Resources,
@@ -29,7 +30,7 @@ from query import QueryError, reference_page
 from script.effects import Effect
 from script.local import IterationFailed, Iterations
 from script.program import Program
-from script.wire import ROWS, ChunkCall, EndTransaction, Outcome, StepCall, TransactionRef, is_rows
+from script.wire import ASK_ACTIVITY, ROWS, ChunkCall, EndTransaction, Outcome, StepCall, TransactionRef, is_rows
 from toolbox import ToolError
 from toolbox.outbox import Outbox
 
@@ -144,6 +145,8 @@ class _Chunk:
         raise ValueError(f"the effect {effect.kind} cannot stand in the body of a batch")
 
     def _step(self, step: StepCall) -> Any:
+        if step.tool == ASK_ACTIVITY:  # the body needs the answer; a chunk that is tried again asks again
+            return perform_ask(self._resources, step).value
         tool = self._resources.registry.get(step.tool)
         if step.transaction is not None and step.transaction.alone:
             return run_alone(
@@ -202,6 +205,8 @@ def perform(resources: Resources, effect: Effect, heartbeat: Heartbeat) -> Any:
     call = dict(effect.call)
     if isinstance(call.get("transaction"), dict):
         call["transaction"] = TransactionRef(**call["transaction"])
+    if effect.kind == "call" and call["tool"] == ASK_ACTIVITY:
+        return perform_ask(resources, StepCall(**call)).value
     if effect.kind == "call":
         return perform_call(resources, StepCall(**call))
     if effect.kind in ("commit", "rollback"):

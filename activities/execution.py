@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 
 from activities.errors import TransactionLost
+from agent import Model
 from btree import Conflict, Snapshot, Transaction, TransactionEnded, TransactionNotFound
 from query import Databases
 from script.wire import EndTransaction, StepCall, TransactionRef
@@ -39,6 +40,7 @@ class Resources:
     library: ScriptLibrary
     services: Services
     lease_seconds: float = LEASE_SECONDS
+    model: Model | None = None
 
 
 def perform_call(resources: Resources, call: StepCall) -> Any:

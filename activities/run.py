@@ -1,17 +1,18 @@
 """The activities: thin adapters from Temporal to the effects.
 
 One activity for each registered tool, under the tool's name; and load_script, commit_transaction, rollback_transaction,
-restore_savepoint, run_chunk and dispatch_outbox. All are synchronous functions, run in the worker's threads. Cancellation is not
+restore_savepoint, run_chunk, dispatch_outbox and ask_model. All are synchronous functions, run in the worker's threads. Cancellation is not
 thrown into a thread (it could hit anywhere): a chunk asks between elements, other steps are short.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from temporalio import activity
 from temporalio.exceptions import CancelledError
 
-from activities import chunks, dispatch, execution
+from activities import asking, chunks, dispatch, execution
 from activities.execution import Resources
 from activities.failures import application_error, timestamp
 from activities.heartbeats import Heartbeats
@@ -43,6 +44,7 @@ class Activities:
                 lambda call: execution.restore_savepoint(self._resources, call),
             ),
             wire.CHUNK_ACTIVITY: (wire.ChunkCall, self._chunk),
+            wire.ASK_ACTIVITY: (wire.StepCall, lambda call: asking.perform_ask(self._resources, call)),
             wire.DISPATCH_ACTIVITY: (wire.DispatchCall, lambda call: dispatch.dispatch_outbox(self._resources, call)),
         }
         for tool in self._resources.registry.names():
@@ -57,7 +59,9 @@ class Activities:
         def perform(call: Any) -> Outcome:
             try:
                 with self._heartbeats.running():
-                    return Outcome(work(call), None, timestamp())
+                    done = work(call)
+                outcome = done if isinstance(done, Outcome) else Outcome(done)
+                return replace(outcome, at=timestamp())
             except CancelledError:
                 raise
             except Exception as error:

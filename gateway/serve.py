@@ -78,6 +78,7 @@ async def serve(settings: Settings) -> None:
         temporal_ui=settings.temporal_ui,
         retention_seconds=settings.retention_seconds,
         history_bytes=settings.history_bytes,
+        has_model=settings.openai() is not None,
     )
     config = uvicorn.Config(
         create_app(services),

@@ -52,6 +52,7 @@ def create_services(
     temporal_ui: str | None = None,
     retention_seconds: float = RETENTION,
     history_bytes: int = HISTORY_BYTES,
+    has_model: bool | None = None,
 ) -> Services:
     """The services over a data directory; makes its first API key."""
     databases = Databases(data_dir / "databases")
@@ -61,7 +62,7 @@ def create_services(
         client=client,
         databases=databases,
         registry=registry,
-        library=ScriptLibrary(databases, registry),
+        library=ScriptLibrary(databases, registry, has_model=has_model),
         keys=keys,
         cursors=Cursors(installation_secret(data_dir)),
         data_dir=data_dir,

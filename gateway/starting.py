@@ -34,7 +34,7 @@ from script.arguments import bind_arguments
 from script.errors import ScriptError
 from script.functions import EvaluationContext
 from script.program import Program
-from script.wire import MAX_WIRE_BYTES, SEARCH_ATTRIBUTES, WORKFLOW_TYPE, RunInput, wire_size
+from script.wire import ASK_ACTIVITY, MAX_WIRE_BYTES, SEARCH_ATTRIBUTES, WORKFLOW_TYPE, RunInput, wire_size
 from toolbox.errors import ToolError
 
 MAX_INLINE_PROGRAMS: Final = 32 * 1024
@@ -59,7 +59,7 @@ def resolve(here: Services, name: str, version: str | int | None) -> list[Progra
 
 
 def check_request(here: Services, program: Program, arguments: dict[str, Any], mocks: list[str]) -> None:
-    """Raises ApiError for arguments that do not fit the parameters, or mocks that are no tools."""
+    """Raises ApiError for arguments that do not fit the parameters, or mocks that are no tools (nor the model: `ask_model`)."""
     try:
         size = wire_size(arguments)
     except TypeError:
@@ -76,6 +76,8 @@ def check_request(here: Services, program: Program, arguments: dict[str, Any], m
     except ScriptError as error:
         raise translate(error, "/arguments") from None
     for position, tool in enumerate(mocks):
+        if tool == ASK_ACTIVITY:
+            continue
         try:
             here.registry.get(tool)
         except ToolError as error:

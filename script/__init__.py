@@ -7,12 +7,14 @@ the text          ast.py the tree | loading.py text -> Script | goforms.py older
 expressions       expressions.py CEL | functions.py what we add | tokens.py which variables are read | templates.py {{ }} in values
                   deferred.py templates for somebody else | durations.py "1h 30m", points in time
 what is wrong     checker.py steps | check_calls.py tools, scripts, stores | check_values.py expressions | arguments_check.py arguments
-                  scope.py which variables are defined | environment.py the world around a script | errors.py
+                  json_schemas.py JSON Schemas in scripts | scope.py which variables are defined | environment.py the world around
+                  a script | errors.py
 the flat form     compiler.py Script -> Program | program.py instructions and the exception table
 the machine       machine.py driving, frames, events | state.py its state | effects.py what it says | operations.py simple instructions
                   fibers.py strands side by side | loops.py | failures.py retry, catch, finally, timeouts | calls.py what steps ask for
                   transactions.py the open transaction | reruns.py after a conflict | sagas.py compensations, the end of a run
-                  batches.py loops over rows | reduce.py combining iterations | arguments.py binding arguments, checking results
+                  batches.py loops over rows | reduce.py combining iterations | dry_runs.py what a dry run does otherwise
+                  arguments.py binding arguments, checking results
 around it         local.py driving a machine right here | wire.py what crosses a process border
 """
 

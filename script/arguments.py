@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from functools import lru_cache
 from typing import Any
 
 import orjson
-from jsonschema import Draft202012Validator
 
 from script.errors import ScriptError
 from script.functions import EvaluationContext
+from script.json_schemas import violation
 from script.program import Program
 from script.templates import compile_template
 
@@ -54,7 +53,7 @@ def bind_arguments(program: Program, arguments: Mapping[str, Any], context: Eval
             )
         else:
             value = compile_template(parameter.default).render(variables, context)
-        problem = _violation(parameter.schema, value)
+        problem = violation(parameter.schema, value)
         if problem is not None:
             raise InvalidArguments(f"the argument {name!r} of {program.name}: {problem}", pointer=f"/{name}")
         variables[name] = value
@@ -63,18 +62,6 @@ def bind_arguments(program: Program, arguments: Mapping[str, Any], context: Eval
 
 def check_output(program: Program, value: Any) -> None:
     """Raises InvalidOutput when the program declares an output_schema and the value does not satisfy it."""
-    problem = _violation(program.output_schema, value)
+    problem = violation(program.output_schema, value)
     if problem is not None:
         raise InvalidOutput(f"the value of {program.name}: {problem}", pointer="/output_schema")
-
-
-def _violation(schema: Mapping[str, Any] | None, value: Any) -> str | None:
-    if not schema:
-        return None
-    error = next(_validator(orjson.dumps(schema, option=orjson.OPT_SORT_KEYS)).iter_errors(value), None)
-    return str(error.message) if error is not None else None
-
-
-@lru_cache(maxsize=512)
-def _validator(schema: bytes) -> Draft202012Validator:
-    return Draft202012Validator(orjson.loads(schema))

@@ -72,6 +72,12 @@ def _close_reading_transaction(
             "a batch commits chunk by chunk, and the transaction before it has uncommitted writes",
             hint="commit them with manage_transaction before the loop",
         )
+    if scope["txn"].get("kept"):
+        message = (
+            "a batch of a dry run does not see what was written before it: that is rolled back here, not committed"
+        )
+        error = {"code": "not_committed", "message": message, "retryable": False}
+        machine.emit(frame, instruction.step, "running", kind="warning", error=error)
     transactions.end_transaction(machine, scope, "rollback", "batch", machine.key(frame, instruction.step) + "/before")
 
 

@@ -55,7 +55,7 @@ def call(machine: "Machine", frame: Frame, instruction: Instruction, args: dict[
         "mocks": state["mocks"],
         "scope": sorted(set(program.databases) | ({own} if own else set())),
     }
-    _note_outside(frame, instruction, outside)
+    _note_outside(frame, instruction, outside, alone)
     name = transactions.ask(machine, "call", key, step_call, "call", effect=effect, outside=outside)
     if not outside and scope is not None:
         scope["busy"] = name
@@ -100,14 +100,14 @@ def child(
             f"the arguments are {size} bytes of JSON, the limit is {MAX_WIRE_BYTES}",
             hint="pass a key or a query, not the data",
         )
-    _note_outside(frame, instruction, True)
+    _note_outside(frame, instruction, True, run["database"] is not None)
     transactions.ask(machine, "child", key, run, "call", effect="external", outside=True)
 
 
-def _note_outside(frame: Frame, instruction: Instruction, outside: bool) -> None:
-    """Let the step's `try` know, for its compensation, whether it works outside of the transaction."""
+def _note_outside(frame: Frame, instruction: Instruction, outside: bool, alone: bool) -> None:
+    """Let the step's `try` know, for its compensation, whether it works outside of the transaction, and there in one of its own."""
     if frame["tries"] and frame["tries"][-1]["step"] == instruction.step:
-        frame["tries"][-1]["outside"] = outside
+        frame["tries"][-1] |= {"outside": outside, "alone": alone}
 
 
 def approval(machine: "Machine", key: str, asked: dict[str, Any]) -> None:
@@ -160,7 +160,7 @@ def answer(machine: "Machine", frame: Frame, instruction: Instruction, outcome: 
             f"the result is {size} bytes of JSON, the limit is {MAX_WIRE_BYTES}",
             hint="ask for fewer fields or rows, or loop over the rows",
         )
-    machine.finish_step(frame, instruction, outcome.value, started=started)
+    machine.finish_step(frame, instruction, outcome.value, started=started, **outcome.told)
 
 
 def approved(machine: "Machine", frame: Frame, instruction: Instruction, outcome: Outcome, started: str) -> None:

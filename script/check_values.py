@@ -8,6 +8,7 @@ from script.compiler import condition_source
 from script.durations import InvalidDuration, parse_duration
 from script.errors import ExpressionSyntaxError, Problem
 from script.expressions import compile_expression
+from script.json_schemas import schema_problem
 from script.scope import Scope
 from script.templates import TEMPLATE, compile_template
 
@@ -91,6 +92,12 @@ class ValueChecker:
                     nearest(name, FILTER_OPERATORS),
                 )
             self.operators(operand, f"{pointer}/{name}")
+
+    def schema(self, schema: Any, pointer: str) -> None:
+        """A JSON Schema, if there is one."""
+        problem = schema_problem(schema) if schema is not None else None
+        if problem is not None:
+            self.tell("invalid_schema", pointer, f"this is no JSON Schema (Draft 2020-12): {problem}")
 
     def duration(self, value: Any, pointer: str, scope: Scope) -> None:
         """A duration: a template, or one that can be read now."""

@@ -41,10 +41,12 @@ class _Checker(CallChecker):
             pointer = f"/parameters/{index}"
             if scope.knows(parameter.name):
                 self.tell("duplicate_parameter", pointer, f"the parameter {parameter.name!r} stands twice")
+            self.schema(parameter.json_schema(), f"{pointer}/type")
             if "default" in parameter.model_fields_set:
                 self.template(parameter.default, f"{pointer}/default", Scope())
             scope.define(parameter.name)
         self.database(self.root.database, "/database")
+        self.schema(self.root.output_schema, "/output_schema")
         if self.root.on_failure is not None:
             self.steps(self.root.on_failure, "/on_failure", _with_error(scope), in_loop=False)
         if not self.root.steps:
@@ -273,7 +275,15 @@ class _Checker(CallChecker):
                 self.duration(node.approval.timeout, f"{pointer}/approval/timeout", scope)
 
     def ask(self, node: ast.AskStep, pointer: str, scope: Scope, in_loop: bool) -> None:
-        self.planned(f"{pointer}/type", "the step type ask")
+        for name in ("prompt", "system", "model"):
+            self.template(getattr(node, name), f"{pointer}/{name}", scope)
+        if not node.prompt.strip():
+            self.tell("missing_field", f"{pointer}/prompt", "an ask needs a prompt")
+        self.schema(node.schema_, f"{pointer}/schema")
+        if self.environment.has_model() is False:
+            message = "no language model is configured, so the step would fail"
+            hint = "set SOP_OPENAI_MODEL, and SOP_OPENAI_API_KEY or SOP_OPENAI_BASE_URL"
+            self.tell("model_not_configured", pointer, message, hint, severity="warning")
 
 
 _STEPS: Final[Mapping[str, Callable[..., bool | None]]] = {

@@ -31,7 +31,8 @@ from script import ast
 from script.deferred import databases_of_sides, deferred
 from script.environment import ToolSignature
 from script.loading import script_hash
-from script.program import Guard, Parameter, Program, StepInfo, link
+from script.program import Guard, Parameter, Program, StepInfo, names_of
+from script.wire import ASK_ACTIVITY
 
 TRANSACTION_COMMAND: Final = "manage_transaction"
 
@@ -332,6 +333,20 @@ class _Compiler:
             is_async=node.is_async,
         )
 
+    def ask(self, node: ast.AskStep, step: int, pointer: str) -> None:
+        args = {name: value for name in ("prompt", "system", "model") if (value := getattr(node, name)) is not None}
+        literal = {"schema": node.schema_} if node.schema_ is not None else {}
+        self.emit(
+            "call",
+            step,
+            tool=ASK_ACTIVITY,
+            args=args,
+            literal=literal,
+            effect="external",
+            variable=node.variable,
+            database=None,
+        )
+
     def wait(self, node: ast.WaitStep, step: int, pointer: str) -> None:
         approval = node.approval.model_dump(include={"by", "prompt"}) if node.approval is not None else None
         self.emit("wait", step, duration=node.duration, until=node.until, approval=approval, variable=node.variable)
@@ -351,6 +366,7 @@ _RULES: Final[Mapping[str, Callable[..., None]]] = {
     "break": _Compiler.break_,
     "continue": _Compiler.continue_,
     "wait": _Compiler.wait,
+    "ask": _Compiler.ask,
 }
 
 
@@ -376,22 +392,3 @@ def _reduce(parts: Mapping[str, Any] | None) -> dict[str, Any] | None:
             "limit": entry.get("limit"),
         }
     return table
-
-
-def names_of(code: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """Which variables some instructions read, and which they set, sorted. Of a loop that stands first, its list is not counted."""
-    reads: set[str] = set()
-    assigns: set[str] = set()
-    for position, instruction in enumerate(code):
-        linked = link(instruction)
-        first_loop = position == 0 and instruction["op"] == "loop"
-        for name, template in linked.templates.items():
-            if not (first_loop and name == "list"):
-                reads |= template.names
-        for condition in linked.conditions.values():
-            reads |= condition.names
-        if instruction.get("variable") and not first_loop:
-            assigns.add(instruction["variable"])
-        if instruction["op"] == "compensation":
-            reads |= set(instruction["reads"])
-    return {"reads": sorted(reads), "assigns": sorted(assigns)}

@@ -48,6 +48,10 @@ class CheckEnvironment(Protocol):
 
     def stores(self, database: str) -> set[str] | None: ...
 
+    def has_model(self) -> bool | None:
+        """Whether a language model is configured; None where nobody knows."""
+        ...
+
 
 @dataclass(frozen=True)
 class StaticEnvironment:
@@ -58,6 +62,7 @@ class StaticEnvironment:
     known_databases: frozenset[str] | None = None
     known_stores: Mapping[str, frozenset[str]] = field(default_factory=dict)
     planned: frozenset[str] = frozenset()
+    known_model: bool | None = None
 
     def tools(self) -> Mapping[str, ToolSignature]:
         return self.known_tools
@@ -77,3 +82,6 @@ class StaticEnvironment:
     def stores(self, database: str) -> set[str] | None:
         found = self.known_stores.get(database)
         return None if found is None else set(found)
+
+    def has_model(self) -> bool | None:
+        return self.known_model

@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from script import fibers, loops, sagas, transactions
+from script import dry_runs, fibers, loops, sagas, transactions
 from script.durations import parse_duration
 from script.effects import StepFailure
 from script.program import Guard, Instruction
@@ -75,7 +75,7 @@ def take_interrupt(machine: "Machine", fiber: Fiber) -> None:
         fail(machine, fiber, failing["error"], failing["beyond"], told=failing["told"])
     elif "interrupt" in fiber:
         interrupt = fiber.pop("interrupt")
-        if not _came_too_late(machine, fiber, interrupt):
+        if fiber["frames"] and not _came_too_late(machine, fiber, interrupt):
             fail(machine, fiber, interrupt["error"], interrupt)
 
 
@@ -232,6 +232,7 @@ def try_(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
         "timer": None,
         "saved": None,
         "outside": False,
+        "alone": False,
         "memo": {},
     }
     frame["tries"].append(record)
@@ -251,7 +252,7 @@ def tried(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
     record = frame["tries"][-1]
     head = machine.programs[frame["program"]].linked[record["pc"]]
     if head.operands["compensate"] is not None:
-        sagas.remember(machine, frame, head, outside=record["outside"])
+        sagas.remember(machine, frame, head, record)
     fibers.forget(machine, frame["tries"].pop()["timer"])
     frame["pc"] = instruction.operands["to"]
 
@@ -275,8 +276,12 @@ def _try_again(machine: "Machine", frame: Frame, record: dict[str, Any], error: 
 def retry_after_pause(machine: "Machine", frame: Frame) -> None:
     """Wait, then begin the next try."""
     record = frame["tries"][-1]
-    key = machine.key(frame, record["step"]) + "/retry"
-    transactions.ask(machine, "sleep", key, {"seconds": record.pop("delay")}, "retry")
+    key, seconds = machine.key(frame, record["step"]) + "/retry", record.pop("delay")
+    if machine.state["dry_run"]:
+        dry_runs.pass_time(machine, seconds)
+        retry_now(machine, frame)
+    else:
+        transactions.ask(machine, "sleep", key, {"seconds": seconds}, "retry")
 
 
 def retry_now(machine: "Machine", frame: Frame) -> None:

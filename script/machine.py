@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import orjson
 
-from script import failures, fibers, operations, sagas, transactions
+from script import dry_runs, failures, fibers, operations, sagas, transactions
 from script.arguments import bind_arguments, check_output
 from script.effects import TIMERS, Done, Effect, StepFailure, Waiting, Yielded
 from script.errors import ScriptError
@@ -122,8 +122,8 @@ class Machine:
         pending = self.state["effects"].pop(effect_id, None)
         if pending is None:
             raise ValueError(f"the effect {effect_id!r} is not pending (pending are {list(self.state['effects'])})")
-        if outcome.at is not None and outcome.at > self.state["clock"]:
-            self.state["clock"] = outcome.at
+        if outcome.at is not None:
+            self.state["clock"] = max(self.state["clock"], dry_runs.later(outcome.at, self.state["ahead"]))
         self.fiber = self.state["fibers"][pending["fiber"]]
         if pending["then"] == "timeout":
             failures.timed_out(self, pending)
@@ -320,13 +320,15 @@ class Machine:
 
     # --- results and events ---
 
-    def finish_step(self, frame: Frame, instruction: Instruction, value: Any, *, started: str | None = None) -> None:
+    def finish_step(
+        self, frame: Frame, instruction: Instruction, value: Any, *, started: str | None = None, **more: Any
+    ) -> None:
         """A step ended well: bind its variable, tell it, go on behind it."""
         variable = instruction.operands.get("variable")
         if variable:
             frame["vars"][variable] = value
         frame["last"] = value
-        self.emit(frame, instruction.step, "completed", value=value, started=started)
+        self.emit(frame, instruction.step, "completed", value=value, started=started, **more)
         frame["pc"] += 1
 
     def emit(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from script import calls, failures, fibers, loops, transactions
+from script import calls, dry_runs, failures, fibers, loops, transactions
 from script.arguments import bind_arguments
 from script.durations import parse_duration, seconds_until
 from script.effects import StepFailure
@@ -94,7 +94,7 @@ def fail(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
 
 def call(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
     """A tool: becomes an effect, in the transaction of the script where its tool touches a database."""
-    args = machine.render(frame, instruction, "args")
+    args = machine.render(frame, instruction, "args") | instruction.operands.get("literal", {})
     size = wire_size(args)
     if size > MAX_WIRE_BYTES:
         raise StepFailure(
@@ -148,7 +148,10 @@ def wait(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
     key = machine.key(frame, instruction.step)
     if operands["approval"] is not None:
         approval = machine.render(frame, instruction, "approval")
-        calls.approval(machine, key, approval)
+        if machine.state["dry_run"]:
+            dry_runs.approved(machine, frame, instruction)
+        else:
+            calls.approval(machine, key, approval)
         return
     if operands["until"] is not None:
         seconds = seconds_until(
@@ -156,7 +159,10 @@ def wait(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
         )
     else:
         seconds = parse_duration(machine.render(frame, instruction, "duration"))
-    transactions.ask(machine, "sleep", key, {"seconds": seconds}, "waited")
+    if machine.state["dry_run"]:
+        dry_runs.waited(machine, frame, instruction, seconds)
+    else:
+        transactions.ask(machine, "sleep", key, {"seconds": seconds}, "waited")
 
 
 OPERATIONS: Final[Mapping[str, Callable[["Machine", Frame, Instruction], None]]] = {

@@ -163,3 +163,22 @@ def link(code: Mapping[str, Any]) -> Instruction:
                 conditions[f"reduce/{name}/where"] = compile_expression(part["where"])
             templates[f"reduce/{name}/value"] = compile_template(part.get("value"))
     return Instruction(op, code["step"], code, conditions, templates)
+
+
+def names_of(code: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Which variables some instructions read, and which they set, sorted. Of a loop that stands first, its list is not counted."""
+    reads: set[str] = set()
+    assigns: set[str] = set()
+    for position, instruction in enumerate(code):
+        linked = link(instruction)
+        first_loop = position == 0 and instruction["op"] == "loop"
+        for name, template in linked.templates.items():
+            if not (first_loop and name == "list"):
+                reads |= template.names
+        for condition in linked.conditions.values():
+            reads |= condition.names
+        if instruction.get("variable") and not first_loop:
+            assigns.add(instruction["variable"])
+        if instruction["op"] == "compensation":
+            reads |= set(instruction["reads"])
+    return {"reads": sorted(reads), "assigns": sorted(assigns)}

@@ -17,7 +17,7 @@ The end of a run has phases, each begun when the one before it is over:
 
 from typing import TYPE_CHECKING, Any, Final
 
-from script import fibers, transactions
+from script import dry_runs, fibers, transactions
 from script.effects import StepFailure
 from script.program import Instruction
 from script.state import RUN_SCOPE, Fiber, Frame, add_fiber, new_frame, new_scope
@@ -37,12 +37,12 @@ Entry = dict[str, Any]
 # --- remembering ---
 
 
-def remember(machine: "Machine", frame: Frame, instruction: Instruction, *, outside: bool) -> None:
-    """The step of a `try` has gone well: its compensation is due when the transaction commits, or now if it worked `outside` of that."""
+def remember(machine: "Machine", frame: Frame, instruction: Instruction, record: dict[str, Any]) -> None:
+    """The step of a `try` has gone well: its compensation is due when the transaction commits, or now if it worked outside of that."""
     start = instruction.operands["compensate"]
     body = machine.programs[frame["program"]].linked[start].operands
     scope, key = machine.scope(), machine.key(frame, instruction.step)
-    open_ = scope is not None and transactions.is_used(scope) and not outside
+    open_ = scope is not None and transactions.is_used(scope) and not record["outside"]
     if scope is not None and (scope["txn"] or {}).get("inherited"):
         raise StepFailure(
             "compensate_in_batch",
@@ -59,6 +59,7 @@ def remember(machine: "Machine", frame: Frame, instruction: Instruction, *, outs
         "database": scope["database"] if scope is not None else transactions.run_database(machine),
         "isolation": scope["isolation"] if scope is not None else "serializable",
         "txn": [scope["prefix"], scope["txn"]["number"]] if open_ and scope is not None else None,
+        "undone": machine.state["dry_run"] and (open_ or record["alone"]),
     }
     size = wire_size(entry["vars"])
     if size > MAX_WIRE_BYTES:
@@ -169,7 +170,10 @@ def transaction_ended(machine: "Machine", pending: dict[str, Any], outcome: Outc
     scope = machine.scope()
     assert scope is not None
     committed = pending["kind"] == "commit"
-    transactions.ended(machine, scope, committed=committed and outcome.error is None)
+    as_if = (
+        machine.state["dry_run"] and machine.state["ending"]["status"] == "completed" and not scope["txn"]["explicit"]
+    )
+    transactions.ended(machine, scope, committed=(committed or as_if) and outcome.error is None)
     if machine.fiber["role"] != "main":
         if committed and outcome.error is not None:
             part_failed(machine, machine.fiber, outcome.error)
@@ -200,6 +204,10 @@ def _compensate(machine: "Machine", ending: dict[str, Any]) -> None:
         ending["phase"] = "on_failure"
         return
     entry = entries.pop()
+    if entry["undone"]:
+        dry_runs.skip_compensation(machine, entry)
+        ending["compensated"].append(entry["key"])
+        return
     _begin_part(machine, "compensation", entry, {**entry["vars"], "error": ending["error"]})
 
 
@@ -298,6 +306,9 @@ def _part_over(machine: "Machine", fiber: Fiber) -> None:
         failed = fiber["attempts"][0]
         machine.emit_run("retrying", kind="compensation", step=entry["key"], error=error, attempt=failed + 1)
         fiber["attempts"] = [failed + 1]
+        if machine.state["dry_run"]:
+            part_again(machine, fiber)
+            return
         transactions.ask(machine, "sleep", f"{fiber['scope']}/retry", {"seconds": _PAUSE * 4 ** (failed - 1)}, "part")
         return
     if compensating:

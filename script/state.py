@@ -8,6 +8,7 @@
     forgotten   timers that nobody waits for any more, for the driver to hear
     ending      how the run is ending, once it is
     clock, seq  time of the last outcome, number of the last event
+    ahead       seconds that the clock of a dry run is ahead, since it waits for nobody
 
 A fiber is a call stack:
 
@@ -51,6 +52,7 @@ def new_state(
         "dry_run": dry_run,
         "mocks": list(mocks or []),
         "clock": clock,
+        "ahead": 0.0,
         "seq": 0,
         "fibers": {},
         "forked": 0,

@@ -11,7 +11,7 @@ A dry run never commits: a commit in the middle only tells so, and the end rolls
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from script import batches, calls, failures, fibers, reruns, sagas
+from script import batches, calls, dry_runs, failures, fibers, reruns, sagas
 from script.effects import StepFailure
 from script.program import Instruction
 from script.state import RUN_SCOPE, Fiber, Frame
@@ -55,11 +55,13 @@ def ask_timer(machine: "Machine", key: str, seconds: float) -> str:
 
 
 def _add(machine: "Machine", kind: str, key: str, call: dict[str, Any], then: str, **context: Any) -> str:
+    dry_runs.check(machine, kind)
     state, name = machine.state, effect_id(machine, key)
     if name in state["effects"]:
         raise ValueError(f"the effect {name!r} is pending already")
     if "seconds" in call:
-        call["until"] = (datetime.fromisoformat(state["clock"]) + timedelta(seconds=call["seconds"])).isoformat()
+        seconds = call["seconds"] - state["ahead"]
+        call["until"] = (datetime.fromisoformat(state["clock"]) + timedelta(seconds=seconds)).isoformat()
     state["asked"] += 1
     state["effects"][name] = {
         "id": name,
@@ -225,6 +227,7 @@ def manage(machine: "Machine", frame: Frame, instruction: Instruction, action: A
         machine.finish_step(frame, instruction, {"transaction": "empty"})
     elif action == "commit" and machine.state["dry_run"]:
         txn |= {"explicit": False, "wrote": False, "kept": True}
+        sagas.settle(machine, [scope["prefix"], txn["number"]], committed=True)
         machine.finish_step(frame, instruction, {"transaction": "kept open: a dry run commits nothing"})
     else:
         end_transaction(machine, scope, action, "manage", machine.key(frame, instruction.step))

@@ -27,6 +27,9 @@ ROLLBACK_ACTIVITY: Final = "rollback_transaction"
 CHUNK_ACTIVITY: Final = "run_chunk"
 DISPATCH_ACTIVITY: Final = "dispatch_outbox"
 
+ASK_ACTIVITY: Final = "ask_model"
+"""The activity of an `ask` step. Not a command: a step says what it asks."""
+
 DECIDE_SIGNAL: Final = "decide"
 PAUSE_SIGNAL: Final = "pause"
 GO_ON_SIGNAL: Final = "go_on"
@@ -175,13 +178,14 @@ class LoadCall:
 class Outcome:
     """How an effect ended: `value`, or `error` {code, message, retryable, ...}; `at` is when (ISO 8601, UTC).
 
-    `sagas` are the compensations that a child run leaves to its caller.
+    `sagas` are the compensations that a child run leaves to its caller; `told` is what the step's event tells beside the value.
     """
 
     value: Any = None
     error: dict[str, Any] | None = None
     at: str | None = None
     sagas: list[dict[str, Any]] = field(default_factory=list)
+    told: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

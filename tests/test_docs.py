@@ -30,7 +30,7 @@ def test_the_languages_examples_check(example: str) -> None:
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) == 4
+    assert len(EXAMPLES) == 5
 
 
 def test_every_step_type_and_field_is_documented() -> None:
@@ -57,4 +57,4 @@ def test_links_between_pages_lead_somewhere() -> None:
 
 def test_every_package_has_its_page() -> None:
     pages = {path.stem for path in (ROOT / "docs" / "architecture").glob("*.md")}
-    assert {"btree", "query", "script", "toolbox", "workflows", "gateway", "temporal-dev"} <= pages
+    assert {"btree", "query", "script", "toolbox", "agent", "workflows", "gateway", "temporal-dev"} <= pages

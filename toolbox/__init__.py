@@ -6,17 +6,20 @@ context.py      what a tool gets beside its arguments   outside.py   send_email,
 outbox.py       outside calls written down              scripts.py   list, show and save scripts
 library.py      immutable script versions               meta.py      tools about tools
 environment.py  the checker's world                     errors.py    what can be wrong
+http.py         which addresses may be reached  requests.py  http_request
 references.py   rows as the result of a step            analysis.py  join aggregate explain
 """
 
 from toolbox.context import Services, SmtpSettings, ToolContext, installation_secret
 from toolbox.errors import InvalidArguments, ToolError, UnknownTool
+from toolbox.http import HttpPolicy
 from toolbox.library import ScriptLibrary, ScriptVersion
 from toolbox.outbox import Outbox
 from toolbox.registry import Registry, builtin_registry
 from toolbox.tool import Tool, tool
 
 __all__ = [
+    "HttpPolicy",
     "InvalidArguments",
     "Outbox",
     "Registry",

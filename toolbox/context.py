@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from query import Databases, View
+from toolbox.http import HttpPolicy
 
 if TYPE_CHECKING:
     from toolbox.library import ScriptLibrary
@@ -35,6 +36,7 @@ class Services:
     registry: "Registry"
     secret: bytes = field(repr=False)
     smtp: SmtpSettings | None = None
+    http: HttpPolicy = field(default_factory=HttpPolicy)
 
 
 @dataclass(frozen=True)

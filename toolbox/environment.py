@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 class LibraryEnvironment:
     """See `script.environment.CheckEnvironment`."""
 
-    def __init__(self, registry: Registry, library: "ScriptLibrary", databases: Databases) -> None:
+    def __init__(
+        self, registry: Registry, library: "ScriptLibrary", databases: Databases, has_model: bool | None = None
+    ) -> None:
         self._registry = registry
         self._library = library
         self._databases = databases
+        self._has_model = has_model
 
     def tools(self) -> Mapping[str, ToolSignature]:
         return self._signatures
@@ -51,3 +54,6 @@ class LibraryEnvironment:
             return {info.name for info in list_stores(self._databases.open(database).snapshot())}
         except QueryError:
             return None
+
+    def has_model(self) -> bool | None:
+        return self._has_model

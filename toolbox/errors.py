@@ -62,6 +62,23 @@ class MailDelayed(ToolError):
     retryable = True
 
 
+class AddressRefused(ToolError):
+    code = "address_refused"
+
+
+class HttpUnavailable(ToolError):
+    code = "http_unavailable"
+    retryable = True
+
+
+class HttpInterrupted(ToolError):
+    code = "http_interrupted"
+
+
+class ResponseTooLarge(ToolError):
+    code = "response_too_large"
+
+
 class ScriptNotFound(ToolError):
     code = "script_not_found"
 

@@ -50,9 +50,10 @@ class ScriptVersion:
 class ScriptLibrary:
     """Scripts by name and version."""
 
-    def __init__(self, databases: Databases, registry: Registry) -> None:
+    def __init__(self, databases: Databases, registry: Registry, *, has_model: bool | None = None) -> None:
         self._databases = databases
         self._registry = registry
+        self._has_model = has_model
         self._database = databases.ensure(SYSTEM)
         self._programs: dict[str, Program] = {}
         self._lock = threading.Lock()
@@ -65,7 +66,7 @@ class ScriptLibrary:
         notices = [
             Problem("translated", notice.pointer, notice.message, severity="notice") for notice in loaded.notices
         ]
-        environment = LibraryEnvironment(self._registry, self, self._databases)
+        environment = LibraryEnvironment(self._registry, self, self._databases, self._has_model)
         return loaded.script, notices + check_script(loaded.script, environment)
 
     def save(self, source: str | bytes | Mapping[str, Any], *, author: str = "") -> ScriptVersion:
@@ -200,7 +201,7 @@ class ScriptLibrary:
         return load_script(pin(orjson.loads(canonical_json(script)))).script
 
 
-_STEP_LISTS: Final = ("steps", "then", "else")
+_STEP_LISTS: Final = ("steps", "then", "else", "catch", "finally", "compensate", "on_failure")
 
 
 def _version_filter(name: str, version: str | int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 check_risk              if       94 > 60 && 1200 > 500 -> true
 each_customer/mail#17   command  {"status":"mocked"}  12 ms
+pause                   wait     completed  (a dry run does not wait: its clock goes on by 7200 s)
 """
 
 import json
@@ -16,12 +17,12 @@ _PATH, _TYPE = 32, 9
 
 def line(event: Mapping[str, Any]) -> str:
     """One event as one line."""
-    if event["type"] in ("run", "warning", "error"):
+    if event["type"] in ("run", "warning", "error") or "path" not in event:
         return _run_line(event)
     iteration = ".".join(map(str, event.get("iteration") or []))
     place = f"{event['path']}#{iteration}" if iteration else event["path"]
     took = f"  {event['duration_ms']:.0f} ms" if event.get("duration_ms", 0) >= 1 else ""
-    return f"{place:<{_PATH}}  {event['type']:<{_TYPE}}  {_told(event)}{took}".rstrip()
+    return f"{place:<{_PATH}}  {event['type']:<{_TYPE}}  {_told(event)}{_notice(event)}{took}".rstrip()
 
 
 def _told(event: Mapping[str, Any]) -> str:
@@ -41,17 +42,23 @@ def _told(event: Mapping[str, Any]) -> str:
     return short(result) if result is not None else str(event["status"])
 
 
+def _notice(event: Mapping[str, Any]) -> str:
+    return f"  ({cell(event['notice'])})" if event.get("notice") else ""
+
+
 def _run_line(event: Mapping[str, Any]) -> str:
     if event["type"] == "run" and event["status"] == "started":
         kind = "dry run of " if event.get("dry_run") else ""
         return f"run {event['run_id']}: {kind}{event['script']} {short(event['arguments'])}"
     head = f"run {event['status']}" if event["type"] == "run" else f"{event['type']}: {event.get('status', 'stream')}"
+    if event["type"] == "compensation":
+        head = f"compensation of {event['step']}: {event['status']}"
     error = event.get("error")
     if error:
         return f"{head}: {failure_text(error)}"
     if event.get("rows"):
         return f"{head}: {event['rows']['count']} rows"
-    return head
+    return head + _notice(event)
 
 
 def failure_text(error: Mapping[str, Any]) -> str:

@@ -114,6 +114,9 @@ def drive(machine: Machine, table: Table, *, elsewhere: bool = False, fuel: int 
         lines += [effect_line(effect) for effect in asked.start]
         lines += [f"    -x {name}" for name in asked.cancel]
         waiting |= {effect.id: effect for effect in asked.start}
+        for effect in asked.start if machine.state["dry_run"] else ():
+            assert effect.kind not in ("commit", "dispatch", "approval"), effect
+            assert effect.kind not in ("call", "child", "chunk") or effect.call["dry_run"], effect
         for name in asked.cancel:
             if waiting[name].kind in TIMERS:
                 del waiting[name]

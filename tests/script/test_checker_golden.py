@@ -42,6 +42,7 @@ ENVIRONMENT = StaticEnvironment(
     known_databases=frozenset({"customers", "orders_db"}),
     known_stores={"customers": frozenset({"customers", "orders"})},
     planned=frozenset({"join", "http_request"}),
+    known_model=False,
 )
 
 

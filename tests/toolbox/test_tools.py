@@ -82,7 +82,7 @@ def test_unknown_and_planned_tools_are_told_apart(resources: Resources) -> None:
         resources.registry.get("gett")
     assert raised.value.hint == "did you mean 'get'?"
     with pytest.raises(UnknownTool, match="not available yet"):
-        resources.registry.get("http_request")
+        resources.registry.get("publish_script")
     assert not PLANNED & set(resources.registry.names())
 
 

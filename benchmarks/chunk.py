@@ -76,7 +76,9 @@ def run(folder: Path, chunks: int, *, profiled: bool) -> None:
             if effect.kind == "chunk":
                 times.append(seconds / effect.call["size"] * 1e6)
             machine.resume(effect.id, Outcome(answer))
-    print(f"us for each customer: best {min(times[1:]):.0f}, median {statistics.median(times[1:]):.0f}, first {times[0]:.0f}")
+    print(
+        f"us for each customer: best {min(times[1:]):.0f}, median {statistics.median(times[1:]):.0f}, first {times[0]:.0f}"
+    )
     if profiled:
         pstats.Stats(profile).sort_stats("tottime").print_stats(45)
     resources.databases.close()

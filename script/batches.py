@@ -12,13 +12,14 @@ goes through `reduce`. Outside effects inside a body are written to the outbox i
 after its commit.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from script import calls, reduce, transactions
 from script.effects import StepFailure
+from script.iterations import reducing
 from script.program import Instruction
+from script.progress import begun, counted, progress, tolerated
 from script.state import Frame
 from script.wire import MAX_WIRE_BYTES, ROWS, Outcome, is_rows, wire_size
 
@@ -39,22 +40,38 @@ def begin(machine: "Machine", frame: Frame, instruction: Instruction, value: Any
             f"the body of a batch sets {clash[0]!r}, a variable from outside of the loop",
             hint="iterations of a batch do not see each other: bring values out with `reduce`",
         )
-    record: dict[str, Any] = {
-        "pc": frame["pc"],
-        "batch": {},
-        "processed": 0,
-        "number": 0,
-        "after": None,
-        "at": machine.state["clock"],
-    }
-    record["batch"] = {"rows": value[ROWS]} if is_rows(value) else {"items": value}
+    batch = {"rows": value[ROWS]} if is_rows(value) else {"items": value}
+    total = batch["rows"]["count"] if "rows" in batch else len(batch["items"])
+    record: dict[str, Any] = {"pc": frame["pc"], "batch": batch, "number": 0, "after": None, "done": False}
+    record |= {"at": machine.state["clock"], "limit": tolerated(operands.get("tolerate"), total)}
     record["reduced"] = reduce.empty(operands["reduce"] or {})
+    begun(record, machine.state["clock"], total)
+    if record["limit"] is not None and _database(machine) is None:
+        raise StepFailure(
+            "no_database",
+            "a batch that tolerates failures keeps their ledger in the script's database, and the script has none",
+            hint='give the script a "database"',
+        )
     frame["loops"].append(record)
     scope = machine.scope()
     if scope is not None and transactions.is_used(scope):
         _close_reading_transaction(machine, frame, instruction, scope)
     else:
-        next_chunk(machine, frame, instruction)
+        go_on(machine, frame, instruction, record)
+
+
+def go_on(machine: "Machine", frame: Frame, instruction: Instruction, record: dict[str, Any]) -> None:
+    """The next chunk, or the end."""
+    if record["limit"] is not None and record["failed"] > record["limit"]:
+        raise StepFailure(
+            "too_many_failures",
+            f"{record['failed']} of the first {record['processed']} elements failed, and {record['limit']} are tolerated",
+            hint="the store _batch_failures has their ordinals, keys and errors",
+        )
+    if record["done"]:
+        _finish(machine, frame, instruction, record)
+    else:
+        _next_chunk(machine, frame, instruction, record)
 
 
 def _close_reading_transaction(
@@ -75,9 +92,9 @@ def _close_reading_transaction(
     transactions.end_transaction(machine, scope, "rollback", "batch", machine.key(frame, instruction.step) + "/before")
 
 
-def next_chunk(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
+def _next_chunk(machine: "Machine", frame: Frame, instruction: Instruction, record: dict[str, Any]) -> None:
     """Ask for the next chunk."""
-    state, record, database = machine.state, frame["loops"][-1], _database(machine)
+    state, database = machine.state, _database(machine)
     size = instruction.operands.get("batch_size") or DEFAULT_CHUNK
     key = f"{machine.key(frame, instruction.step)}/chunk{record['number']}"
     outer = frame["loops"][:-1]
@@ -101,6 +118,8 @@ def next_chunk(machine: "Machine", frame: Frame, instruction: Instruction) -> No
         "dry_run": state["dry_run"],
         "mocks": state["mocks"],
         "scope": sorted({*machine.programs[frame["program"]].databases, *([database] if database is not None else [])}),
+        "step": machine.key(frame, instruction.step),
+        "tolerate": None if record["limit"] is None else record["limit"] - record["failed"],
         "rows": record["batch"].get("rows"),
         "after": record["after"],
         "items": None,
@@ -140,19 +159,18 @@ def _chunk_transaction(machine: "Machine", key: str) -> dict[str, Any] | None:
 def answered(
     machine: "Machine", frame: Frame, instruction: Instruction, pending: dict[str, Any], outcome: Outcome
 ) -> None:
-    """Go on after a chunk, a dispatch, or the closing of the transaction before the batch."""
+    """After a chunk, a dispatch, or the closing of the transaction before the batch: the fiber goes on at its loop (`go_on`), unless
+    the run is paused. What a chunk has committed is dispatched in any case."""
     if pending["then"] == "batch":
         scope = machine.scope()
         assert scope is not None
         transactions.ended(machine, scope, committed=False)
         if outcome.error is not None:
             machine.emit_run("rollback_failed", kind="warning", error=outcome.error)
-        next_chunk(machine, frame, instruction)
         return
     calls.raise_error(outcome)
     record = frame["loops"][-1]
     if pending["then"] == "dispatch":
-        _after_chunk(machine, frame, instruction, record)
         return
     _count_chunk(machine, frame, instruction, record, outcome.value)
     if outcome.value["outbox"] and not machine.state["dry_run"] and pending["call"]["transaction"] is not None:
@@ -163,77 +181,32 @@ def answered(
             "now": machine.state["clock"],
         }
         transactions.ask(machine, "dispatch", pending["id"] + "/dispatch", dispatch, "dispatch")
-    else:
-        _after_chunk(machine, frame, instruction, record)
-
-
-@contextmanager
-def _reducing() -> Iterator[None]:
-    """What values cannot be combined is an error of the loop, never of the machine."""
-    try:
-        yield
-    except TypeError:
-        message = "reduce: min and max need values of one type, all numbers or all strings"
-        raise StepFailure("type_mismatch", message) from None
-    except OverflowError as error:
-        raise StepFailure("overflow", f"reduce: {error}") from None
 
 
 def _count_chunk(
     machine: "Machine", frame: Frame, instruction: Instruction, record: dict[str, Any], answer: Mapping[str, Any]
 ) -> None:
-    record["processed"] += answer["processed"]
+    counted(record, machine.state["clock"], answer["processed"], answer["failed"])
     record["number"] += 1
     record["after"] = answer["after"]
     record["done"] = answer["done"] or answer["stopped"]
-    with _reducing():
+    with reducing():
         reduce.merge(record["reduced"], instruction.operands["reduce"] or {}, answer["reduced"])
-    total = record["batch"]["rows"].get("count") if "rows" in record["batch"] else len(record["batch"]["items"])
-    progress = {"processed": record["processed"], "failed": 0, "total": total, "chunk": record["number"]}
-    machine.emit(frame, instruction.step, "running", value=progress, kind="progress")
+    machine.emit(
+        frame,
+        instruction.step,
+        "running",
+        value={"chunk": record["number"], **progress(record)},
+        kind="progress",
+    )
 
 
-def _after_chunk(machine: "Machine", frame: Frame, instruction: Instruction, record: dict[str, Any]) -> None:
-    if not record["done"]:
-        next_chunk(machine, frame, instruction)
-        return
+def _finish(machine: "Machine", frame: Frame, instruction: Instruction, record: dict[str, Any]) -> None:
     frame["loops"].pop()
     value = {
         "processed": record["processed"],
-        "failed": 0,
+        "failed": record["failed"],
         "reduced": reduce.final(record["reduced"], instruction.operands["reduce"] or {}),
     }
     machine.finish_step(frame, instruction, value, started=record["at"])
     frame["pc"] = instruction.operands["end"]
-
-
-# --- inside of a chunk ---
-
-
-def iterated(
-    machine: "Machine", frame: Frame, head: Instruction, record: dict[str, Any], *, stop: bool = False
-) -> None:
-    """The body of a chunk's iteration is over: count it in, and give the machine back."""
-    reduce_iteration(machine, frame, head, record)
-    machine.state["done"] = {"status": "stopped" if stop else "iterated", "value": None, "error": None}
-
-
-def reduce_iteration(machine: "Machine", frame: Frame, head: Instruction, record: dict[str, Any]) -> None:
-    """Count one finished iteration into the loop's reductions."""
-    table = head.operands.get("reduce") or {}
-
-    def where(name: str) -> bool:
-        return f"reduce/{name}/where" not in head.conditions or machine.condition(frame, head, f"reduce/{name}/where")
-
-    def value(name: str) -> Any:
-        element = machine.render(frame, head, f"reduce/{name}/value")
-        op = table[name]["op"]
-        number = isinstance(element, int | float) and not isinstance(element, bool)
-        if element is not None and op in ("sum", "avg") and not number:
-            raise StepFailure("type_mismatch", f"reduce {name}: {op} needs numbers, and got {element!r}")
-        if element is not None and op in ("min", "max") and not (number or isinstance(element, str)):
-            raise StepFailure("type_mismatch", f"reduce {name}: {op} needs numbers or strings, and got {element!r}")
-        return element
-
-    with _reducing():
-        reduce.add(record["reduced"], table, where, value)

@@ -126,7 +126,8 @@ class ChunkCall:
     run began. `path` is the loop's path in the run, `prefix` and `iteration` those of the frame that it stands in.
     `rows` is the row reference's inner object and `after` the place (hex: the encoded key, or that in a result) behind which to go
     on; or `items` are the elements themselves. `offset` is the ordinal of the first element: iteration numbers, and so
-    idempotency keys, count from it.
+    idempotency keys, count from it. `tolerate` elements may fail (None: the first that fails fails the chunk); the ledger has them under
+    `step`, the loop's key in the run.
     """
 
     script: str
@@ -144,6 +145,8 @@ class ChunkCall:
     key_id: str
     run_id: str
     now: str
+    step: str = ""
+    tolerate: int | None = None
     rows: dict[str, Any] | None = None
     after: str | None = None
     items: list[Any] | None = None

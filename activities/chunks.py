@@ -26,11 +26,22 @@ from activities.execution import (
 )
 from activities.failures import error_of
 from btree import StorageError, Transaction
-from query import QueryError, open_store, reference_page
+from query import QueryError, open_store, reference_page, reference_places
 from script.effects import Effect
 from script.local import Iterations
 from script.program import Program
-from script.wire import ROWS, ChunkCall, EndTransaction, Outcome, StepCall, TransactionRef, is_rows
+from script.wire import (
+    MAX_WIRE_BYTES,
+    ROWS,
+    ChunkCall,
+    EndTransaction,
+    Outcome,
+    PartitionCall,
+    StepCall,
+    TransactionRef,
+    is_rows,
+    wire_size,
+)
 from toolbox import ToolError
 from toolbox.ledger import record_failures
 from toolbox.outbox import Outbox
@@ -55,6 +66,16 @@ def run_chunk(resources: Resources, call: ChunkCall, heartbeat: Heartbeat) -> di
         lambda view: _Chunk(resources, programs, call, view, heartbeat).run(),
     )
     return answer
+
+
+def partition(resources: Resources, call: PartitionCall) -> dict[str, Any]:
+    """Where the rows of a reference may be divided: {places: [[ordinal, place in hex], ...]}; fewer places where they are too long."""
+    after = bytes.fromhex(call.after) if call.after else None
+    found = reference_places(resources.databases, call.rows, every=call.every, after=after, done=call.offset)
+    places = [(call.offset + (number + 1) * call.every, place.hex()) for number, place in enumerate(found)]
+    while wire_size(places) > MAX_WIRE_BYTES // 2:
+        places = places[1::2]
+    return {"places": places}
 
 
 class _Chunk:
@@ -191,7 +212,7 @@ class _Chunk:
 
     def _step(self, step: StepCall) -> Any:
         tool = self._resources.registry.get(step.tool)
-        self.wrote = self.wrote or tool.effect in ("write", "external")
+        self.wrote = self.wrote or tool.effect == "external" or tool.writes(step.args)
         if step.transaction is not None and step.transaction.alone:
             return run_alone(
                 self._resources,
@@ -275,6 +296,8 @@ def perform(resources: Resources, effect: Effect, heartbeat: Heartbeat) -> Any:
         return end_transaction(resources, EndTransaction(**call), commit=effect.kind == "commit")
     if effect.kind == "restore":
         return restore_savepoint(resources, EndTransaction(**call))
+    if effect.kind == "partition":
+        return partition(resources, PartitionCall(**call))
     if effect.kind == "chunk":
         return run_chunk(resources, ChunkCall(**call), heartbeat)
     raise ValueError(f"the effect {effect.kind} cannot be performed here")

@@ -1,8 +1,8 @@
 """The activities: thin adapters from Temporal to the effects.
 
 One activity for each registered tool, under the tool's name; and load_script, commit_transaction, rollback_transaction,
-restore_savepoint, run_chunk and dispatch_outbox. All are synchronous functions, run in the worker's threads. Cancellation is not
-thrown into a thread (it could hit anywhere): a chunk asks between elements, other steps are short.
+restore_savepoint, partition_rows, run_chunk and dispatch_outbox. All are synchronous functions, run in the worker's threads.
+Cancellation is not thrown into a thread (it could hit anywhere): a chunk asks between elements, other steps are short.
 """
 
 from collections.abc import Callable
@@ -42,6 +42,7 @@ class Activities:
                 wire.EndTransaction,
                 lambda call: execution.restore_savepoint(self._resources, call),
             ),
+            wire.PARTITION_ACTIVITY: (wire.PartitionCall, lambda call: chunks.partition(self._resources, call)),
             wire.CHUNK_ACTIVITY: (wire.ChunkCall, self._chunk),
             wire.DISPATCH_ACTIVITY: (wire.DispatchCall, lambda call: dispatch.dispatch_outbox(self._resources, call)),
         }

@@ -15,7 +15,7 @@ after its commit.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from script import calls, reduce, transactions
+from script import calls, parts, reduce, transactions
 from script.effects import StepFailure
 from script.iterations import reducing
 from script.program import Instruction
@@ -42,9 +42,14 @@ def begin(machine: "Machine", frame: Frame, instruction: Instruction, value: Any
         )
     batch = {"rows": value[ROWS]} if is_rows(value) else {"items": value}
     total = batch["rows"]["count"] if "rows" in batch else len(batch["items"])
-    record: dict[str, Any] = {"pc": frame["pc"], "batch": batch, "number": 0, "after": None, "done": False}
-    record |= {"at": machine.state["clock"], "limit": tolerated(operands.get("tolerate"), total)}
-    record["reduced"] = reduce.empty(operands["reduce"] or {})
+    record: dict[str, Any] = {
+        "pc": frame["pc"],
+        "batch": batch,
+        "concurrency": operands["concurrency"],
+        "stopped": False,
+    }
+    record |= {"position": 0, "end": total, "after": None, "done": False, "chunks": 0, "at": machine.state["clock"]}
+    record |= {"limit": tolerated(operands.get("tolerate"), total), "reduced": reduce.empty(operands["reduce"] or {})}
     begun(record, machine.state["clock"], total)
     if record["limit"] is not None and _database(machine) is None:
         raise StepFailure(
@@ -61,17 +66,30 @@ def begin(machine: "Machine", frame: Frame, instruction: Instruction, value: Any
 
 
 def go_on(machine: "Machine", frame: Frame, instruction: Instruction, record: dict[str, Any]) -> None:
-    """The next chunk, or the end."""
-    if record["limit"] is not None and record["failed"] > record["limit"]:
+    """The next chunk of a batch or of a part of it, or the end."""
+    batch = parts.batch_of(machine, record)
+    if batch["limit"] is not None and batch["failed"] > batch["limit"]:
         raise StepFailure(
             "too_many_failures",
-            f"{record['failed']} of the first {record['processed']} elements failed, and {record['limit']} are tolerated",
+            f"{batch['failed']} of the first {batch['processed']} elements failed, and {batch['limit']} are tolerated",
             hint="the store _batch_failures has their ordinals, keys and errors",
         )
-    if record["done"]:
+    if "part" in record:
+        if not parts.may_end(machine, record):
+            _next_chunk(machine, frame, instruction, batch, record)
+    elif "parts" in record:
+        if parts.go_on(machine, frame, instruction, record):
+            _finish(machine, frame, instruction, record)
+    elif record["done"]:
         _finish(machine, frame, instruction, record)
+    elif parts.are_wanted(record, _size(instruction)) and not _is_inherited(machine):
+        parts.divide(machine, frame, instruction, record, _size(instruction))
     else:
-        _next_chunk(machine, frame, instruction, record)
+        _next_chunk(machine, frame, instruction, batch, record)
+
+
+def _size(instruction: Instruction) -> int:
+    return int(instruction.operands.get("batch_size") or DEFAULT_CHUNK)
 
 
 def _close_reading_transaction(
@@ -92,11 +110,14 @@ def _close_reading_transaction(
     transactions.end_transaction(machine, scope, "rollback", "batch", machine.key(frame, instruction.step) + "/before")
 
 
-def _next_chunk(machine: "Machine", frame: Frame, instruction: Instruction, record: dict[str, Any]) -> None:
-    """Ask for the next chunk."""
+def _next_chunk(
+    machine: "Machine", frame: Frame, instruction: Instruction, batch: dict[str, Any], record: dict[str, Any]
+) -> None:
+    """Ask for the next chunk of what `record` walks: the batch, or a part of it."""
     state, database = machine.state, _database(machine)
-    size = instruction.operands.get("batch_size") or DEFAULT_CHUNK
-    key = f"{machine.key(frame, instruction.step)}/chunk{record['number']}"
+    offset = record["position"]
+    size = min(_size(instruction), record["end"] - offset) if "part" in record else _size(instruction)
+    key = f"{machine.key(frame, instruction.step)}/chunk{offset // _size(instruction)}"
     outer = frame["loops"][:-1]
     call = {
         "script": machine.programs[state["root"]].name,
@@ -105,7 +126,7 @@ def _next_chunk(machine: "Machine", frame: Frame, instruction: Instruction, reco
         "program": frame["program"],
         "loop": record["pc"],
         "variables": {name: frame["vars"][name] for name in instruction.operands["reads"] if name in frame["vars"]},
-        "offset": record["processed"],
+        "offset": offset,
         "size": size,
         "path": machine.path(frame, instruction.step),
         "prefix": frame["prefix"],
@@ -119,13 +140,13 @@ def _next_chunk(machine: "Machine", frame: Frame, instruction: Instruction, reco
         "mocks": state["mocks"],
         "scope": sorted({*machine.programs[frame["program"]].databases, *([database] if database is not None else [])}),
         "step": machine.key(frame, instruction.step),
-        "tolerate": None if record["limit"] is None else record["limit"] - record["failed"],
-        "rows": record["batch"].get("rows"),
+        "tolerate": None if batch["limit"] is None else batch["limit"] - batch["failed"],
+        "rows": batch["batch"].get("rows"),
         "after": record["after"],
         "items": None,
     }
-    if "items" in record["batch"]:
-        call["items"] = record["batch"]["items"][record["processed"] : record["processed"] + size]
+    if "items" in batch["batch"]:
+        call["items"] = batch["batch"]["items"][offset : offset + size]
     over = wire_size(call) - MAX_WIRE_BYTES
     if over > 0:
         raise StepFailure(
@@ -141,9 +162,15 @@ def _database(machine: "Machine") -> str | None:
     return scope["database"] if scope is not None else transactions.run_database(machine)
 
 
+def _is_inherited(machine: "Machine") -> bool:
+    """Whether this is a batch inside of a batch: its chunks are in the transaction of the outer one's."""
+    scope = machine.scope()
+    return scope is not None and scope["txn"] is not None and bool(scope["txn"].get("inherited"))
+
+
 def _chunk_transaction(machine: "Machine", key: str) -> dict[str, Any] | None:
     scope, database = machine.scope(), _database(machine)
-    if scope is not None and scope["txn"] is not None and scope["txn"].get("inherited"):
+    if scope is not None and _is_inherited(machine):
         return dict(scope["txn"]["ref"])
     if database is None:
         return None
@@ -170,7 +197,9 @@ def answered(
         return
     calls.raise_error(outcome)
     record = frame["loops"][-1]
-    if pending["then"] == "dispatch":
+    if pending["then"] == "partition":
+        parts.divided(record, outcome.value["places"])
+    if pending["then"] != "chunk":
         return
     _count_chunk(machine, frame, instruction, record, outcome.value)
     if outcome.value["outbox"] and not machine.state["dry_run"] and pending["call"]["transaction"] is not None:
@@ -186,19 +215,17 @@ def answered(
 def _count_chunk(
     machine: "Machine", frame: Frame, instruction: Instruction, record: dict[str, Any], answer: Mapping[str, Any]
 ) -> None:
-    counted(record, machine.state["clock"], answer["processed"], answer["failed"])
-    record["number"] += 1
+    batch = parts.batch_of(machine, record)
+    counted(batch, machine.state["clock"], answer["processed"], answer["failed"])
+    batch["chunks"] += 1
+    batch["stopped"] = batch["stopped"] or answer["stopped"]
+    record["position"] += answer["processed"]
     record["after"] = answer["after"]
-    record["done"] = answer["done"] or answer["stopped"]
+    record["done"] = answer["done"] or answer["stopped"] or ("part" in record and record["position"] >= record["end"])
     with reducing():
         reduce.merge(record["reduced"], instruction.operands["reduce"] or {}, answer["reduced"])
-    machine.emit(
-        frame,
-        instruction.step,
-        "running",
-        value={"chunk": record["number"], **progress(record)},
-        kind="progress",
-    )
+    told = {"chunk": batch["chunks"], **progress(batch)}
+    machine.emit(frame, instruction.step, "running", value=told, kind="progress")
 
 
 def _finish(machine: "Machine", frame: Frame, instruction: Instruction, record: dict[str, Any]) -> None:

@@ -209,8 +209,6 @@ class _Checker(CallChecker):
         if node.while_ is not None:
             hint = "leave out concurrency, or while"
             self.tell("misplaced_field", f"{pointer}/concurrency", "iterations with a condition go one by one", hint)
-        if node.batch_size is not None:
-            self.planned(f"{pointer}/concurrency", "concurrency of a batch")
         for variable in sorted(ast.assigned(node.steps) & {*scope.sure, *scope.perhaps}):
             self.tell(
                 "parallel_write",

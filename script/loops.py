@@ -29,7 +29,7 @@ def loop(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
     go on here."""
     operands = instruction.operands
     if frame["loops"] and frame["loops"][-1].get("pc") == frame["pc"]:
-        go_on = batches.go_on if "batch" in frame["loops"][-1] else _harvest
+        go_on = batches.go_on if "batch" in frame["loops"][-1] or "part" in frame["loops"][-1] else _harvest
         go_on(machine, frame, instruction, frame["loops"][-1])
         return
     value = None if operands["list"] is None else elements(machine.render(frame, instruction, "list"))

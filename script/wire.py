@@ -25,11 +25,13 @@ RESTORE_ACTIVITY: Final = "restore_savepoint"
 COMMIT_ACTIVITY: Final = "commit_transaction"
 ROLLBACK_ACTIVITY: Final = "rollback_transaction"
 CHUNK_ACTIVITY: Final = "run_chunk"
+PARTITION_ACTIVITY: Final = "partition_rows"
 DISPATCH_ACTIVITY: Final = "dispatch_outbox"
 
 DECIDE_SIGNAL: Final = "decide"
 PAUSE_SIGNAL: Final = "pause"
 GO_ON_SIGNAL: Final = "go_on"
+CONCURRENCY_SIGNAL: Final = "concurrency"
 
 YIELD: Final = "yield"
 SPREAD: Final = "spread"
@@ -157,6 +159,18 @@ class ChunkCall:
 
 
 @dataclass(frozen=True)
+class PartitionCall:
+    """Find out where the rows of a reference may be divided: behind every `every` of them, from the place `after` on (hex), which `offset`
+    rows are in front of."""
+
+    rows: dict[str, Any]
+    offset: int
+    after: str | None
+    every: int
+    run_id: str
+
+
+@dataclass(frozen=True)
 class DispatchCall:
     """Send what a chunk left in the outbox: the rows whose key starts with `prefix`."""
 
@@ -196,6 +210,15 @@ class Decision:
     by: str
     at: str
     comment: str = ""
+
+
+@dataclass(frozen=True)
+class Concurrency:
+    """How many chunks of a running batch may run at once from now on; `step` is the key of its loop in the run (its path, and `#` with the
+    iterations around it)."""
+
+    step: str
+    n: int
 
 
 GIVEN_UP: Final = Outcome(None, {"code": "canceled", "message": "the step was given up", "retryable": False})

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from activities import Resources
@@ -55,7 +56,7 @@ class Local:
         answer: Callable[[Effect], Outcome] | None = None,
         pick: Callable[[list[Effect]], int] = lambda waiting: 0,
     ) -> Done:
-        """Drive a machine; `pick` says which of the waiting effects ends next."""
+        """Drive a machine; `pick` says which of the waiting effects ends next. With every outcome the state is written down and read."""
         waiting: list[Effect] = []
         while not isinstance(asked := machine.step(), Done):
             if isinstance(asked, Yielded):
@@ -64,6 +65,7 @@ class Local:
             waiting = [effect for effect in [*waiting, *asked.start] if effect.id in machine.state["effects"]]
             effect = waiting.pop(pick(waiting))
             machine.resume(effect.id, (answer or self.outcome)(effect))
+            machine.state = orjson.loads(orjson.dumps(machine.state))
         return asked
 
     def outcome(self, effect: Effect) -> Outcome:
@@ -78,7 +80,19 @@ class Local:
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Iterator[Local]:
-    resources = create_resources(tmp_path)
-    yield Local(resources)
-    resources.databases.close()
+def systems(tmp_path: Path) -> Iterator[Callable[[], Local]]:
+    """Gives a system over a new data directory whenever it is called."""
+    made: list[Local] = []
+
+    def make() -> Local:
+        made.append(Local(create_resources(tmp_path / str(len(made)))))
+        return made[-1]
+
+    yield make
+    for local in made:
+        local.resources.databases.close()
+
+
+@pytest.fixture
+def here(systems: Callable[[], Local]) -> Local:
+    return systems()

@@ -8,13 +8,14 @@ after a crash gives its recorded answer, and no row is done twice.
 Outside effects of the body are rows of the outbox in the same transaction. They get out after the commit.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
 import orjson
 
 from activities.asking import perform_ask
+from activities.elements import Elements, Heartbeat
 from activities.errors import ChunkFailed
 from activities.execution import (
     Resources,
@@ -26,15 +27,26 @@ from activities.execution import (
 )
 from activities.failures import error_of
 from btree import StorageError, Transaction
-from query import QueryError, reference_page
+from query import QueryError, open_store, reference_page, reference_places
 from script.effects import Effect
-from script.local import IterationFailed, Iterations
+from script.local import Iterations
 from script.program import Program
-from script.wire import ASK_ACTIVITY, ROWS, ChunkCall, EndTransaction, Outcome, StepCall, TransactionRef, is_rows
+from script.wire import (
+    ASK_ACTIVITY,
+    MAX_WIRE_BYTES,
+    ROWS,
+    ChunkCall,
+    EndTransaction,
+    Outcome,
+    PartitionCall,
+    StepCall,
+    TransactionRef,
+    is_rows,
+    wire_size,
+)
 from toolbox import ToolError
+from toolbox.ledger import record_failures
 from toolbox.outbox import Outbox
-
-Heartbeat = Callable[[int], None]
 
 
 def run_chunk(resources: Resources, call: ChunkCall, heartbeat: Heartbeat) -> dict[str, Any]:
@@ -58,6 +70,16 @@ def run_chunk(resources: Resources, call: ChunkCall, heartbeat: Heartbeat) -> di
     return answer
 
 
+def partition(resources: Resources, call: PartitionCall) -> dict[str, Any]:
+    """Where the rows of a reference may be divided: {places: [[ordinal, place in hex], ...]}; fewer places where they are too long."""
+    after = bytes.fromhex(call.after) if call.after else None
+    found = reference_places(resources.databases, call.rows, every=call.every, after=after, done=call.offset)
+    places = [(call.offset + (number + 1) * call.every, place.hex()) for number, place in enumerate(found)]
+    while wire_size(places) > MAX_WIRE_BYTES // 2:
+        places = places[1::2]
+    return {"places": places}
+
+
 class _Chunk:
     """One chunk being run."""
 
@@ -68,14 +90,19 @@ class _Chunk:
         call: ChunkCall,
         view: Transaction | None,
         heartbeat: Heartbeat,
+        *,
+        inner: bool = False,
     ) -> None:
         self._resources = resources
         self._programs = programs
         self._call = call
         self._view = view
         self._heartbeat = heartbeat
-        self._outbox = 0
+        self._inner = inner
+        self._outbox = self._marked_outbox = 0
+        self._mark: str | None = None
         self._results: list[str] = []
+        self.wrote = False
 
     def run(self) -> dict[str, Any]:
         answer: dict[str, Any] = {}
@@ -88,22 +115,63 @@ class _Chunk:
     def _run(self) -> dict[str, Any]:
         elements, after = self._elements()
         iterations = Iterations(self._programs, self._call)
-        processed = 0
-        try:
-            for processed in iterations.run(elements, self._perform):
-                if processed % 50 == 0:
-                    self._heartbeat(processed)
-        except IterationFailed as failure:
-            raise ChunkFailed({**failure.error, "ordinal": failure.ordinal}) from failure
+        run = Elements(iterations, elements, self._perform, self._heartbeat)
+        tolerate = self._call.tolerate
+        if tolerate is not None and (self._inner or _may_save(self._programs.values())):
+            self.mark(0)
+        run.run(self if tolerate is not None else None, tolerate or 0)
+        if run.failures and tolerate is None:
+            position, error = next(iter(run.failures.items()))
+            raise ChunkFailed({**error, "ordinal": self._call.offset + position})
+        self._record(elements, run.failures)
         return {
-            "processed": processed,
-            "failed": 0,
+            "processed": run.processed,
+            "failed": len(run.failures),
             "after": after,
             "done": after is None,
-            "stopped": iterations.stopped,
+            "stopped": run.stopped,
             "reduced": iterations.reduced,
             "outbox": self._outbox,
         }
+
+    # --- elements that fail ---
+
+    def mark(self, position: int) -> None:
+        """Make what was written until here stay, within the transaction."""
+        assert self._view is not None
+        self._mark = f"{self._call.key}/{position}"
+        self._marked_outbox = self._outbox
+        self._view.savepoint(self._mark)
+
+    def undo(self) -> None:
+        """Forget what was written since the last mark."""
+        assert self._view is not None
+        if self._mark is None:
+            self._view.discard()
+        else:
+            self._view.rollback_to(self._mark)
+        self._outbox = self._marked_outbox
+
+    def _record(self, elements: list[Any], failures: dict[int, dict[str, Any]]) -> None:
+        """Write the elements that failed into the ledger."""
+        if not failures or self._view is None:
+            return
+        call = self._call
+        fields = self._key_fields()
+        rows = [
+            {"ordinal": call.offset + position, "key": _key_of(elements[position], fields), "error": failures[position]}
+            for position in sorted(failures)
+        ]
+        record_failures(self._view, call.run_id, call.step, call.now, rows)
+
+    def _key_fields(self) -> tuple[str, ...]:
+        rows = self._call.rows
+        if rows is None or "store" not in rows:
+            return ()
+        snapshot = self._resources.databases.open(rows["database"]).snapshot(rows["version"])
+        return tuple(open_store(snapshot, rows["store"]).info.primary_key)
+
+    # --- what elements do ---
 
     def _elements(self) -> tuple[list[Any], str | None]:
         """The chunk's elements, and where the next chunk goes on (None: this is the last)."""
@@ -148,6 +216,7 @@ class _Chunk:
         if step.tool == ASK_ACTIVITY:  # the body needs the answer; a chunk that is tried again asks again
             return perform_ask(self._resources, step).value
         tool = self._resources.registry.get(step.tool)
+        self.wrote = self.wrote or tool.effect == "external" or tool.writes(step.args)
         if step.transaction is not None and step.transaction.alone:
             return run_alone(
                 self._resources,
@@ -191,10 +260,30 @@ class _Chunk:
         """A batch inside of a batch: in the same transaction."""
         reference = effect.call["transaction"]
         call = ChunkCall(**{**effect.call, "transaction": TransactionRef(**reference) if reference else None})
-        inner = _Chunk(self._resources, self._programs, call, self._view, self._heartbeat)
+        self.wrote = True
+        inner = _Chunk(self._resources, self._programs, call, self._view, self._heartbeat, inner=True)
         answer = inner.run()
         self._outbox += answer["outbox"]
         return answer | {"outbox": 0}
+
+
+def _key_of(element: Any, fields: tuple[str, ...]) -> Any:
+    """The key of a row, as its store's `get` takes it; of a text or a number, itself; null where there is none."""
+    if not isinstance(element, dict):
+        return element if isinstance(element, str | int | float) else None
+    if not fields or not all(field in element for field in fields):
+        return None
+    return element[fields[0]] if len(fields) == 1 else [element[field] for field in fields]
+
+
+def _may_save(programs: Iterable[Program]) -> bool:
+    """Whether steps of a body may mark places of their own, which makes what was written before them stay."""
+    return any(
+        (code["op"] == "try" and code["retry"] is not None)
+        or (code["op"] == "loop" and code.get("tolerate") is not None)
+        for program in programs
+        for code in program.code
+    )
 
 
 def perform(resources: Resources, effect: Effect, heartbeat: Heartbeat) -> Any:
@@ -213,6 +302,8 @@ def perform(resources: Resources, effect: Effect, heartbeat: Heartbeat) -> Any:
         return end_transaction(resources, EndTransaction(**call), commit=effect.kind == "commit")
     if effect.kind == "restore":
         return restore_savepoint(resources, EndTransaction(**call))
+    if effect.kind == "partition":
+        return partition(resources, PartitionCall(**call))
     if effect.kind == "chunk":
         return run_chunk(resources, ChunkCall(**call), heartbeat)
     raise ValueError(f"the effect {effect.kind} cannot be performed here")

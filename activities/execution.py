@@ -12,6 +12,7 @@ a chunk and a test. Three rules make effects happen once although steps are trie
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,7 +21,7 @@ import orjson
 
 from activities.errors import TransactionLost
 from agent import Model
-from btree import Conflict, Snapshot, Transaction, TransactionEnded, TransactionNotFound
+from btree import Conflict, Database, Snapshot, Transaction, TransactionEnded, TransactionNotFound
 from query import Databases
 from script.wire import EndTransaction, StepCall, TransactionRef
 from toolbox import Registry, ScriptLibrary, Services, Tool, ToolContext
@@ -139,6 +140,9 @@ def run_alone(
         if state == "rolled_back":
             number += 1
             continue
+        if state == "open" and (begun := _taken_up(database, name)) is not None:
+            begun.rollback()  # an attempt that was lost had marked places in it: what it did is not known here
+            continue
         try:
             transaction = database.begin(name, isolation=reference.isolation, durable=False)
         except TransactionEnded:
@@ -162,6 +166,14 @@ def run_alone(
         else:
             recorded = None if dry_run else database.recorded(name, key)
             return orjson.loads(recorded) if recorded is not None else result
+
+
+def _taken_up(database: Database, name: str) -> Transaction | None:
+    """The open transaction of an attempt that was lost, where it has savepoints."""
+    with suppress(TransactionEnded, TransactionNotFound):
+        transaction = database.resume(name)
+        return transaction if transaction.savepoints() else None
+    return None
 
 
 def end_transaction(resources: Resources, call: EndTransaction, *, commit: bool) -> dict[str, Any]:

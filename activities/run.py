@@ -1,8 +1,8 @@
 """The activities: thin adapters from Temporal to the effects.
 
 One activity for each registered tool, under the tool's name; and load_script, commit_transaction, rollback_transaction,
-restore_savepoint, run_chunk, dispatch_outbox and ask_model. All are synchronous functions, run in the worker's threads. Cancellation is not
-thrown into a thread (it could hit anywhere): a chunk asks between elements, other steps are short.
+restore_savepoint, partition_rows, run_chunk, dispatch_outbox and ask_model. All are synchronous functions, run in the worker's
+threads. Cancellation is not thrown into a thread (it could hit anywhere): a chunk asks between elements, other steps are short.
 """
 
 from collections.abc import Callable
@@ -43,6 +43,7 @@ class Activities:
                 wire.EndTransaction,
                 lambda call: execution.restore_savepoint(self._resources, call),
             ),
+            wire.PARTITION_ACTIVITY: (wire.PartitionCall, lambda call: chunks.partition(self._resources, call)),
             wire.CHUNK_ACTIVITY: (wire.ChunkCall, self._chunk),
             wire.ASK_ACTIVITY: (wire.StepCall, lambda call: asking.perform_ask(self._resources, call)),
             wire.DISPATCH_ACTIVITY: (wire.DispatchCall, lambda call: dispatch.dispatch_outbox(self._resources, call)),

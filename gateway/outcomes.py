@@ -7,7 +7,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.converter import DataConverter
 
 from script import wire
-from script.wire import GIVEN_UP, Decision, Outcome, RunOutput, failure
+from script.wire import GIVEN_UP, Concurrency, Decision, Outcome, RunOutput, failure
 from workflows.failures import child_not_started, outcome_of_failure, timed_out
 
 _FAILED_ACTIVITY: Final = {
@@ -18,6 +18,7 @@ _SIGNALS: Final[dict[str, type | None]] = {
     wire.DECIDE_SIGNAL: Decision,
     wire.PAUSE_SIGNAL: None,
     wire.GO_ON_SIGNAL: None,
+    wire.CONCURRENCY_SIGNAL: Concurrency,
 }
 
 

@@ -41,7 +41,7 @@ from query.errors import (
 from query.filters.predicates import OPERATORS, compile_filter
 from query.history import Change, Restored, changes, changes_page, restore_store
 from query.joins import Joined, Views, join
-from query.references import reference_page
+from query.references import reference_page, reference_places
 from query.selects.rows import RowsQuery
 from query.selects.select import Selection, select, select_page
 from query.stores.builds import build_index, check_indexes, create_index, drop_index
@@ -123,6 +123,7 @@ __all__ = [
     "open_store",
     "placed",
     "reference_page",
+    "reference_places",
     "restore_store",
     "select",
     "select_page",

@@ -6,12 +6,14 @@
 Both are read page by page, whatever was written meanwhile, and each page costs what it gives.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
+from btree import Snapshot
 from query.databases import SYSTEM, Databases
 from query.errors import InvalidQuery
-from query.selects.select import select_page
+from query.selects.select import select_page, select_places
 from query.stores.store import Record
 
 
@@ -23,15 +25,39 @@ def reference_page(
     `done` rows were read by the pages before. Raises InvalidQuery for what is no reference, ResultNotFound and VersionNotFound for rows
     that are not kept any more, Corrupted.
     """
+    _check(reference)
+    if "result" in reference:
+        return databases.results.page(reference["result"], reference["count"], after=after, limit=limit)
+    return select_page(*_query(databases, reference), after=after, limit=limit, done=done)
+
+
+def reference_places(
+    databases: Databases, reference: Mapping[str, Any], *, every: int, after: bytes | None, done: int
+) -> Iterator[bytes]:
+    """The places behind every `every` rows, from the place `after` on, which `done` rows are in front of; none behind the last row.
+
+    Rows are counted without being parsed. Raises like `reference_page`.
+    """
+    _check(reference)
+    if "result" in reference:
+        places = databases.results.places(reference["result"], reference["count"], every=every, first=done)
+    else:
+        places = select_places(*_query(databases, reference), every=every, after=after)
+    yield from islice(places, max(0, reference["count"] - done - 1) // every)
+
+
+def _check(reference: Mapping[str, Any]) -> None:
     known = {"database": str, "version": int, "count": int}
     if not all(isinstance(reference.get(name), kind) for name, kind in known.items()):
         raise InvalidQuery("this is no row reference")
-    if "result" in reference:
-        return databases.results.page(reference["result"], reference["count"], after=after, limit=limit)
+
+
+def _query(databases: Databases, reference: Mapping[str, Any]) -> tuple[Snapshot, dict[str, Any]]:
+    """The snapshot and the query of a reference to rows of a store."""
     if reference["database"] == SYSTEM:
         raise InvalidQuery(f"the rows of the database {SYSTEM} are not open")
     query = reference.get("query")
     if not isinstance(query, Mapping) or not isinstance(reference.get("store"), str):
         raise InvalidQuery("this is no row reference")
     snapshot = databases.open(reference["database"]).snapshot(reference["version"])
-    return select_page(snapshot, {**query, "store": reference["store"]}, after=after, limit=limit, done=done)
+    return snapshot, {**query, "store": reference["store"]}

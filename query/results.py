@@ -106,6 +106,30 @@ class Results:
             raise Corrupted(f"a result has {seen} rows, and should have {count}", hint="run the query again")
         return found, None
 
+    def places(self, name: str, count: int, *, every: int, first: int = 0) -> Iterator[bytes]:
+        """The places behind each `every` of the `count` rows, counted from the row `first` on; only the heads of blocks are read.
+
+        Raises ResultNotFound, Corrupted, InvalidQuery, StorageError.
+        """
+        due, begin, start = first + every, 0, 0
+        with storage_errors("the rows could not be read"), self._open(name) as file:
+            size = os.fstat(file.fileno()).st_size
+            while start < size:
+                file.seek(start)
+                head = file.read(_HEAD.size)
+                if len(head) < _HEAD.size:
+                    raise Corrupted("a result is damaged", hint="run the query again")
+                following = start + _HEAD.size + _HEAD.unpack(head)[0]
+                file.seek(following + _HEAD.size)
+                text = file.read(_FIRST.size)
+                if following < size and len(text) < _FIRST.size:
+                    raise Corrupted("a result is damaged", hint="run the query again")
+                behind = _FIRST.unpack(text)[0] if following < size else count
+                while due < behind:
+                    yield _PLACE.pack(start, due - begin)
+                    due += every
+                start, begin = following, behind
+
     def remove(self, name: str) -> None:
         """Give a result back; it may be gone already. Raises StorageError."""
         with storage_errors("a result could not be removed"):

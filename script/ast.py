@@ -70,6 +70,10 @@ class Catch(Node):
     steps: "list[Step]"
 
 
+Tolerance = Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^(100|\d{1,2})(\.\d+)?%$")]
+"""How many elements of a batch may fail: a number, or a share such as `2%`."""
+
+
 class Reduce(Node):
     """How the iterations of a loop are combined."""
 
@@ -142,7 +146,7 @@ class LoopStep(StepBase):
     steps: "builtins.list[Step]"
     concurrency: int = Field(1, ge=1, le=100)
     batch_size: int | None = Field(None, ge=1, le=10_000)
-    tolerate_failures: int | str | None = None
+    tolerate_failures: Tolerance | None = None
     reduce: dict[Identifier, Reduce] | None = None
 
     @model_validator(mode="after")

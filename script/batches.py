@@ -12,13 +12,14 @@ goes through `reduce`. Outside effects inside a body are written to the outbox i
 after its commit.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from script import calls, reduce, transactions
+from script import calls, parts, reduce, transactions
 from script.effects import StepFailure
+from script.iterations import reducing
 from script.program import Instruction
+from script.progress import begun, counted, progress, tolerated
 from script.state import Frame
 from script.wire import MAX_WIRE_BYTES, ROWS, Outcome, is_rows, wire_size
 
@@ -39,22 +40,56 @@ def begin(machine: "Machine", frame: Frame, instruction: Instruction, value: Any
             f"the body of a batch sets {clash[0]!r}, a variable from outside of the loop",
             hint="iterations of a batch do not see each other: bring values out with `reduce`",
         )
+    batch = {"rows": value[ROWS]} if is_rows(value) else {"items": value}
+    total = batch["rows"]["count"] if "rows" in batch else len(batch["items"])
     record: dict[str, Any] = {
         "pc": frame["pc"],
-        "batch": {},
-        "processed": 0,
-        "number": 0,
-        "after": None,
-        "at": machine.state["clock"],
+        "batch": batch,
+        "concurrency": operands["concurrency"],
+        "stopped": False,
     }
-    record["batch"] = {"rows": value[ROWS]} if is_rows(value) else {"items": value}
-    record["reduced"] = reduce.empty(operands["reduce"] or {})
+    record |= {"position": 0, "end": total, "after": None, "done": False, "chunks": 0, "at": machine.state["clock"]}
+    record |= {"limit": tolerated(operands.get("tolerate"), total), "reduced": reduce.empty(operands["reduce"] or {})}
+    begun(record, machine.state["clock"], total)
+    if record["limit"] is not None and _database(machine) is None:
+        raise StepFailure(
+            "no_database",
+            "a batch that tolerates failures keeps their ledger in the script's database, and the script has none",
+            hint='give the script a "database"',
+        )
     frame["loops"].append(record)
     scope = machine.scope()
     if scope is not None and transactions.is_used(scope):
         _close_reading_transaction(machine, frame, instruction, scope)
     else:
-        next_chunk(machine, frame, instruction)
+        go_on(machine, frame, instruction, record)
+
+
+def go_on(machine: "Machine", frame: Frame, instruction: Instruction, record: dict[str, Any]) -> None:
+    """The next chunk of a batch or of a part of it, or the end."""
+    batch = parts.batch_of(machine, record)
+    if batch["limit"] is not None and batch["failed"] > batch["limit"]:
+        raise StepFailure(
+            "too_many_failures",
+            f"{batch['failed']} of the first {batch['processed']} elements failed, and {batch['limit']} are tolerated",
+            hint="the store _batch_failures has their ordinals, keys and errors",
+        )
+    if "part" in record:
+        if not parts.may_end(machine, record):
+            _next_chunk(machine, frame, instruction, batch, record)
+    elif "parts" in record:
+        if parts.go_on(machine, frame, instruction, record):
+            _finish(machine, frame, instruction, record)
+    elif record["done"]:
+        _finish(machine, frame, instruction, record)
+    elif parts.are_wanted(record, _size(instruction)) and not _is_inherited(machine):
+        parts.divide(machine, frame, instruction, record, _size(instruction))
+    else:
+        _next_chunk(machine, frame, instruction, batch, record)
+
+
+def _size(instruction: Instruction) -> int:
+    return int(instruction.operands.get("batch_size") or DEFAULT_CHUNK)
 
 
 def _close_reading_transaction(
@@ -81,11 +116,14 @@ def _close_reading_transaction(
     transactions.end_transaction(machine, scope, "rollback", "batch", machine.key(frame, instruction.step) + "/before")
 
 
-def next_chunk(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
-    """Ask for the next chunk."""
-    state, record, database = machine.state, frame["loops"][-1], _database(machine)
-    size = instruction.operands.get("batch_size") or DEFAULT_CHUNK
-    key = f"{machine.key(frame, instruction.step)}/chunk{record['number']}"
+def _next_chunk(
+    machine: "Machine", frame: Frame, instruction: Instruction, batch: dict[str, Any], record: dict[str, Any]
+) -> None:
+    """Ask for the next chunk of what `record` walks: the batch, or a part of it."""
+    state, database = machine.state, _database(machine)
+    offset = record["position"]
+    size = min(_size(instruction), record["end"] - offset) if "part" in record else _size(instruction)
+    key = f"{machine.key(frame, instruction.step)}/chunk{offset // _size(instruction)}"
     outer = frame["loops"][:-1]
     call = {
         "script": machine.programs[state["root"]].name,
@@ -94,7 +132,7 @@ def next_chunk(machine: "Machine", frame: Frame, instruction: Instruction) -> No
         "program": frame["program"],
         "loop": record["pc"],
         "variables": {name: frame["vars"][name] for name in instruction.operands["reads"] if name in frame["vars"]},
-        "offset": record["processed"],
+        "offset": offset,
         "size": size,
         "path": machine.path(frame, instruction.step),
         "prefix": frame["prefix"],
@@ -107,12 +145,14 @@ def next_chunk(machine: "Machine", frame: Frame, instruction: Instruction) -> No
         "dry_run": state["dry_run"],
         "mocks": state["mocks"],
         "scope": sorted({*machine.programs[frame["program"]].databases, *([database] if database is not None else [])}),
-        "rows": record["batch"].get("rows"),
+        "step": machine.key(frame, instruction.step),
+        "tolerate": None if batch["limit"] is None else batch["limit"] - batch["failed"],
+        "rows": batch["batch"].get("rows"),
         "after": record["after"],
         "items": None,
     }
-    if "items" in record["batch"]:
-        call["items"] = record["batch"]["items"][record["processed"] : record["processed"] + size]
+    if "items" in batch["batch"]:
+        call["items"] = batch["batch"]["items"][offset : offset + size]
     over = wire_size(call) - MAX_WIRE_BYTES
     if over > 0:
         raise StepFailure(
@@ -128,9 +168,15 @@ def _database(machine: "Machine") -> str | None:
     return scope["database"] if scope is not None else transactions.run_database(machine)
 
 
+def _is_inherited(machine: "Machine") -> bool:
+    """Whether this is a batch inside of a batch: its chunks are in the transaction of the outer one's."""
+    scope = machine.scope()
+    return scope is not None and scope["txn"] is not None and bool(scope["txn"].get("inherited"))
+
+
 def _chunk_transaction(machine: "Machine", key: str) -> dict[str, Any] | None:
     scope, database = machine.scope(), _database(machine)
-    if scope is not None and scope["txn"] is not None and scope["txn"].get("inherited"):
+    if scope is not None and _is_inherited(machine):
         return dict(scope["txn"]["ref"])
     if database is None:
         return None
@@ -146,19 +192,20 @@ def _chunk_transaction(machine: "Machine", key: str) -> dict[str, Any] | None:
 def answered(
     machine: "Machine", frame: Frame, instruction: Instruction, pending: dict[str, Any], outcome: Outcome
 ) -> None:
-    """Go on after a chunk, a dispatch, or the closing of the transaction before the batch."""
+    """After a chunk, a dispatch, or the closing of the transaction before the batch: the fiber goes on at its loop (`go_on`), unless
+    the run is paused. What a chunk has committed is dispatched in any case."""
     if pending["then"] == "batch":
         scope = machine.scope()
         assert scope is not None
         transactions.ended(machine, scope, committed=False)
         if outcome.error is not None:
             machine.emit_run("rollback_failed", kind="warning", error=outcome.error)
-        next_chunk(machine, frame, instruction)
         return
     calls.raise_error(outcome)
     record = frame["loops"][-1]
-    if pending["then"] == "dispatch":
-        _after_chunk(machine, frame, instruction, record)
+    if pending["then"] == "partition":
+        parts.divided(record, outcome.value["places"])
+    if pending["then"] != "chunk":
         return
     _count_chunk(machine, frame, instruction, record, outcome.value)
     if outcome.value["outbox"] and not machine.state["dry_run"] and pending["call"]["transaction"] is not None:
@@ -169,77 +216,30 @@ def answered(
             "now": machine.state["clock"],
         }
         transactions.ask(machine, "dispatch", pending["id"] + "/dispatch", dispatch, "dispatch")
-    else:
-        _after_chunk(machine, frame, instruction, record)
-
-
-@contextmanager
-def _reducing() -> Iterator[None]:
-    """What values cannot be combined is an error of the loop, never of the machine."""
-    try:
-        yield
-    except TypeError:
-        message = "reduce: min and max need values of one type, all numbers or all strings"
-        raise StepFailure("type_mismatch", message) from None
-    except OverflowError as error:
-        raise StepFailure("overflow", f"reduce: {error}") from None
 
 
 def _count_chunk(
     machine: "Machine", frame: Frame, instruction: Instruction, record: dict[str, Any], answer: Mapping[str, Any]
 ) -> None:
-    record["processed"] += answer["processed"]
-    record["number"] += 1
+    batch = parts.batch_of(machine, record)
+    counted(batch, machine.state["clock"], answer["processed"], answer["failed"])
+    batch["chunks"] += 1
+    batch["stopped"] = batch["stopped"] or answer["stopped"]
+    record["position"] += answer["processed"]
     record["after"] = answer["after"]
-    record["done"] = answer["done"] or answer["stopped"]
-    with _reducing():
+    record["done"] = answer["done"] or answer["stopped"] or ("part" in record and record["position"] >= record["end"])
+    with reducing():
         reduce.merge(record["reduced"], instruction.operands["reduce"] or {}, answer["reduced"])
-    total = record["batch"]["rows"].get("count") if "rows" in record["batch"] else len(record["batch"]["items"])
-    progress = {"processed": record["processed"], "failed": 0, "total": total, "chunk": record["number"]}
-    machine.emit(frame, instruction.step, "running", value=progress, kind="progress")
+    told = {"chunk": batch["chunks"], **progress(batch)}
+    machine.emit(frame, instruction.step, "running", value=told, kind="progress")
 
 
-def _after_chunk(machine: "Machine", frame: Frame, instruction: Instruction, record: dict[str, Any]) -> None:
-    if not record["done"]:
-        next_chunk(machine, frame, instruction)
-        return
+def _finish(machine: "Machine", frame: Frame, instruction: Instruction, record: dict[str, Any]) -> None:
     frame["loops"].pop()
     value = {
         "processed": record["processed"],
-        "failed": 0,
+        "failed": record["failed"],
         "reduced": reduce.final(record["reduced"], instruction.operands["reduce"] or {}),
     }
     machine.finish_step(frame, instruction, value, started=record["at"])
     frame["pc"] = instruction.operands["end"]
-
-
-# --- inside of a chunk ---
-
-
-def iterated(
-    machine: "Machine", frame: Frame, head: Instruction, record: dict[str, Any], *, stop: bool = False
-) -> None:
-    """The body of a chunk's iteration is over: count it in, and give the machine back."""
-    reduce_iteration(machine, frame, head, record)
-    machine.state["done"] = {"status": "stopped" if stop else "iterated", "value": None, "error": None}
-
-
-def reduce_iteration(machine: "Machine", frame: Frame, head: Instruction, record: dict[str, Any]) -> None:
-    """Count one finished iteration into the loop's reductions."""
-    table = head.operands.get("reduce") or {}
-
-    def where(name: str) -> bool:
-        return f"reduce/{name}/where" not in head.conditions or machine.condition(frame, head, f"reduce/{name}/where")
-
-    def value(name: str) -> Any:
-        element = machine.render(frame, head, f"reduce/{name}/value")
-        op = table[name]["op"]
-        number = isinstance(element, int | float) and not isinstance(element, bool)
-        if element is not None and op in ("sum", "avg") and not number:
-            raise StepFailure("type_mismatch", f"reduce {name}: {op} needs numbers, and got {element!r}")
-        if element is not None and op in ("min", "max") and not (number or isinstance(element, str)):
-            raise StepFailure("type_mismatch", f"reduce {name}: {op} needs numbers or strings, and got {element!r}")
-        return element
-
-    with _reducing():
-        reduce.add(record["reduced"], table, where, value)

@@ -177,8 +177,10 @@ class _Checker(CallChecker):
         return not branches
 
     def loop(self, node: ast.LoopStep, pointer: str, scope: Scope, in_loop: bool) -> None:
-        if node.tolerate_failures is not None:
-            self.planned(f"{pointer}/tolerate_failures", "tolerate_failures")
+        for field in ("batch_size", "tolerate_failures"):
+            if node.while_ is not None and getattr(node, field) is not None:
+                hint = f"leave out {field}, or while"
+                self.tell("misplaced_field", f"{pointer}/{field}", "a batch goes over rows or a list, to its end", hint)
         self.side_by_side(node, pointer, scope)
         if isinstance(node.list, str) and "{{" not in node.list:
             self.expression(node.list, f"{pointer}/list", scope)
@@ -209,8 +211,6 @@ class _Checker(CallChecker):
         if node.while_ is not None:
             hint = "leave out concurrency, or while"
             self.tell("misplaced_field", f"{pointer}/concurrency", "iterations with a condition go one by one", hint)
-        if node.batch_size is not None:
-            self.planned(f"{pointer}/concurrency", "concurrency of a batch")
         for variable in sorted(ast.assigned(node.steps) & {*scope.sure, *scope.perhaps}):
             self.tell(
                 "parallel_write",

@@ -282,6 +282,7 @@ class _Compiler:
             variable=node.variable,
             batch_size=node.batch_size,
             concurrency=node.concurrency,
+            tolerate=node.tolerate_failures,
             **{"while": condition_source(node.while_) if node.while_ is not None else None},
             reduce=_reduce(node.reduce),
             depth=self._depth,

@@ -8,7 +8,8 @@ import orjson
 
 @dataclass(frozen=True)
 class Effect:
-    """Something to be done outside. `kind` is call, child, commit, rollback, restore, chunk, dispatch, sleep, timer or approval.
+    """Something to be done outside. `kind` is call, child, commit, rollback, restore, partition, chunk, dispatch, sleep, timer or
+    approval.
 
     `call` holds the fields of the matching wire dataclass (sleep and timer: seconds and until; approval: by, prompt).
     """

@@ -3,7 +3,7 @@
 Used for the iterations of a chunk, and by tests: the same program, the same machine, without Temporal.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from script import reduce
@@ -32,15 +32,6 @@ def run(machine: Machine, perform: Perform) -> Done:
             machine.resume(effect.id, perform(effect))
 
 
-class IterationFailed(Exception):
-    """The body of a loop failed for one element; `ordinal` is its position in the whole loop."""
-
-    def __init__(self, ordinal: int, error: dict[str, Any]) -> None:
-        super().__init__(error["message"])
-        self.ordinal = ordinal
-        self.error = error
-
-
 class Iterations:
     """The body of a loop, run for one element after the other: what a chunk does.
 
@@ -53,23 +44,12 @@ class Iterations:
         self._head = programs[call.program].linked[call.loop]
         self.reduced = reduce.empty(self._head.operands["reduce"] or {})
 
-    def run(self, elements: Iterator[Any] | list[Any], perform: Perform) -> Iterator[int]:
-        """Run the body for each element, yielding how many are done; ends early after a `break`.
+    def run(self, position: int, element: Any, perform: Perform) -> Done:
+        """Run the body for the element at a position of the chunk: iterated, stopped (by a break), or failed.
 
-        Raises IterationFailed for the first element whose body fails.
+        One that failed may have left something in the reductions: whoever goes on has to put them back.
         """
-        for position, element in enumerate(elements):
-            ordinal = self._call.offset + position
-            done = run(self._machine(element, ordinal), perform)
-            if done.status == "failed":
-                assert done.error is not None
-                raise IterationFailed(ordinal, done.error)
-            yield position + 1
-            if done.status == "stopped":
-                self.stopped = True
-                return
-
-    stopped = False
+        return run(self._machine(element, self._call.offset + position), perform)
 
     def _machine(self, element: Any, ordinal: int) -> Machine:
         call, operands = self._call, self._head.operands
@@ -114,4 +94,4 @@ def _member_reference(call: ChunkCall) -> dict[str, Any]:
     }
 
 
-__all__ = ["IterationFailed", "Iterations", "Perform", "Yielded", "run"]
+__all__ = ["Iterations", "Perform", "Yielded", "run"]

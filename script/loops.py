@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from script import batches, failures, fibers, reduce
+from script import batches, failures, fibers, iterations, reduce
 from script.effects import StepFailure
 from script.program import Instruction
 from script.state import Frame
@@ -25,13 +25,15 @@ WHILE_BUDGET: Final = 1_000_000
 
 
 def loop(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
-    """Begin a loop: over a row reference, or with a batch size, as a batch; otherwise here. A parallel one also goes on here."""
+    """Begin a loop: over a row reference, with a batch size or tolerance, as a batch; otherwise here. A batch and a parallel one also
+    go on here."""
     operands = instruction.operands
-    if frame["loops"] and frame["loops"][-1].get("running") is not None and frame["loops"][-1]["pc"] == frame["pc"]:
-        _harvest(machine, frame, instruction, frame["loops"][-1])
+    if frame["loops"] and frame["loops"][-1].get("pc") == frame["pc"]:
+        go_on = batches.go_on if "batch" in frame["loops"][-1] or "part" in frame["loops"][-1] else _harvest
+        go_on(machine, frame, instruction, frame["loops"][-1])
         return
     value = None if operands["list"] is None else elements(machine.render(frame, instruction, "list"))
-    if is_rows(value) or operands.get("batch_size"):
+    if is_rows(value) or operands.get("batch_size") or operands.get("tolerate") is not None:
         batches.begin(machine, frame, instruction, value)
         return
     record: dict[str, Any] = {"pc": frame["pc"], "items": value, "i": -1, "at": machine.state["clock"]}
@@ -55,12 +57,12 @@ def next_(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
         return
     head = machine.programs[frame["program"]].linked[record["pc"]]
     if "chunk" in record:
-        batches.iterated(machine, frame, head, record)
+        iterations.iterated(machine, frame, head, record)
         return
     if "values" in record:
         record["values"].append(frame["last"])
     if "reduced" in record:
-        batches.reduce_iteration(machine, frame, head, record)
+        iterations.reduce_iteration(machine, frame, head, record)
     _advance(machine, frame, head, record)
 
 
@@ -145,7 +147,7 @@ def _leave_by_break(machine: "Machine", frame: Frame) -> None:
         return
     head = machine.programs[frame["program"]].linked[record["pc"]]
     if "chunk" in record:
-        batches.iterated(machine, frame, head, record, stop=True)
+        iterations.iterated(machine, frame, head, record, stop=True)
     else:
         finish_loop(machine, frame, head, record)
 
@@ -209,7 +211,7 @@ def _end_iteration(machine: "Machine", frame: Frame, instruction: Instruction | 
     record = frame["loops"][-1]
     if "reduced" in record:
         head = machine.programs[frame["program"]].linked[record["pc"]]
-        batches.reduce_iteration(machine, frame, head, record)
+        iterations.reduce_iteration(machine, frame, head, record)
     fibers.end(
         machine.fiber, "completed", stopped=stopped, last=frame["last"], outputs={}, reduced=record.get("reduced")
     )

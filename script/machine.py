@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import orjson
 
-from script import dry_runs, failures, fibers, operations, sagas, transactions
+from script import dry_runs, failures, fibers, operations, parts, sagas, transactions
 from script.arguments import bind_arguments, check_output
 from script.effects import TIMERS, Done, Effect, StepFailure, Waiting, Yielded
 from script.errors import ScriptError
@@ -144,8 +144,11 @@ class Machine:
                 self.resume(name, outcomes[name])
 
     def hear(self, kind: str, told: Any = None) -> None:
-        """A signal: pause, go_on, or decide with a Decision (nothing, where nobody waits for it, or who decides was not asked)."""
-        if kind == "decide":
+        """A signal: pause, go_on, decide with a Decision (nothing, where nobody waits for it, or who decides was not asked), or
+        concurrency with a Concurrency (nothing, where no such batch runs)."""
+        if kind == "concurrency":
+            parts.change(self, told.step, told.n)
+        elif kind == "decide":
             effect = self.state["effects"].get(told.effect)
             if effect is not None and effect["kind"] == "approval" and told.by in effect["call"]["by"]:
                 value = {"approved": told.approved, "by": told.by, "at": told.at, "comment": told.comment}
@@ -155,8 +158,8 @@ class Machine:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing is under way but timers and approvals: the run may go on elsewhere."""
-        return all(effect["kind"] in TIMERS for effect in self.state["effects"].values())
+        """Whether nothing is under way but timers and approvals, and what nobody has begun: the run may go on elsewhere."""
+        return all(effect["kind"] in TIMERS or not effect["told"] for effect in self.state["effects"].values())
 
     def prepares_to_move(self, events: int) -> bool:
         """Asked when the run's history, of so many events, is long: whether to begin nothing more, and go on elsewhere when quiet.

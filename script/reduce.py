@@ -8,6 +8,9 @@ machine's state stays small.
     sum avg  of `value`; null values are left out, as SQL does
     min max  of `value`, null left out; null when there is none
     collect  the values in order, at most `limit` of them
+
+Sums are exact until their end: a partial has the whole numbers in `value`, and the others in `floats`, numbers that add up to their sum
+without any rounding. So a sum does not depend on the order in which chunks end, nor on how many there are.
 """
 
 import math
@@ -32,7 +35,10 @@ def add(
         if not where(name):
             continue
         element = None if entry["op"] == "count" else value(name)
-        _combine(partials[name], entry, {"count": 1, "value": [element] if entry["op"] == "collect" else element})
+        more: Partial = {"count": 1, "value": [element] if entry["op"] == "collect" else element}
+        if isinstance(element, float) and entry["op"] in ("sum", "avg"):
+            more |= {"value": None, "floats": [element]}
+        _combine(partials[name], entry, more)
 
 
 def merge(partials: dict[str, Partial], table: Mapping[str, Any], more: Mapping[str, Partial]) -> None:
@@ -49,10 +55,13 @@ def final(partials: Mapping[str, Partial], table: Mapping[str, Any]) -> dict[str
 def _final(partial: Partial, op: str) -> Any:
     if op == "count":
         return partial["count"]
-    if op == "sum":
-        return partial["value"] if partial["value"] is not None else 0
-    if op == "avg":
-        return partial["value"] / partial["count"] if partial["count"] else None
+    if op in ("sum", "avg"):
+        total: float = partial["value"] or 0
+        if "floats" in partial:
+            total = math.fsum([total, *partial["floats"]])
+        if op == "sum":
+            return total
+        return total / partial["count"] if partial["count"] else None
     return partial["value"]
 
 
@@ -65,21 +74,43 @@ def _combine(partial: Partial, entry: Mapping[str, Any], more: Partial) -> None:
         partial["count"] += more["count"]
     elif op == "count":
         partial["count"] += more["count"]
+    elif op in ("sum", "avg"):
+        if value is not None:
+            partial["value"] = _bounded((partial["value"] or 0) + value)
+        for number in more.get("floats", ()):
+            partial["floats"] = _grown(partial.get("floats", []), number)
+        if value is not None or "floats" in more:
+            partial["count"] += more["count"]
     elif value is not None:
         partial["count"] += more["count"]
         old = partial["value"]
         if old is None:
             partial["value"] = value
-        elif op in ("sum", "avg"):
-            partial["value"] = _bounded(old + value)
         else:
             partial["value"] = min(old, value) if op == "min" else max(old, value)
 
 
-def _bounded(number: float) -> float:
-    """Raises OverflowError for what JSON numbers here cannot hold: whole numbers of more than 64 bits, infinity."""
-    if isinstance(number, int) and not -(1 << 63) <= number < 1 << 63:
+def _bounded(number: int) -> int:
+    """Raises OverflowError for a whole number of more than 64 bits, which JSON cannot hold here."""
+    if not -(1 << 63) <= number < 1 << 63:
         raise OverflowError("the sum has more than 64 bits")
-    if isinstance(number, float) and not math.isfinite(number):
-        raise OverflowError("the sum is infinite")
     return number
+
+
+def _grown(floats: list[float], number: float) -> list[float]:
+    """Numbers with the sum of `floats` and `number`, exactly: of each addition the rounded sum, and what was lost by rounding (Shewchuk).
+
+    Raises OverflowError for an infinite sum.
+    """
+    made = []
+    for other in floats:
+        if abs(number) < abs(other):
+            number, other = other, number
+        high = number + other
+        low = other - (high - number)
+        if low:
+            made.append(low)
+        number = high
+    if not math.isfinite(number):
+        raise OverflowError("the sum is infinite")
+    return [*made, number]

@@ -104,7 +104,7 @@ def new_frame(
 
 
 def add_fiber(state: State, frames: list[Frame], role: str, *, scope: str | None, parent: str | None = None) -> Fiber:
-    """A new fiber of the run. `role` is main, async, iteration, compensation or on_failure."""
+    """A new fiber of the run. `role` is main, async, iteration, part (of a batch), compensation or on_failure."""
     state["forked"] += 1
     fiber: Fiber = {
         "id": str(state["forked"]),

@@ -25,6 +25,7 @@ RESTORE_ACTIVITY: Final = "restore_savepoint"
 COMMIT_ACTIVITY: Final = "commit_transaction"
 ROLLBACK_ACTIVITY: Final = "rollback_transaction"
 CHUNK_ACTIVITY: Final = "run_chunk"
+PARTITION_ACTIVITY: Final = "partition_rows"
 DISPATCH_ACTIVITY: Final = "dispatch_outbox"
 
 ASK_ACTIVITY: Final = "ask_model"
@@ -33,6 +34,7 @@ ASK_ACTIVITY: Final = "ask_model"
 DECIDE_SIGNAL: Final = "decide"
 PAUSE_SIGNAL: Final = "pause"
 GO_ON_SIGNAL: Final = "go_on"
+CONCURRENCY_SIGNAL: Final = "concurrency"
 
 YIELD: Final = "yield"
 SPREAD: Final = "spread"
@@ -129,7 +131,8 @@ class ChunkCall:
     run began. `path` is the loop's path in the run, `prefix` and `iteration` those of the frame that it stands in.
     `rows` is the row reference's inner object and `after` the place (hex: the encoded key, or that in a result) behind which to go
     on; or `items` are the elements themselves. `offset` is the ordinal of the first element: iteration numbers, and so
-    idempotency keys, count from it.
+    idempotency keys, count from it. `tolerate` elements may fail (None: the first that fails fails the chunk); the ledger has them under
+    `step`, the loop's key in the run.
     """
 
     script: str
@@ -147,6 +150,8 @@ class ChunkCall:
     key_id: str
     run_id: str
     now: str
+    step: str = ""
+    tolerate: int | None = None
     rows: dict[str, Any] | None = None
     after: str | None = None
     items: list[Any] | None = None
@@ -154,6 +159,18 @@ class ChunkCall:
     dry_run: bool = False
     mocks: list[str] = field(default_factory=list)
     scope: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class PartitionCall:
+    """Find out where the rows of a reference may be divided: behind every `every` of them, from the place `after` on (hex), which `offset`
+    rows are in front of."""
+
+    rows: dict[str, Any]
+    offset: int
+    after: str | None
+    every: int
+    run_id: str
 
 
 @dataclass(frozen=True)
@@ -197,6 +214,15 @@ class Decision:
     by: str
     at: str
     comment: str = ""
+
+
+@dataclass(frozen=True)
+class Concurrency:
+    """How many chunks of a running batch may run at once from now on; `step` is the key of its loop in the run (its path, and `#` with the
+    iterations around it)."""
+
+    step: str
+    n: int
 
 
 GIVEN_UP: Final = Outcome(None, {"code": "canceled", "message": "the step was given up", "retryable": False})

@@ -99,6 +99,10 @@ class Tool:
         """What checker and compiler have to know."""
         return ToolSignature(self.arguments_schema, self.effect, self._writes_with)
 
+    def writes(self, args: Mapping[str, Any]) -> bool:
+        """Whether a call with these arguments writes."""
+        return self.effect == "write" or (self._writes_with is not None and args.get(self._writes_with) is not None)
+
     def describe(self) -> dict[str, Any]:
         """All of it, as JSON."""
         return {

@@ -7,8 +7,8 @@ tool, with the step's name as summary and its path as activity id, so that the T
     call      an activity named after the tool          child      a child workflow (a script with its own database, or async)
     commit    commit_transaction                        chunk      run_chunk (a stretch of a loop over rows)
     rollback  rollback_transaction                      dispatch   dispatch_outbox
-    restore   restore_savepoint                         sleep, timer   a timer
-                                                        approval   nothing: a signal answers it
+    restore   restore_savepoint                         partition  partition_rows (where a batch may be divided)
+    sleep, timer   a timer                              approval   nothing: a signal answers it
 
 The machine's outcomes are all that it knows, and all of them are in the history: that is why a watcher can fold the history
 into the same events. So that both hear them in the same order, whatever has come up to a workflow task is taken together, when
@@ -51,6 +51,7 @@ _TYPES: Final[dict[str, tuple[str, type]]] = {
     "commit": (wire.COMMIT_ACTIVITY, wire.EndTransaction),
     "rollback": (wire.ROLLBACK_ACTIVITY, wire.EndTransaction),
     "restore": (wire.RESTORE_ACTIVITY, wire.EndTransaction),
+    "partition": (wire.PARTITION_ACTIVITY, wire.PartitionCall),
     "chunk": (wire.CHUNK_ACTIVITY, wire.ChunkCall),
     "dispatch": (wire.DISPATCH_ACTIVITY, wire.DispatchCall),
 }
@@ -85,6 +86,11 @@ class ScriptWorkflow:
     def go_on(self) -> None:
         """Go on after a pause."""
         self._signals.append(("go_on", None))
+
+    @workflow.signal(name=wire.CONCURRENCY_SIGNAL)
+    def concurrency(self, told: wire.Concurrency) -> None:
+        """Run so many chunks of a batch at once from now on."""
+        self._signals.append(("concurrency", told))
 
     @workflow.run
     async def run(self, start: RunInput) -> RunOutput:

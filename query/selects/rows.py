@@ -101,6 +101,18 @@ class RowsQuery(ABC):
                 for index in chosen:
                     yield keys[index], values[index]
 
+    def places(self, every: int, after: bytes | None = None) -> Iterator[bytes]:
+        """The key of each `every`-th row, from behind the key `after`, if given; nothing is decoded."""
+        due = every - 1
+        for part, _, chosen in self._chosen(after):
+            count = part.count if chosen is None else len(chosen)
+            if due < count:
+                keys = part.keys
+                for index in range(due, count, every):
+                    yield keys[index if chosen is None else chosen[index]]
+                due += every * len(range(due, count, every))
+            due -= count
+
     def json_chunks(self) -> Iterator[bytes]:
         """The rows as JSON texts divided by `,\\n`, many at a time. Between chunks the caller puts the divider."""
         project = self._projection.run if self._projection is not None else None

@@ -117,6 +117,23 @@ def select_page(
 
     `done` rows were read by the pages before; a query's own limit counts them. Raises InvalidQuery for an order that has to be sorted.
     """
+    selection = _paged(view, query)
+    size = limit if query.get("limit") is None else min(limit, query["limit"] - done)
+    more = query.get("limit") is None or query["limit"] - done > limit
+    rows = list(islice(selection.pairs(after), size + 1))
+    following = rows[size - 1][0] if more and len(rows) > size else None
+    return [record for _, record in rows[:size]], following
+
+
+def select_places(view: View, query: Mapping[str, Any], *, every: int, after: bytes | None) -> Iterator[bytes]:
+    """The key of each `every`-th row of a row reference's query behind the key `after`, without making the rows.
+
+    The query's own limit is not looked at: the caller knows how many rows there are. Raises like `select_page`.
+    """
+    return _paged(view, query).places(every, after)
+
+
+def _paged(view: View, query: Mapping[str, Any]) -> Selection:
     parts: dict[str, Any] = {name: query.get(name) for name in ("filter", "key", "fields", "order_by")}
     selection = select(view, query["store"], **parts, offset=query.get("offset") or 0)
     if not selection.in_key_order:
@@ -125,8 +142,4 @@ def select_page(
             pointer="/order_by",
             hint="order by the primary key or an index, or leave it out",
         )
-    size = limit if query.get("limit") is None else min(limit, query["limit"] - done)
-    more = query.get("limit") is None or query["limit"] - done > limit
-    rows = list(islice(selection.pairs(after), size + 1))
-    following = rows[size - 1][0] if more and len(rows) > size else None
-    return [record for _, record in rows[:size]], following
+    return selection

@@ -51,6 +51,11 @@ class Keys:
             return None
         return key_id if hmac.compare_digest(row["hash"], _hash(secret)) else None
 
+    def name(self, key_id: str) -> str:
+        """Whose key it is."""
+        row = self._row(key_id)
+        return str(row["name"]) if row is not None else ""
+
     def bootstrap(self, data_dir: Path) -> Path:
         """Make the first key if there is none, and its file if it is not there. Gives the file's path."""
         key_id, secret = _first_key(data_dir)

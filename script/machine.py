@@ -17,7 +17,7 @@ the n-th try of a step with `retry`), keys are the same without the attempts; a 
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import orjson
 
@@ -64,12 +64,13 @@ class Machine:
         database: str | None = None,
         dry_run: bool = False,
         mocks: list[str] | None = None,
-    ) -> "Machine":
+        rerun: Mapping[str, str] | None = None,
+    ) -> Self:
         """A machine before its first instruction. Bad arguments make it a failed run, not an exception.
 
         `run_id` names the run to people; `key_id` begins every idempotency key and transaction id, and has to be unique for
         all time (a workflow id may come back after the retention, its first execution's id does not). `database` is for a script that
-        names none itself.
+        names none itself. `rerun` {of, from} is told of a run that repeats another one.
         """
         program = programs[root]
         state = new_state(
@@ -83,9 +84,7 @@ class Machine:
             mocks=mocks,
         )
         machine = cls(programs, state)
-        machine.emit_run(
-            "started", script=program.name, version=program.hash, arguments=dict(arguments), dry_run=dry_run
-        )
+        machine.emit_started(arguments, rerun)
         try:
             variables = bind_arguments(program, arguments, machine.context_of(f"{key_id}/arguments"))
         except ScriptError as error:
@@ -323,6 +322,15 @@ class Machine:
         else:
             event["result"] = value
         self.events.append(event | more)
+
+    def emit_started(self, arguments: Mapping[str, Any], rerun: Mapping[str, str] | None) -> None:
+        """Tell the beginning of the run."""
+        program = self.programs[self.state["root"]]
+        told: dict[str, Any] = {"script": program.name, "version": program.hash, "arguments": dict(arguments)}
+        told["dry_run"] = self.state["dry_run"]
+        if rerun is not None:
+            told |= {"rerun_of": rerun["of"], "from": rerun["from"]}
+        self.emit_run("started", **told)
 
     def emit_run(self, status: str, *, kind: str = "run", **fields: Any) -> None:
         """Tell an event of the run itself: started, its end, or a warning."""

@@ -14,6 +14,7 @@ checker.py        what is wrong with a script     arguments.py      binding argu
 scope.py          which variables are defined     local.py          driving a machine right here
 environment.py    the world around a script       wire.py           what crosses a process border
 schema.py         the JSON Schema                 errors.py         what can be wrong
+standing.py       how a run stands, for people    resuming.py       going on from the middle of a run
 """
 
 from script.ast import Script

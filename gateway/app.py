@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from gateway import (
+    approvals,
     backups,
     databases,
     documents,
@@ -33,6 +34,7 @@ MODULES = (
     documents,
     scripts,
     runs,
+    approvals,
     schedules,
     databases,
     maintenance,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from btree import Transaction
-from query import SYSTEM, Databases, Record, create_store, list_stores, open_store
+from query import SYSTEM, Databases, Record, create_store, list_stores, open_store, select
 from toolbox import installation_secret
 
 STORE: Final = "_keys"
@@ -50,6 +50,18 @@ class Keys:
         if row is None or row.get("revoked_at") is not None:
             return None
         return key_id if hmac.compare_digest(row["hash"], _hash(secret)) else None
+
+    def name(self, key_id: str) -> str:
+        """Whose key it is."""
+        row = self._row(key_id)
+        return str(row["name"]) if row is not None else ""
+
+    def all(self) -> list[dict[str, Any]]:
+        """The keys {id, name, created_at, revoked_at}, without what would tell their secrets."""
+        view = self._database.snapshot()
+        if not any(info.name == STORE for info in list_stores(view)):
+            return []
+        return [{name: value for name, value in row.items() if name != "hash"} for row in select(view, STORE)]
 
     def bootstrap(self, data_dir: Path) -> Path:
         """Make the first key if there is none, and its file if it is not there. Gives the file's path."""

@@ -1,22 +1,31 @@
-"""Looking at runs: one, described; or a page of them, from Temporal's visibility store.
-
-Several installations may share a Temporal namespace: each sees the runs of its own task queue only.
+"""Looking at a run.
 
 A run's state is Temporal's word for it, in our words. The output of a finished run, or its error, comes with the
 description, so that a client that does not stream needs one request only.
+
+Where a running run is, and what it waits for, its worker tells, by a query: it has the machine at hand, costs no history and is never
+behind the history. (A fold of the whole history here would tell the same, and read up to 50,000 events for it, or keep a machine
+for each run that somebody once asked for.) Without a worker there is no answer, and the description says so.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
-from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.client import (
+    Client,
+    WorkflowExecution,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowQueryFailedError,
+)
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
 from gateway.problems import ApiError
 from gateway.services import Services
-from script.wire import WORKFLOW_TYPE, RunInput, RunOutput, failure
+from gateway.signals import closed
+from script.wire import STANDING_QUERY, WORKFLOW_TYPE, RunInput, RunOutput, failure
 from workflows.failures import outcome_of_failure
 
 _STATES: Final = {
@@ -28,15 +37,11 @@ _STATES: Final = {
     WorkflowExecutionStatus.TERMINATED: "terminated",
     WorkflowExecutionStatus.TIMED_OUT: "timed_out",
 }
-STATES: Final[dict[str, str]] = {
-    "running": "Running",
-    "completed": "Completed",
-    "failed": "Failed",
-    "canceled": "Canceled",
-    "terminated": "Terminated",
-    "timed_out": "TimedOut",
-}
-"""State of a run -> Temporal's name for it in a visibility query."""
+RERUN_MEMO: Final = "sop_rerun"
+"""In the memo of a run that repeats another one: {of, from}."""
+
+_PATIENCE: Final = timedelta(seconds=2)
+_SILENT: Final = (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.CANCELLED)
 
 _ENDED: Final = {
     "canceled": failure("canceled", "the run was canceled"),
@@ -62,11 +67,19 @@ async def require_run(here: Services, run_id: str) -> WorkflowExecution:
     return found
 
 
+async def require_running(here: Services, run_id: str) -> WorkflowExecution:
+    """The run, which goes on. Raises ApiError `run_not_found`, `run_closed`."""
+    found = await require_run(here, run_id)
+    if found.close_time is not None:
+        raise closed(run_id)
+    return found
+
+
 async def describe_run(here: Services, run_id: str) -> dict[str, Any]:
-    """A run: state, script, version, arguments, times, output or error, a link to Temporal."""
+    """A run: state, script, version, arguments, times, where it is, output or error, a link to Temporal."""
     found = await require_run(here, run_id)
     handle = here.client.get_workflow_handle(run_id, run_id=found.run_id, result_type=RunOutput)
-    start = await _start(here.client, run_id, found.run_id)
+    start = await start_input(here.client, run_id, found.run_id)
     told = {
         **head(found),
         "version": start.version or _attribute(found, "SopVersion"),
@@ -75,8 +88,13 @@ async def describe_run(here: Services, run_id: str) -> dict[str, Any]:
         "mocks": start.mocks,
         "temporal": _link(here, found),
     }
+    rerun = (await found.memo()).get(RERUN_MEMO)
+    if rerun is not None:
+        told |= {"rerun_of": rerun["of"], "from": rerun["from"]}
     if told["state"] == "running":
-        return told
+        where = await standing(here, run_id)
+        paused = where.pop("paused") if where is not None else None
+        return {**told, "paused": paused, "where": where}
     try:
         output: RunOutput = await handle.result(follow_runs=False)
         return {**told, "output": output.value}
@@ -84,7 +102,21 @@ async def describe_run(here: Services, run_id: str) -> dict[str, Any]:
         return {**told, "error": _ENDED.get(told["state"]) or outcome_of_failure(error.cause).error}
 
 
-async def _start(client: Client, run_id: str, execution: str) -> RunInput:
+async def standing(here: Services, run_id: str) -> dict[str, Any] | None:
+    """How a running run stands (see `script.standing`); None if no worker tells in time, or it is about to begin."""
+    try:
+        handle = here.client.get_workflow_handle(run_id)
+        found: dict[str, Any] | None = await handle.query(STANDING_QUERY, rpc_timeout=_PATIENCE)
+    except WorkflowQueryFailedError:
+        return None
+    except RPCError as error:
+        if error.status not in _SILENT:
+            raise
+        return None
+    return found
+
+
+async def start_input(client: Client, run_id: str, execution: str) -> RunInput:
     async for event in client.get_workflow_handle(run_id, run_id=execution).fetch_history_events(page_size=1):
         payloads = event.workflow_execution_started_event_attributes.input.payloads
         found: RunInput = (await client.data_converter.decode(payloads, [RunInput]))[0]
@@ -104,34 +136,6 @@ def head(found: WorkflowExecution) -> dict[str, Any]:
         "started_at": _time(found.start_time),
         "ended_at": _time(found.close_time),
     }
-
-
-async def list_runs(
-    here: Services, *, script: str | None, state: str | None, limit: int, cursor: str | None
-) -> dict[str, Any]:
-    """A page of runs: the open ones, newest first, then the ended ones, the last ended first."""
-    about = f"runs/{script}/{state}"
-    token = bytes.fromhex(here.cursors.open(about, cursor)) if cursor is not None else None
-    clauses = [f"WorkflowType = '{WORKFLOW_TYPE}'", f"TaskQueue = {_quoted(here.task_queue)}"]
-    if script is not None:
-        clauses.append(f"SopScript = {_quoted(script)}")
-    if state is not None:
-        clauses.append(f"ExecutionStatus = '{STATES[state]}'")
-    page = here.client.list_workflows(" AND ".join(clauses), page_size=limit, next_page_token=token)
-    await page.fetch_next_page()
-    following = page.next_page_token
-    return {
-        "data": [head(found) for found in page.current_page or []],
-        "has_more": bool(following),
-        "next_cursor": here.cursors.seal(about, following.hex()) if following else None,
-    }
-
-
-def _quoted(text: str) -> str:
-    """A string of a visibility query. Names hold no quotes; what does is refused."""
-    if "'" in text or "\\" in text:
-        raise ApiError("invalid_field", f"{text!r} is no name of a script", pointer="?script")
-    return f"'{text}'"
 
 
 def _attribute(found: WorkflowExecution, name: str) -> str | None:

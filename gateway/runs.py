@@ -1,4 +1,4 @@
-"""Runs: start, look, watch, cancel.
+"""Runs: start, look, search, watch, cancel, pause, rerun.
 
     POST /v1/scripts/{name}/runs     202 and the run's address
     POST /v1/call/{name}             the same, and the answer is the stream of its events
@@ -6,6 +6,9 @@
     GET  /v1/runs/{id}               how it stands; its output or error at the end
     GET  /v1/runs/{id}/events        its events: live, or replayed when it has ended
     POST /v1/runs/{id}/cancel
+    POST /v1/runs/{id}:pause         begin nothing new
+    POST /v1/runs/{id}:resume        go on
+    POST /v1/runs/{id}:rerun         a new run, from the start or from a step
 
 A run's id may hold `/` (a child run has its parent's id in front), so it is matched as a path. A client that goes away does
 not stop its run.
@@ -17,16 +20,22 @@ from urllib.parse import quote
 from fastapi import APIRouter, Header, Query, Request, Response
 from temporalio.service import RPCError, RPCStatusCode
 
-from gateway.looking import describe_run, list_runs, require_run
+from gateway.looking import describe_run, head, require_run, require_running
 from gateway.problems import ApiError
-from gateway.services import Here
+from gateway.rerunning import RerunRequest, rerun_run
+from gateway.searching import Search, search
+from gateway.services import Here, Services
+from gateway.signals import closed, send
 from gateway.starting import RunRequest, start_run
 from gateway.streams import MEDIA_TYPE, run_events
+from script.wire import GO_ON_SIGNAL, PAUSE_SIGNAL
 
 router = APIRouter(prefix="/v1", tags=["runs"])
 
 Key = Annotated[str | None, Header(alias="Idempotency-Key", description="one key is one run")]
 State = Literal["running", "completed", "failed", "canceled", "terminated", "timed_out"]
+RunOutcome = Literal["completed", "failed", "canceled", "compensated", "compensation_failed"]
+Moment = Annotated[str | None, Query(description="a time, as 2026-11-21T08:30:00Z")]
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "one event a line; the last one is the run's end, or of type error",
@@ -56,11 +65,21 @@ async def list_(
     here: Here,
     script: str | None = None,
     state: State | None = None,
+    status: Annotated[State | None, Query(description="the same as state")] = None,
+    outcome: RunOutcome | None = None,
+    trigger: str | None = None,
+    database: str | None = None,
+    since: Moment = None,
+    until: Moment = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     cursor: str | None = None,
 ) -> dict[str, Any]:
-    """Runs, newest first; of a script, or in a state. What has just started may need a moment to appear."""
-    return await list_runs(here, script=script, state=state, limit=limit, cursor=cursor)
+    """Runs, newest first: those that all filters fit. What has just started may need a moment to appear."""
+    if state is not None and status not in (None, state):
+        raise ApiError("invalid_field", "state and status say the same, and differ", pointer="?status")
+    wanted = Search(script, state or status, outcome, trigger, database, since, until)
+    runs, pages = await search(here, wanted, limit=limit, cursor=cursor)
+    return {"data": list(map(head, runs)), **pages}
 
 
 @router.get("/runs/{run_id:path}/events", responses=_STREAM, response_class=Response)
@@ -78,16 +97,40 @@ async def events(
 @router.post("/runs/{run_id:path}/cancel", status_code=202)
 async def cancel(here: Here, run_id: str) -> dict[str, Any]:
     """Ask a run to end: it rolls its open transaction back first."""
-    found = await require_run(here, run_id)
-    if found.close_time is not None:
-        raise ApiError("run_closed", f"the run {run_id!r} has ended already")
+    await require_running(here, run_id)
     try:
         await here.client.get_workflow_handle(run_id).cancel()
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND:
-            raise ApiError("run_closed", f"the run {run_id!r} has ended already") from None
+            raise closed(run_id) from None
         raise
     return {"id": run_id, "state": "canceling"}
+
+
+@router.post("/runs/{run_id:path}:pause", status_code=202)
+async def pause(here: Here, run_id: str) -> dict[str, Any]:
+    """Let a run begin nothing new. What is under way goes on to its end, and is heard; timers run."""
+    return await _signal(here, run_id, PAUSE_SIGNAL, paused=True)
+
+
+@router.post("/runs/{run_id:path}:resume", status_code=202)
+async def resume(here: Here, run_id: str) -> dict[str, Any]:
+    """Let a run go on that was paused."""
+    return await _signal(here, run_id, GO_ON_SIGNAL, paused=False)
+
+
+async def _signal(here: Services, run_id: str, signal: str, *, paused: bool) -> dict[str, Any]:
+    await require_running(here, run_id)
+    await send(here, run_id, signal)
+    return {"id": run_id, "paused": paused}
+
+
+@router.post("/runs/{run_id:path}:rerun", status_code=202)
+async def rerun(here: Here, run_id: str, body: RerunRequest, response: Response, key: Key = None) -> dict[str, Any]:
+    """Start a new run that repeats one that has ended: from its start, or from a step. What is before that step is not done again."""
+    handle, told = await rerun_run(here, run_id, body, key)
+    response.headers["Location"] = address(handle.id)
+    return {"id": handle.id, **told, "location": address(handle.id), "events": f"{address(handle.id)}/events"}
 
 
 @router.get("/runs/{run_id:path}")

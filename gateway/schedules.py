@@ -181,7 +181,7 @@ def _schedule(here: Services, schedule_id: str, body: ScheduleRequest) -> tuple[
             id=f"schedule-{schedule_id}",
             task_queue=here.task_queue,
             typed_search_attributes=attributes(programs[0], "schedule"),
-            static_summary=summary(programs[0], request),
+            static_summary=summary(programs[0], dry_run=request.dry_run),
         ),
         spec=schedule_spec(body.calendar, body.cron, body.every, body.time_zone),
         policy=SchedulePolicy(

@@ -36,6 +36,7 @@ from script.functions import EvaluationContext
 from script.program import Program
 from script.wire import ASK_ACTIVITY, MAX_WIRE_BYTES, SEARCH_ATTRIBUTES, WORKFLOW_TYPE, RunInput, wire_size
 from toolbox.errors import ToolError
+from workflows.details import plain
 
 MAX_INLINE_PROGRAMS: Final = 32 * 1024
 MEMO: Final = "sop_request"
@@ -89,27 +90,46 @@ async def start_run(
     here: Services, name: str, request: RunRequest, key: str | None, *, trigger: str = "api"
 ) -> WorkflowHandle[Any, Any]:
     """Start a run, or find the one that this key started. Raises ApiError, ToolError."""
+    check_key(key)
+    programs = resolve(here, name, request.version)
+    check_request(here, programs[0], request.arguments, request.mocks)
+    asked = [here.task_queue, name, request.model_dump()]
+    return await launch(here, run_input(programs, request, trigger), programs[0], key, asked)
+
+
+def check_key(key: str | None) -> None:
+    """Raises ApiError for an Idempotency-Key that cannot be a run's id."""
     if key is not None and not _KEY.fullmatch(key):
         raise ApiError(
             "invalid_idempotency_key",
             "an Idempotency-Key has 1 to 255 letters, digits, or . _ : @ - and begins with a letter or digit",
             pointer="Idempotency-Key",
         )
-    programs = resolve(here, name, request.version)
-    check_request(here, programs[0], request.arguments, request.mocks)
-    asked = _fingerprint([here.task_queue, name, request.model_dump()])
+
+
+async def launch(
+    here: Services,
+    start: RunInput,
+    program: Program,
+    key: str | None,
+    request: list[Any],
+    memo: dict[str, Any] | None = None,
+) -> WorkflowHandle[Any, Any]:
+    """Start the workflow of a run, or find the one that this key started with the same request. Raises ApiError."""
+    asked = _fingerprint(request)
     run_id = key or str(uuid.uuid4())
     try:
         handle = await here.client.start_workflow(
             WORKFLOW_TYPE,
-            run_input(programs, request, trigger),
+            start,
             id=run_id,
             task_queue=here.task_queue,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            memo={MEMO: asked},
-            search_attributes=attributes(programs[0], trigger),
-            static_summary=summary(programs[0], request),
+            memo={MEMO: asked, **(memo or {})},
+            search_attributes=attributes(program, start.trigger, start.database),
+            static_summary=summary(program, dry_run=start.dry_run),
+            static_details=details(program, start),
         )
     except WorkflowAlreadyStartedError:
         handle = here.client.get_workflow_handle(run_id)
@@ -147,15 +167,25 @@ def run_input(programs: list[Program], request: RunRequest, trigger: str) -> Run
     )
 
 
-def attributes(program: Program, trigger: str) -> TypedSearchAttributes:
+def attributes(program: Program, trigger: str, database: str | None = None) -> TypedSearchAttributes:
     """The search attributes that a run has from its start."""
-    values = (program.name, program.hash[:12], program.database, trigger)
+    values = (program.name, program.hash[:12], program.database or database, trigger)
     keys = (SearchAttributeKey.for_keyword(name) for name in SEARCH_ATTRIBUTES)
     return TypedSearchAttributes(
         [SearchAttributePair(key, value) for key, value in zip(keys, values, strict=False) if value]
     )
 
 
-def summary(program: Program, request: RunRequest) -> str:
+def summary(program: Program, *, dry_run: bool) -> str:
     """One line for the Temporal UI."""
-    return f"{program.name} (dry run)" if request.dry_run else program.name
+    return f"{program.name} (dry run)" if dry_run else program.name
+
+
+def details(program: Program, start: RunInput) -> str:
+    """What the Temporal UI tells about a run from its start, in Markdown."""
+    found = [f"version `{program.hash[:12]}`, database `{program.database or start.database or 'none'}`"]
+    if start.rerun is not None:
+        found.append(f"repeats {plain(start.rerun['of'])} from {plain(start.rerun['from'])}")
+    if start.arguments:
+        found.append("arguments: " + plain(orjson.dumps(start.arguments).decode()))
+    return "\n\n".join(found)

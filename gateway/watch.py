@@ -31,7 +31,7 @@ from temporalio.converter import DataConverter
 from temporalio.service import RPCError, RPCStatusCode
 
 from gateway.outcomes import Outcomes
-from script import wire
+from script import resuming, wire
 from script.effects import Waiting, Yielded, portions
 from script.machine import Machine
 from script.program import Program
@@ -45,15 +45,24 @@ async def watch_run(client: Client, run_id: str, after: int = 0) -> AsyncIterato
 
     Raises temporalio.service.RPCError (NOT_FOUND) for an unknown run.
     """
-    execution: str | None = await _execution(client, run_id, after)
+    first = await _execution(client, run_id, after)
     fold = Fold(client.data_converter, run_id)
+    async for told in fold_run(client, fold, run_id, first, wait=True):
+        for event in told:
+            if event["seq"] > after:
+                yield event
+
+
+async def fold_run(
+    client: Client, fold: "Fold", run_id: str, first: str, *, wait: bool
+) -> AsyncIterator[list[dict[str, Any]]]:
+    """Fold the histories of a run's executions, from the `first` on; gives what each event tells. `wait`: to the run's end."""
+    execution: str | None = first
     while execution is not None:
         handle = client.get_workflow_handle(run_id, run_id=execution)
         execution = None
-        async for event in handle.fetch_history_events(wait_new_event=True):
-            for told in await fold.add(event):
-                if told["seq"] > after:
-                    yield told
+        async for event in handle.fetch_history_events(wait_new_event=wait):
+            yield await fold.add(event)
             if fold.continued is not None:
                 execution, fold.continued = fold.continued, None
                 break
@@ -117,7 +126,8 @@ class Task:
 class Fold:
     """The machine of a run, fed from its history."""
 
-    def __init__(self, converter: DataConverter, run_id: str) -> None:
+    def __init__(self, converter: DataConverter, run_id: str, kind: type[Machine] = Machine) -> None:
+        self._kind = kind
         self._converter = converter
         self._run_id = run_id
         self._outcomes = Outcomes(converter)
@@ -173,19 +183,24 @@ class Fold:
         assert self._start is not None
         start, clock, first_run = self._start
         programs = {program["hash"]: Program.from_json(program) for program in compiled}
+        key_id = f"{self._run_id}:{first_run[:8]}"
         if start.state is not None:
-            self._machine = Machine(programs, start.state)
+            self._machine = self._kind(programs, start.state)
+            if start.rerun is not None:
+                resuming.adopt(start.state, run_id=self._run_id, key_id=key_id, clock=clock)
+                self._machine.emit_started(start.arguments, start.rerun)
             return
-        self._machine = Machine.start(
+        self._machine = self._kind.start(
             programs,
             compiled[0]["hash"],
             run_id=self._run_id,
-            key_id=f"{self._run_id}:{first_run[:8]}",
+            key_id=key_id,
             arguments=start.arguments,
             clock=clock,
             dry_run=start.dry_run,
             mocks=start.mocks,
             database=start.database,
+            rerun=start.rerun,
         )
 
     def _answered(self, name: str, outcome: Outcome) -> None:
@@ -269,7 +284,7 @@ class Fold:
             state = new_state(
                 run_id=self._run_id, key_id="", root="", database=None, isolation="serializable", clock=self._start[1]
             )
-            self._machine = Machine({}, state)
+            self._machine = self._kind({}, state)
         if self._machine is not None and self._machine.state["done"] is None:
             self._machine.finish(status, value=value, error=error)
 

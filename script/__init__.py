@@ -16,6 +16,7 @@ the machine       machine.py driving, frames, events | state.py its state | effe
                   batches.py loops over rows | reduce.py combining iterations | dry_runs.py what a dry run does otherwise
                   arguments.py binding arguments, checking results
 around it         local.py driving a machine right here | wire.py what crosses a process border
+people            standing.py how a run stands | resuming.py going on from the middle of a run
 """
 
 from script.ast import Script

@@ -18,7 +18,7 @@ the n-th try of a step with `retry`), keys are the same without the attempts; a 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import orjson
 
@@ -26,8 +26,9 @@ from script import dry_runs, failures, fibers, operations, parts, sagas, transac
 from script.arguments import bind_arguments, check_output
 from script.effects import TIMERS, Done, Effect, StepFailure, Waiting, Yielded
 from script.errors import ScriptError
+from script.events import Events
 from script.functions import EvaluationContext
-from script.program import Instruction, Program, StepInfo
+from script.program import Instruction, Program
 from script.state import MAIN, RUN_SCOPE, STATE_VERSION, Fiber, Frame, add_fiber, new_frame, new_state
 from script.wire import ROWS, Outcome, is_rows, wire_size
 
@@ -41,7 +42,7 @@ MAX_EVENTS: Final = 40_000
 """A history of this length is not added to any longer: Temporal ends a run, without any compensation, at 51,200 events."""
 
 
-class Machine:
+class Machine(Events):
     """One run of a script, at some point of its life. `programs` maps hashes to programs and holds every program reachable.
 
     Without `trace` the events of steps are counted and not made, for drivers that tell nobody.
@@ -50,10 +51,7 @@ class Machine:
     def __init__(self, programs: Mapping[str, Program], state: dict[str, Any], *, trace: bool = True) -> None:
         if state.get("v") != STATE_VERSION:
             raise ValueError(f"machine state of version {state.get('v')!r}, this release knows {STATE_VERSION}")
-        self.programs = programs
-        self.state = state
-        self.trace = trace
-        self.events: list[dict[str, Any]] = []
+        super().__init__(programs, state, trace=trace)
         self.fiber: Fiber = {}
         self._now: tuple[str, datetime] = ("", datetime.fromtimestamp(0, UTC))
 
@@ -70,12 +68,13 @@ class Machine:
         database: str | None = None,
         dry_run: bool = False,
         mocks: list[str] | None = None,
-    ) -> "Machine":
+        rerun: Mapping[str, str] | None = None,
+    ) -> Self:
         """A machine before its first instruction. Bad arguments make it a failed run, not an exception.
 
         `run_id` names the run to people; `key_id` begins every idempotency key and transaction id, and has to be unique for
         all time (a workflow id may come back after the retention, its first execution's id does not). `database` is for a script that
-        names none itself.
+        names none itself. `rerun` {of, from} is told of a run that repeats another one.
         """
         program = programs[root]
         state = new_state(
@@ -89,9 +88,7 @@ class Machine:
             mocks=mocks,
         )
         machine = cls(programs, state)
-        machine.emit_run(
-            "started", script=program.name, version=program.hash, arguments=dict(arguments), dry_run=dry_run
-        )
+        machine.emit_started(arguments, rerun)
         try:
             variables = bind_arguments(program, arguments, machine.context_of(f"{key_id}/arguments"))
         except ScriptError as error:
@@ -198,11 +195,6 @@ class Machine:
     def _is_cancelled(self) -> bool:
         return bool(self.state["fibers"].get(MAIN, {}).get("cancelled"))
 
-    def drain(self) -> list[dict[str, Any]]:
-        """The events since the last drain."""
-        events, self.events = self.events, []
-        return events
-
     def _run(self, fiber: Fiber, fuel: int) -> int:
         """Run one fiber until it waits or ends; gives the fuel that is left."""
         self.fiber = fiber
@@ -275,23 +267,6 @@ class Machine:
         name = self.fiber["scope"]
         return self.state["scopes"][name] if name is not None else None
 
-    def info(self, frame: Mapping[str, Any], step: int) -> StepInfo:
-        return self.programs[frame["program"]].steps[step]
-
-    def path(self, frame: Mapping[str, Any], step: int) -> str:
-        """The step's path in the run."""
-        return str(frame["prefix"]) + self.info(frame, step).path
-
-    def iteration(self, frame: Mapping[str, Any], loops: int | None = None) -> list[int]:
-        """The positions of the loops around, outermost first; `loops`: of so many only."""
-        return [*frame["iteration"], *(loop["i"] for loop in frame["loops"][:loops] if "i" in loop)]
-
-    def key(self, frame: Mapping[str, Any], step: int) -> str:
-        """What names one execution of a step in its run: path and iteration, the same in every attempt."""
-        iteration = self.iteration(frame)
-        path = self.path(frame, step)
-        return f"{path}#{'.'.join(map(str, iteration))}" if iteration else path
-
     # --- evaluation ---
 
     def context_of(self, seed: str | Callable[[], str]) -> EvaluationContext:
@@ -333,61 +308,6 @@ class Machine:
         frame["last"] = value
         self.emit(frame, instruction.step, "completed", value=value, started=started, **more)
         frame["pc"] += 1
-
-    def emit(
-        self,
-        frame: Mapping[str, Any],
-        step: int,
-        status: str,
-        *,
-        value: Any = None,
-        error: Any = None,
-        started: str | None = None,
-        kind: str | None = None,
-        loops: int | None = None,
-        **more: Any,
-    ) -> None:
-        """Tell one step event. `kind` overrides the type (`warning`, `progress`); `loops` is how many of the open loops are around it."""
-        if not self.trace:
-            self.state["seq"] += 1
-            return
-        info = self.info(frame, step)
-        event = self._event(kind or info.type, status, started)
-        event |= {
-            "step": info.pointer,
-            "path": self.path(frame, step),
-            "iteration": self.iteration(frame, loops),
-            "name": info.name,
-        }
-        if error is not None:
-            event["error"] = error
-        elif is_rows(value):
-            event["rows"] = {"count": value[ROWS]["count"], "ref": value[ROWS]}
-        else:
-            event["result"] = value
-        self.events.append(event | more)
-
-    def emit_run(self, status: str, *, kind: str = "run", **fields: Any) -> None:
-        """Tell an event of the run itself: started, its end, or a warning."""
-        self.events.append(self._event(kind, status, None) | fields)
-
-    def _event(self, kind: str, status: str, started: str | None) -> dict[str, Any]:
-        self.state["seq"] += 1
-        clock = self.state["clock"]
-        begun = started or clock
-        duration = (
-            (datetime.fromisoformat(clock) - datetime.fromisoformat(begun)).total_seconds() * 1000
-            if begun != clock
-            else 0.0
-        )
-        return {
-            "seq": self.state["seq"],
-            "run_id": self.state["run_id"],
-            "type": kind,
-            "status": status,
-            "started_at": begun,
-            "duration_ms": round(duration, 3),
-        }
 
     def finish(self, status: str, *, value: Any = None, error: dict[str, Any] | None = None, **more: Any) -> None:
         """The end of the run: the last event, and `Done` from now on."""

@@ -61,7 +61,7 @@ def rerun_if_quiet(machine: "Machine", scope: dict[str, Any]) -> None:
         else:
             failures.fail(machine, machine.fiber, final)
         return
-    _restore_checkpoint(machine, scope, of_scope)
+    restore_checkpoint(machine, scope, of_scope)
     sagas.forget(machine, [scope["prefix"], txn["number"]])
     txn |= {"attempt": txn["attempt"] + 1, "opened": False, "wrote": False, "used": False}
     state["ending"] = state["ending"] if name != RUN_SCOPE else None
@@ -72,7 +72,8 @@ def rerun_if_quiet(machine: "Machine", scope: dict[str, Any]) -> None:
     )
 
 
-def _restore_checkpoint(machine: "Machine", scope: dict[str, Any], of_scope: list[Fiber]) -> None:
+def restore_checkpoint(machine: "Machine", scope: dict[str, Any], of_scope: list[Fiber]) -> None:
+    """Put the fibers of a scope back to where they were at the first step of its transaction."""
     state, known = machine.state, _copy(scope["checkpoint"]["fibers"])
     wanted = {name for fiber in known.values() for frame in fiber["frames"] for name in frame["children"].values()}
     for fiber in of_scope:

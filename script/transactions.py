@@ -110,17 +110,17 @@ def member(machine: "Machine") -> dict[str, Any] | None:
     if scope is None or scope["database"] is None:
         return None
     if scope["txn"] is None:
-        _begin(scope, explicit=False)
+        begin(scope, explicit=False)
     txn = scope["txn"]
     if txn.get("inherited"):
         return dict(txn["ref"])
     if not txn["used"]:
         reruns.take_checkpoint(machine, scope)
-    begin, txn["used"] = not txn["opened"], True
-    return _reference(machine, scope) | {"begin": begin}
+    first, txn["used"] = not txn["opened"], True
+    return _reference(machine, scope) | {"begin": first}
 
 
-def _begin(scope: dict[str, Any], *, explicit: bool) -> None:
+def begin(scope: dict[str, Any], *, explicit: bool) -> None:
     scope["number"] += 1
     scope["memo"] = {}
     scope["txn"] = {
@@ -220,7 +220,7 @@ def manage(machine: "Machine", frame: Frame, instruction: Instruction, action: A
         if txn is not None:
             txn |= {"explicit": True, "kept": False}
         else:
-            _begin(scope, explicit=True)
+            begin(scope, explicit=True)
         machine.finish_step(frame, instruction, {"transaction": "begun"})
     elif txn is None or not txn["used"]:
         scope["txn"] = None

@@ -35,6 +35,8 @@ DECIDE_SIGNAL: Final = "decide"
 PAUSE_SIGNAL: Final = "pause"
 GO_ON_SIGNAL: Final = "go_on"
 CONCURRENCY_SIGNAL: Final = "concurrency"
+STANDING_QUERY: Final = "standing"
+"""How a run stands: the value of `standing.standing`, or None before it has begun."""
 
 YIELD: Final = "yield"
 SPREAD: Final = "spread"
@@ -46,8 +48,12 @@ MAX_WIRE_BYTES: Final = 64 * 1024
 ROWS: Final = "$rows"
 """The key that marks a row reference."""
 
-SEARCH_ATTRIBUTES: Final = ("SopScript", "SopVersion", "SopDatabase", "SopTrigger", "SopOutcome")
-"""Keyword search attributes of every run: script, version (12 hex digits), database, trigger and outcome."""
+SEARCH_ATTRIBUTES: Final = ("SopScript", "SopVersion", "SopDatabase", "SopTrigger", "SopOutcome", "SopWaiting")
+"""Keyword search attributes of every run: script, version (12 hex digits), database, trigger and outcome; and, while a person's decision is
+missing, what it waits for."""
+
+FOR_APPROVAL: Final = "approval"
+"""The value of SopWaiting."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,8 @@ class RunInput:
     `version` is the sha256 of the script (None: the latest when the run starts, as a schedule wants it).
     `programs` carries the compiled programs, the called ones included, when they are small enough;
     otherwise the run loads them by hash. `database` is for a script that names none, when it is called as a run of its own.
-    `state` is set only by continue-as-new.
+    `state` is set by continue-as-new, and by a rerun from a step: `rerun` {of, from} says then (and for one from the start) which
+    run it repeats and from where, and the state becomes one of this run (`resuming.adopt`).
     """
 
     script: str
@@ -69,6 +76,7 @@ class RunInput:
     programs: list[dict[str, Any]] | None = None
     database: str | None = None
     state: dict[str, Any] | None = None
+    rerun: dict[str, str] | None = None
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-SEARCH_ATTRIBUTES = ("SopScript", "SopVersion", "SopDatabase", "SopTrigger", "SopOutcome")
+SEARCH_ATTRIBUTES = ("SopScript", "SopVersion", "SopDatabase", "SopTrigger", "SopOutcome", "SopWaiting")
 RETENTION = "720h"
 ENDING_SECONDS = 15.0
 """How long a start waits for a server on the same directory that is ending, or that has not told its address yet."""

@@ -13,6 +13,8 @@ tool, with the step's name as summary and its path as activity id, so that the T
 The machine's outcomes are all that it knows, and all of them are in the history: that is why a watcher can fold the history
 into the same events. So that both hear them in the same order, whatever has come up to a workflow task is taken together, when
 nothing else is ready: decisions of people, then a cancellation, then outcomes in the order in which they were asked for.
+How a run stands can be asked with a query, and is shown in the Temporal UI (`details.py`): neither costs history. While a person's
+decision is missing the run has a search attribute, so that all such runs can be found.
 A run that grows long continues as new from the machine's state, when nothing is under way but timers and approvals.
 """
 
@@ -26,11 +28,14 @@ from temporalio.common import RetryPolicy, SearchAttributeKey, SearchAttributePa
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from script import wire
+    from script import resuming, wire
     from script.effects import TIMERS, Done, Effect, Yielded, portions
+    from script.events import Recent
     from script.machine import Machine
     from script.program import Program
+    from script.standing import standing
     from script.wire import Outcome, RunInput, RunOutput
+    from workflows import details
     from workflows.failures import outcome_of_failure
 
 STEP_TIMEOUT: Final = timedelta(days=1)
@@ -57,6 +62,7 @@ _TYPES: Final[dict[str, tuple[str, type]]] = {
 }
 
 OUTCOME: Final = SearchAttributeKey.for_keyword("SopOutcome")
+WAITING: Final = SearchAttributeKey.for_keyword("SopWaiting")
 
 
 @workflow.defn(name=wire.WORKFLOW_TYPE)
@@ -71,6 +77,9 @@ class ScriptWorkflow:
         self._outcomes: dict[str, Outcome] = {}
         self._signals: list[tuple[str, Any]] = []
         self._cancelling = self._cancelled = False
+        self._running: Machine | None = None
+        self._recent = Recent()
+        self._waiting = workflow.info().typed_search_attributes.get(WAITING) is not None
 
     @workflow.signal(name=wire.DECIDE_SIGNAL)
     def decide(self, decision: wire.Decision) -> None:
@@ -92,15 +101,22 @@ class ScriptWorkflow:
         """Run so many chunks of a batch at once from now on."""
         self._signals.append(("concurrency", told))
 
+    @workflow.query(name=wire.STANDING_QUERY)
+    def standing(self) -> dict[str, Any] | None:
+        """How the run stands; None before its script is loaded."""
+        return standing(self._running) if self._running is not None else None
+
     @workflow.run
     async def run(self, start: RunInput) -> RunOutput:
         """Run the script to its end.
 
         Raises ApplicationError (its type is the error's code, its details the whole error) for a failed run.
         """
-        machine = await self._machine()
+        self._running = machine = await self._machine()
         done = await self._drive(machine)
-        workflow.upsert_search_attributes([OUTCOME.value_set(done.status)])
+        no_more = [WAITING.value_unset()] if self._waiting else []
+        workflow.upsert_search_attributes([OUTCOME.value_set(done.status), *no_more])
+        self._show(machine)
         if done.error is None:
             return RunOutput(done.value, machine.state["clock"], machine.state["sagas"])
         if self._cancelled and done.error["code"] == "canceled":
@@ -117,43 +133,65 @@ class ScriptWorkflow:
                 )
             self._programs = outcome.value
         programs = {program["hash"]: Program.from_json(program) for program in self._programs}
-        if self._start.state is not None:
-            return Machine(programs, self._start.state, trace=False)
         info = workflow.info()
+        key_id = f"{info.workflow_id}:{info.first_execution_run_id[:8]}"
+        clock = info.workflow_start_time.isoformat(timespec="milliseconds")
+        if self._start.state is not None:
+            machine = Machine(programs, self._start.state)
+            if self._start.rerun is not None:
+                resuming.adopt(machine.state, run_id=info.workflow_id, key_id=key_id, clock=clock)
+                machine.emit_started(self._start.arguments, self._start.rerun)
+            return self._quietly(machine)
         machine = Machine.start(
             programs,
             self._programs[0]["hash"],
             run_id=info.workflow_id,
-            key_id=f"{info.workflow_id}:{info.first_execution_run_id[:8]}",
+            key_id=key_id,
             arguments=self._start.arguments,
-            clock=info.workflow_start_time.isoformat(timespec="milliseconds"),
+            clock=clock,
             database=self._start.database,
             dry_run=self._start.dry_run,
             mocks=self._start.mocks,
+            rerun=self._start.rerun,
         )
-        machine.trace = False
+        return self._quietly(machine)
+
+    def _quietly(self, machine: Machine) -> Machine:
+        """Nobody hears its events here: they are counted, and the last results kept for the current details."""
+        machine.trace, machine.recent = False, self._recent
         return machine
 
     async def _drive(self, machine: Machine) -> Done:
         await self._begin(machine.outstanding())
         while True:
-            machine.drain()
             info = workflow.info()
             if info.is_continue_as_new_suggested() and machine.prepares_to_move(info.get_current_history_length()):
                 if machine.is_quiet and not self._has_news():
-                    workflow.continue_as_new(replace(self._start, programs=self._programs, state=machine.state))
+                    following = replace(self._start, programs=self._programs, state=machine.state, rerun=None)
+                    workflow.continue_as_new(following)
                 self._give_up(machine.unwanted())
                 await self._news(machine)
                 continue
             asked = machine.step()
+            machine.drain()
             if isinstance(asked, Done):
                 return asked
             if isinstance(asked, Yielded):
                 await self._undisturbed(workflow.sleep(timedelta(milliseconds=1), summary=wire.YIELD))
                 continue
             self._give_up(asked.cancel)
+            self._show(machine)
             await self._begin(asked.start)
             await self._news(machine)
+
+    def _show(self, machine: Machine) -> None:
+        """Tell the Temporal UI, and the search for what waits for a person, how the run stands."""
+        told = standing(machine)
+        workflow.set_current_details(details.text(told, self._recent))
+        if bool(told["approvals"]) != self._waiting and machine.state["done"] is None:
+            self._waiting = not self._waiting
+            change = WAITING.value_set(wire.FOR_APPROVAL) if self._waiting else WAITING.value_unset()
+            workflow.upsert_search_attributes([change])
 
     async def _news(self, machine: Machine) -> None:
         """Wait until something has come, and give it to the machine."""
@@ -241,6 +279,7 @@ class ScriptWorkflow:
                 id=call["run_id"],
                 result_type=RunOutput,
                 static_summary=call["script"],
+                static_details=f"called by `{effect.id}`",
                 parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
                 search_attributes=self._attributes(call),
             )

@@ -302,10 +302,6 @@ def _corrupted(page: int, problem: str) -> Corrupted:
     return Corrupted(f"page {page} {problem}", hint="restore the database from a backup", page=page)
 
 
-def _leaf_size(keys: Sequence[bytes], values: Sequence[bytes]) -> int:
-    return _HEAD + sum(map(len, keys)) + sum(map(len, values)) + ENTRY * len(keys)
-
-
 __all__ = [
     "BRANCH_MINIMUM",
     "BRANCH_TARGET",

@@ -11,11 +11,10 @@ value is equal to nothing. Where several rows have the same values, each left ro
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from query.errors import InvalidQuery, QueryError
+from query.errors import InvalidQuery, placed
 from query.filters.conditions import conjuncts, together
 from query.filters.pages import page_filter
 from query.filters.predicates import compile_filter
@@ -166,7 +165,7 @@ class Joined(RowsQuery):
 
     def _input(self, view: View, side: StoreSpec, fields: tuple[str, ...], pushed: Sequence[Any]) -> StoreInput:
         """A side that is a store. Raises QueryError, with its place in the join."""
-        with _at(side.pointer):
+        with placed(side.pointer):
             store = open_store(view, side.store)
             where = key_and_filter(store, side.filter, side.key)
             compile_filter(where, fields=store.fields)
@@ -356,15 +355,5 @@ def _view_of(view: View, side: StoreSpec, views: Views | None) -> View:
             pointer=f"{side.pointer}/database",
             hint="leave database out, for the one that the query is on",
         )
-    with _at(f"{side.pointer}/database"):
+    with placed(f"{side.pointer}/database"):
         return views(side.database)
-
-
-@contextmanager
-def _at(pointer: str) -> Iterator[None]:
-    """Errors of a side, with their place in the join."""
-    try:
-        yield
-    except QueryError as error:
-        error.pointer = pointer + (error.pointer or "")
-        raise

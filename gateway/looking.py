@@ -40,7 +40,8 @@ _STATES: Final = {
 RERUN_MEMO: Final = "sop_rerun"
 """In the memo of a run that repeats another one: {of, from}."""
 
-_PATIENCE: Final = timedelta(seconds=2)
+_PATIENCE: Final = timedelta(seconds=5)
+"""For a worker that has just been started: the server waits two seconds for the one before, and the workflow is replayed."""
 _SILENT: Final = (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.CANCELLED)
 
 _ENDED: Final = {

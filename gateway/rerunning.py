@@ -5,10 +5,12 @@ step it is a new run that begins with the state which the old one had before the
 through the machine once more (twice, to find the step that failed), and `script.resuming` makes the state one of another run.
 """
 
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 from temporalio.client import WorkflowExecution, WorkflowHandle
+from temporalio.service import RPCError, RPCStatusCode
 
 from gateway.looking import RERUN_MEMO, require_run, start_input
 from gateway.problems import ApiError
@@ -109,7 +111,7 @@ async def _failed(here: Services, found: WorkflowExecution) -> str:
     """The key of the step that made the run fail. Raises CannotResume."""
     fold = Fold(here.client.data_converter, found.id)
     errors: list[dict[str, Any]] = []
-    async for told in fold_run(here.client, fold, found.id, _first(found), wait=False):
+    async for told in _whole(here, fold, found):
         errors += [event for event in told if "path" in event and "error" in event]
     done = fold.machine.state["done"] if fold.machine is not None else None
     step = failed_step(errors, done["error"] if done is not None else None)
@@ -121,12 +123,24 @@ async def _failed(here: Services, found: WorkflowExecution) -> str:
 
 async def _retraced(here: Services, found: WorkflowExecution, wanted: str, *, batches: bool) -> Retracing:
     fold = Fold(here.client.data_converter, found.id, Retracing)
-    async for _ in fold_run(here.client, fold, found.id, _first(found), wait=False):
+    async for _ in _whole(here, fold, found):
         if isinstance(fold.machine, Retracing):
             fold.machine.wanted, fold.machine.batches = wanted, batches
     if not isinstance(fold.machine, Retracing):
         raise CannotResume("step_not_run", f"the run {found.id!r} never began", hint="run it again from the start")
     return fold.machine
+
+
+async def _whole(here: Services, fold: Fold, found: WorkflowExecution) -> AsyncIterator[list[dict[str, Any]]]:
+    """Fold all of a run. Raises CannotResume if its beginning is not kept any more."""
+    try:
+        async for told in fold_run(here.client, fold, found.id, _first(found), wait=False):
+            yield told
+    except RPCError as error:
+        if error.status != RPCStatusCode.NOT_FOUND:
+            raise
+        message = f"the beginning of the run {found.id!r} is not kept any more"
+        raise CannotResume("not_resumable", message, hint="run it again from the start") from None
 
 
 def _first(found: WorkflowExecution) -> str:

@@ -31,7 +31,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from gateway.calendars import Calendar, check_zone, clock_change_warnings, fire_times, schedule_spec
 from gateway.problems import ApiError
 from gateway.services import Here, Services
-from gateway.starting import RunRequest, attributes, check_request, resolve, summary
+from gateway.starting import attributes, check_request, resolve, summary
 from script.program import Program
 from script.wire import WORKFLOW_TYPE, RunInput
 
@@ -172,7 +172,6 @@ def _schedule(here: Services, schedule_id: str, body: ScheduleRequest) -> tuple[
     start = RunInput(
         script=body.script, version=version, arguments=body.arguments, trigger="schedule", mocks=body.mocks
     )
-    request = RunRequest(arguments=body.arguments, mocks=body.mocks, version=body.version)
     default = _TEN_MINUTES if body.every is not None else _DAY
     schedule = Schedule(
         action=ScheduleActionStartWorkflow(
@@ -181,7 +180,7 @@ def _schedule(here: Services, schedule_id: str, body: ScheduleRequest) -> tuple[
             id=f"schedule-{schedule_id}",
             task_queue=here.task_queue,
             typed_search_attributes=attributes(programs[0], "schedule"),
-            static_summary=summary(programs[0], dry_run=request.dry_run),
+            static_summary=summary(programs[0], dry_run=start.dry_run),
         ),
         spec=schedule_spec(body.calendar, body.cron, body.every, body.time_zone),
         policy=SchedulePolicy(

@@ -33,7 +33,7 @@ def standing(machine: Machine) -> dict[str, Any]:
             lists["children"].append({"step": key, "run_id": call["run_id"]})
     return {
         "paused": state["paused"],
-        "ending": state["ending"]["phase"] if state["ending"] is not None else None,
+        "ending": state["ending"]["phase"] if state["ending"] is not None and state["done"] is None else None,
         **{name: found[:LIMIT] for name, found in lists.items()},
         "more": sum(max(0, len(found) - LIMIT) for found in lists.values()),
     }

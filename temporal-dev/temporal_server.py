@@ -158,7 +158,7 @@ class TemporalServer:
         assert self._lock is not None
         grpc, ui = free_ports(self._ports)
         self.address, self.ui_url = f"127.0.0.1:{grpc}", f"http://127.0.0.1:{ui}"
-        log = self.data_dir / "temporal.log"
+        log, known = self.data_dir / "temporal.log", (self.data_dir / "temporal.db").exists()
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 command(self.data_dir, grpc, ui, self._flags),
@@ -172,6 +172,8 @@ class TemporalServer:
             )
         self._wait_ready(grpc, timeout, log)
         self._raise_retention()
+        if known:
+            self._add_attributes()
         State(self._process.pid, os.getpid(), self.address, self.ui_url).write(self.data_dir)
 
     def _wait_ready(self, port: int, timeout: float, log: Path) -> None:
@@ -190,6 +192,18 @@ class TemporalServer:
         done = self._cli("operator", "namespace", "update", "-n", "default", "--retention", RETENTION)
         if done.returncode:
             raise ServerError(f"the retention could not be set: {done.stderr.decode().strip()}")
+
+    def _add_attributes(self) -> None:
+        """The server registers search attributes when it makes its database only: one of an older release lacks newer ones."""
+        listed = self._cli("operator", "search-attribute", "list", "-n", "default", "-o", "json")
+        there = listed.stdout.decode()
+        missing = [word for name in SEARCH_ATTRIBUTES if f'"{name}"' not in there for word in ("--name", name)]
+        if not listed.returncode and not missing:
+            return
+        types = ["--type", "Keyword"] * (len(missing) // 2)
+        done = self._cli("operator", "search-attribute", "create", "-n", "default", *missing, *types)
+        if done.returncode:
+            raise ServerError(f"search attributes could not be added: {done.stderr.decode().strip()}")
 
     def _cli(self, *words: str) -> "subprocess.CompletedProcess[bytes]":
         line = [str(temporal_binary()), *words, "--address", self.address]

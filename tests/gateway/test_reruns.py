@@ -3,7 +3,11 @@
 import json
 from typing import Any
 
-from tests.gateway.conftest import Gateway, problem_of
+import pytest
+from temporalio import workflow
+from temporalio.common import SearchAttributeKey
+
+from tests.gateway.conftest import Gateway, eventually, problem_of
 from tests.gateway.test_handling import APPROVAL, standing, started
 from tests.gateway.test_runs import ended
 
@@ -107,6 +111,7 @@ async def test_from_the_failed_step_when_the_data_is_mended(gateway: Gateway) ->
     assert [row["id"] for row in await rows(gateway)] == ["a", "b", "stock"]
     assert len(await outbox(gateway)) == 1
     assert {event["run_id"] for event in told} == {found["id"]}
+    assert await events(gateway, found["id"]) == told
 
 
 async def test_steps_of_a_transaction_that_was_committed_are_not_done_again(gateway: Gateway) -> None:
@@ -155,6 +160,19 @@ async def test_from_the_start_with_the_same_or_other_arguments_and_programs(gate
     assert (again["output"], again["rerun_of"]) == (3, found["id"])
     wrong = await gateway.http.post(f"/v1/runs/{old}:rerun", json={"arguments": {"n": "x"}})
     assert problem_of(wrong, 422, "invalid_arguments")["errors"][0]["pointer"] == "/arguments/n"
+
+
+async def test_programs_that_the_old_run_had_loaded_are_those_of_the_new_one(gateway: Gateway) -> None:
+    await gateway.save("helper", [{"type": "return", "value": 1}])
+    steps = [{"type": "set", "name": f"s{n}", "variable": "x", "value": f"{n} {'x' * 200}"} for n in range(200)]
+    call = {"type": "script", "name": "call", "script_name": "helper", "version": "latest"}
+    await gateway.save("large", [*steps, call])
+    old = await started(gateway, "large")
+    assert (await ended(gateway, old))["output"] == 1
+    await gateway.save("helper", [{"type": "return", "value": 2}])
+    assert (await rerun(gateway, old))["output"] == 1
+    assert (await rerun(gateway, old, **{"from": "call"}))["output"] == 1
+    assert (await rerun(gateway, old, version="latest"))["output"] == 2
 
 
 async def test_an_iteration_and_a_step_of_a_called_script(gateway: Gateway) -> None:
@@ -263,3 +281,91 @@ async def _outbox(gateway: Gateway, database: str) -> list[dict[str, Any]]:
     answer = await gateway.http.get(f"/v1/databases/{database}/stores/_outbox/rows")
     found: list[dict[str, Any]] = answer.json().get("data", [])
     return found
+
+
+async def test_a_loop_in_chunks_goes_on_with_the_chunk_that_failed(gateway: Gateway) -> None:
+    await shop(gateway)
+    check = {"type": "command", "name": "look", "command": "get", "args": {"store": "rows", "key": "stock"}}
+    known = {"type": "if", "name": "known", "condition": "size(r) > 0 && (r.n > 0 || x < 4)"}
+    body = [
+        {**check, "output_variable": "r"},
+        {**known, "else": [{"type": "fail", "name": "short", "code": "no_stock", "message": "nothing left"}]},
+        add("mark", {"id": "seen {{ x }}"}),
+    ]
+    loop = {"type": "loop", "name": "each", "list": "[1, 2, 3, 4, 5]", "iterator": "x", "batch_size": 2, "steps": body}
+    await gateway.save("chunks", [loop], database="shop")
+    old = await failed(gateway, "chunks")
+    assert [row["id"] for row in await rows(gateway)] == ["seen 1", "seen 2", "stock"]
+    await set_stock(gateway, 1)
+    found = await rerun(gateway, old, **{"from": "failed"})
+    assert (found["state"], found["from"], found["output"]["processed"]) == ("completed", "each", 5)
+    assert [row["id"] for row in await rows(gateway)] == [f"seen {n}" for n in range(1, 6)] + ["stock"]
+    again = await rerun(gateway, old, **{"from": "each"})
+    assert (again["state"], again["error"]["code"]) == ("failed", "record_exists")
+
+
+async def test_a_run_that_has_continued_as_new_waits_and_is_run_again(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        workflow.Info, "is_continue_as_new_suggested", lambda info: info.get_current_history_length() > 40
+    )
+    await shop(gateway)
+    loop = {
+        "type": "loop",
+        "name": "each",
+        "list": list(range(15)),
+        "iterator": "i",
+        "steps": [add("put", {"id": "{{ i }}"})],
+    }
+    steps = [
+        APPROVAL | {"is_async": True},
+        loop,
+        COMMIT,
+        GET_STOCK,
+        CHECK,
+        {"type": "return", "value": "{{ decision.by }}"},
+    ]
+    parameters = [{"name": "n", "default": 2}]
+    await gateway.save("long", [*steps[:3], mail("sent"), *steps[3:]], database="shop", parameters=parameters)
+    old = await failed(gateway, "long", mocks=["send_email"])
+    described = await gateway.services.client.get_workflow_handle(old).describe()
+    assert described.raw_description.workflow_execution_info.first_run_id != described.run_id
+    await set_stock(gateway, 1)
+    new = (await gateway.http.post(f"/v1/runs/{old}:rerun", json={"from": "failed"})).json()["id"]
+    approval = {"id": "release", "step": "release", "by": ["anna", "bootstrap"], "prompt": "Send 2 letters?"}
+    await standing(gateway, new, approvals=[approval])
+    await gateway.http.post(f"/v1/runs/{new}:decide", json={"approved": True})
+    found = await ended(gateway, new)
+    assert (found["output"], found["arguments"], found["rerun_of"]) == ("bootstrap", {}, old)
+    assert len(await outbox(gateway)) == 1
+    told = await events(gateway, new)
+    assert [event["seq"] for event in told] == list(range(1, len(told) + 1))
+    assert "each/put" not in paths(told)
+
+
+async def test_what_waits_is_found_after_continuing_as_new(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        workflow.Info, "is_continue_as_new_suggested", lambda info: info.get_current_history_length() > 40
+    )
+    gateway.gate.set()
+    hold = {"type": "command", "name": "hold", "command": "hold"}
+    loop = {"type": "loop", "name": "each", "list": list(range(15)), "iterator": "i", "steps": [hold]}
+    parameters = [{"name": "n", "default": 2}]
+    await gateway.save("long", [APPROVAL | {"is_async": True}, loop], parameters=parameters)
+    run_id = await started(gateway, "long")
+    await standing(gateway, run_id, steps=[{"step": "release", "name": "release", "type": "wait"}])
+    handle = gateway.services.client.get_workflow_handle(run_id)
+    described = await handle.describe()
+    assert described.raw_description.workflow_execution_info.first_run_id != described.run_id
+    (listed,) = (await gateway.http.get("/v1/approvals")).json()["data"]
+    assert listed["id"] == run_id
+    await gateway.http.post(f"/v1/runs/{run_id}:decide", json={"approved": True})
+    assert (await ended(gateway, run_id))["state"] == "completed"
+
+    async def gone() -> bool:
+        return bool((await gateway.http.get("/v1/approvals")).json()["data"] == [])
+
+    assert await eventually(gone)
+    attribute = SearchAttributeKey.for_keyword("SopWaiting")
+    assert (await handle.describe()).typed_search_attributes.get(attribute) is None

@@ -151,5 +151,21 @@ def test_a_taken_port_is_told(tmp_path: Path, what: str) -> None:
             TemporalServer(tmp_path, ports).start()
 
 
+async def test_a_directory_of_an_older_release_gets_the_newer_search_attributes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for attributes in (SEARCH_ATTRIBUTES[:4], SEARCH_ATTRIBUTES, SEARCH_ATTRIBUTES):
+        monkeypatch.setattr(temporal_server, "SEARCH_ATTRIBUTES", attributes)
+        server = TemporalServer(tmp_path)
+        server.start()
+        try:
+            client = await Client.connect(server.address)
+            request = ListSearchAttributesRequest(namespace="default")
+            known = await client.operator_service.list_search_attributes(request)
+            assert {name for name in known.custom_attributes if name.startswith("Sop")} == set(attributes)
+        finally:
+            server.stop()
+
+
 def test_the_search_attributes_are_those_of_the_runs() -> None:
     assert SEARCH_ATTRIBUTES == WIRE_ATTRIBUTES

@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -158,13 +159,14 @@ async def record(system: System, name: str, kind: Kind) -> dict[str, Any]:
     return {"run_id": handle.id, "histories": histories, "events": events}
 
 
-def without_places(value: Any) -> Any:
+def without_places(value: Any, name: str = "") -> Any:
     """A history without what it says of the machine and the folder that it was recorded in."""
     if isinstance(value, list):
         return [without_places(element) for element in value]
     if isinstance(value, dict):
-        return {key: "" if key in ("identity", "stackTrace") else without_places(found) for key, found in value.items()}
-    return value
+        return {key: without_places(found, key) for key, found in value.items()}
+    place = name in ("identity", "stackTrace") or (name == "name" and re.fullmatch(r"\d+@.+-[0-9a-f]{32}", str(value)))
+    return "" if place else value
 
 
 async def main(everything: bool) -> None:

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -214,8 +215,18 @@ class Stack:
                 if self._stopping.is_set():
                     return
                 for part in list(self._parts.values()):
-                    if part.process is not None and part.process.poll() is not None:
+                    if part.process is None or part.process.poll() is None:
+                        continue
+                    if (
+                        part.name == "temporal" or self._temporal_answers()
+                    ):  # without it the others would only die again
                         self._revive(part)
+
+    def _temporal_answers(self) -> bool:
+        host, _, port = self.temporal_address.rpartition(":")
+        with socket.socket() as probe:
+            probe.settimeout(0.5)
+            return probe.connect_ex((host, int(port))) == 0
 
     def _revive(self, part: _Part) -> None:
         assert part.process is not None

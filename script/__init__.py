@@ -14,6 +14,8 @@ checker.py        what is wrong with a script     arguments.py      binding argu
 scope.py          which variables are defined     local.py          driving a machine right here
 environment.py    the world around a script       wire.py           what crosses a process border
 schema.py         the JSON Schema                 errors.py         what can be wrong
+parts.py          chunks of a batch side by side  progress.py       how far a batch is
+iterations.py     the body of a batch
 """
 
 from script.ast import Script

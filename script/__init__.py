@@ -15,7 +15,7 @@ scope.py          which variables are defined     local.py          driving a ma
 environment.py    the world around a script       wire.py           what crosses a process border
 schema.py         the JSON Schema                 errors.py         what can be wrong
 parts.py          chunks of a batch side by side  progress.py       how far a batch is
-iterations.py     the body of a batch
+iterations.py     the body of a batch             quick_schema.py   most schemas, quickly
 """
 
 from script.ast import Script

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from jsonschema import Draft202012Validator
@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from script.errors import ScriptError
 from script.functions import EvaluationContext
 from script.program import Program
+from script.quick_schema import Check, quick_check
 from script.templates import compile_template
 
 
@@ -71,10 +72,25 @@ def check_output(program: Program, value: Any) -> None:
 def _violation(schema: Mapping[str, Any] | None, value: Any) -> str | None:
     if not schema:
         return None
-    error = next(_validator(orjson.dumps(schema, option=orjson.OPT_SORT_KEYS)).iter_errors(value), None)
+    known = _checks.get(id(schema))
+    if known is None or known[0] is not schema:
+        text = orjson.dumps(schema, option=orjson.OPT_SORT_KEYS)
+        known = (schema, quick_check(schema), text)
+        if len(_checks) >= _CACHED:
+            _checks.clear()
+        _checks[id(schema)] = known
+    _, quick, text = known
+    if quick is not None and quick(value):
+        return None
+    error = next(_validator(text).iter_errors(value), None)
     return str(error.message) if error is not None else None
 
 
-@lru_cache(maxsize=512)
+_CACHED: Final = 512
+_checks: Final[dict[int, tuple[Mapping[str, Any], Check | None, bytes]]] = {}
+"""By the schema's identity: it is kept, so the number is not given to another."""
+
+
+@lru_cache(maxsize=_CACHED)
 def _validator(schema: bytes) -> Draft202012Validator:
     return Draft202012Validator(orjson.loads(schema))

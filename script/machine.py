@@ -15,7 +15,7 @@ Invariants: effect ids are unique in a run (the step's path and iteration, plus 
 the n-th try of a step with `retry`), keys are the same without the attempts; a fiber waits for one effect at most.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -256,7 +256,7 @@ class Machine:
 
     # --- evaluation ---
 
-    def context_of(self, seed: str) -> EvaluationContext:
+    def context_of(self, seed: str | Callable[[], str]) -> EvaluationContext:
         clock = self.state["clock"]
         if self._now[0] != clock:
             self._now = (clock, datetime.fromisoformat(clock))
@@ -264,7 +264,7 @@ class Machine:
 
     def context(self, frame: Mapping[str, Any], step: int) -> EvaluationContext:
         """The evaluation context of a step: its time and its seed are the same whenever it is evaluated again."""
-        return self.context_of(f"{self.state['key_id']}/{self.key(frame, step)}")
+        return self.context_of(lambda: f"{self.state['key_id']}/{self.key(frame, step)}")
 
     def render(self, frame: Frame, instruction: Instruction, operand: str) -> Any:
         """The value of a template operand."""

@@ -13,7 +13,8 @@ the flat form     compiler.py Script -> Program | program.py instructions and th
 the machine       machine.py driving, frames, events | state.py its state | effects.py what it says | operations.py simple instructions
                   fibers.py strands side by side | loops.py | failures.py retry, catch, finally, timeouts | calls.py what steps ask for
                   transactions.py the open transaction | reruns.py after a conflict | sagas.py compensations, the end of a run
-                  batches.py loops over rows | reduce.py combining iterations | dry_runs.py what a dry run does otherwise
+                  batches.py loops over rows | parts.py chunks side by side | progress.py | iterations.py bodies
+                  reduce.py combining iterations | dry_runs.py what a dry run does otherwise
                   arguments.py binding arguments, checking results
 around it         local.py driving a machine right here | wire.py what crosses a process border
 people            standing.py how a run stands | resuming.py going on from the middle of a run

@@ -45,6 +45,7 @@ class Expression:
         self.source = source
         self.paths: list[Path] = paths(source)
         self.names = frozenset(path.names[0] for path in self.paths)
+        self._path = _plain_path(source, self.paths)
         environment = _environment(self.names)
         try:
             self._compiled = environment.compile(source)
@@ -53,6 +54,11 @@ class Expression:
 
     def evaluate(self, variables: Mapping[str, Any], context: EvaluationContext) -> Any:
         """The value, as JSON. Raises EvaluationError."""
+        if self._path:
+            value = _follow(variables, self._path)
+            kind = type(value)
+            if kind is str or kind is bool or kind is float or (kind is int and -_WHOLE <= value < _WHOLE):
+                return value
         data = {name: variables[name] for name in self.names if name in variables}
         for name, value in data.items():
             if is_rows(value):
@@ -174,6 +180,14 @@ def _syntax_error(source: str, text: str) -> ExpressionSyntaxError:
 
 
 _ABSENT: Final = object()
+_WHOLE: Final = 1 << 63
+
+
+def _plain_path(source: str, found: list[Path]) -> tuple[str, ...]:
+    """The names of an expression that is a member path and nothing else: a text or a number there needs no evaluation."""
+    if len(found) != 1 or source.strip().removeprefix(".") != ".".join(found[0].names):
+        return ()
+    return found[0].names
 
 
 def _follow(variables: Mapping[str, Any], names: tuple[str, ...]) -> Any:

@@ -19,7 +19,6 @@ import math
 import uuid as uuids
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
@@ -29,12 +28,19 @@ from cel_expr_python import cel
 _NAMESPACE: Final = uuids.UUID("6f1c1a52-94b1-4a29-8d0e-7a7f1c0f8f5e")
 
 
-@dataclass(frozen=True, slots=True)
 class EvaluationContext:
-    """What an evaluation may know beside its variables: the run's time, and a seed for ids (or who gives it, asked only for an id)."""
+    """What an evaluation may know beside its variables: the run's time, and a seed for ids, which is made when one is wanted."""
 
-    now: datetime
-    seed: str | Callable[[], str]
+    __slots__ = ("_seed", "now")
+
+    def __init__(self, now: datetime, seed: str | Callable[[], str]) -> None:
+        self.now = now
+        self._seed = seed
+
+    @property
+    def seed(self) -> str:
+        """The seed."""
+        return self._seed if isinstance(self._seed, str) else self._seed()
 
 
 class Current:

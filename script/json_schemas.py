@@ -5,7 +5,7 @@ Nothing is ever fetched: a reference that leads out of the schema is an error wh
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from jsonschema import Draft202012Validator
@@ -13,13 +13,18 @@ from jsonschema.exceptions import SchemaError, UnknownType
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from script.quick_schema import Check, quick_check
+
 
 def violation(schema: Mapping[str, Any] | None, value: Any) -> str | None:
     """What is wrong with a value; None if it satisfies the schema (or there is none)."""
     if not schema:
         return None
+    quick, text = _known(schema)
+    if quick is not None and quick(value):
+        return None
     try:
-        error = next(_validator(orjson.dumps(schema, option=orjson.OPT_SORT_KEYS)).iter_errors(value), None)
+        error = next(_validator(text).iter_errors(value), None)
     except Unresolvable as unresolvable:
         return f"the schema has a reference that leads nowhere: {unresolvable}"
     except UnknownType as unknown:
@@ -57,6 +62,21 @@ def _references(schema: Any) -> Iterator[str]:
             yield from _references(element)
 
 
-@lru_cache(maxsize=512)
+def _known(schema: Mapping[str, Any]) -> tuple[Check | None, bytes]:
+    known = _checks.get(id(schema))
+    if known is None or known[0] is not schema:
+        known = (schema, quick_check(schema), orjson.dumps(schema, option=orjson.OPT_SORT_KEYS))
+        if len(_checks) >= _CACHED:
+            _checks.clear()
+        _checks[id(schema)] = known
+    return known[1:]
+
+
+_CACHED: Final = 512
+_checks: Final[dict[int, tuple[Mapping[str, Any], Check | None, bytes]]] = {}
+"""By the schema's identity: it is kept, so the number is not given to another."""
+
+
+@lru_cache(maxsize=_CACHED)
 def _validator(schema: bytes) -> Draft202012Validator:
     return Draft202012Validator(orjson.loads(schema), registry=Registry())

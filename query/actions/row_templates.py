@@ -16,7 +16,7 @@ Any other object with a key that begins with `$` is refused: it is an operator i
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from hashlib import blake2b
@@ -184,7 +184,7 @@ def _evaluation(
     if "uuid" not in text:
         return lambda rows: render({**variables, **rows}, context)
     seed = f"{context.seed}{pointer}"
-    return lambda rows: render({**variables, **rows}, replace(context, seed=f"{seed}/{_digest(rows)}"))
+    return lambda rows: render({**variables, **rows}, EvaluationContext(context.now, f"{seed}/{_digest(rows)}"))
 
 
 def _digest(rows: Rows) -> str:

@@ -8,6 +8,7 @@ only what is used where those say nothing.
 
 import os
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -45,6 +46,18 @@ class Settings(BaseSettings):
     smtp_recipients: str = Field(
         "", description="if set: the only addresses or @domains that get mail, divided by commas"
     )
+    webhook_secrets: SecretStr | None = Field(
+        None, description="the secrets that webhooks are signed with: name=whsec_..., divided by commas"
+    )
+    webhook_hosts: str = Field(
+        "", description="if set: the only hosts that get webhooks, divided by commas; *.example.com is every name below"
+    )
+    webhook_networks: str = Field(
+        "", description="networks (10.0.0.0/8, ...) that are not public and get webhooks all the same, also without TLS"
+    )
+    notice_seconds: float = Field(
+        10, gt=0, description="how often a worker looks for ended runs of schedules, and sends notices about them"
+    )
     openai_base_url: str | None = Field(None, description="an OpenAI-compatible endpoint, for authoring")
     openai_api_key: SecretStr | None = Field(None, description="its key")
     openai_model: str | None = Field(None, description="its model")
@@ -78,8 +91,23 @@ class Settings(BaseSettings):
             "username": unquote(url.username) if url.username else None,
             "password": unquote(url.password) if url.password else None,
             "use_tls": url.scheme == "smtp+starttls",
-            "recipients": tuple(part.strip() for part in self.smtp_recipients.split(",") if part.strip()),
+            "recipients": _parts(self.smtp_recipients),
         }
+
+    def webhooks(self) -> dict[str, Any]:
+        """Who gets webhooks: the fields of toolbox.WebhookSettings. Raises ValueError for what is none."""
+        text = self.webhook_secrets.get_secret_value() if self.webhook_secrets else ""
+        secrets: dict[str, str] = {}
+        for part in _parts(text):
+            name, sign, secret = part.partition("=")
+            if not sign or not name or not secret.startswith("whsec_") or name in secrets:
+                raise ValueError("SOP_WEBHOOK_SECRETS is name=whsec_..., divided by commas, each name once")
+            secrets[name] = secret
+        networks = _parts(self.webhook_networks)
+        for network in networks:
+            ip_network(network)
+        hosts = tuple(host.lower() for host in _parts(self.webhook_hosts))
+        return {"secrets": secrets, "hosts": hosts, "networks": networks}
 
     def environment(self) -> dict[str, str]:
         """These settings as variables for a child process."""
@@ -98,6 +126,10 @@ def connect_options(settings: Settings) -> dict[str, Any]:
     options.setdefault("target_host", settings.temporal_address)
     options.setdefault("namespace", settings.temporal_namespace)
     return options
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _refuse_unknown() -> None:

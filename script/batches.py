@@ -97,6 +97,7 @@ def next_chunk(machine: "Machine", frame: Frame, instruction: Instruction) -> No
         "key_id": state["key_id"],
         "run_id": state["run_id"],
         "now": state["clock"],
+        "scheduled_at": state["scheduled_at"],
         "transaction": _chunk_transaction(machine, key),
         "dry_run": state["dry_run"],
         "mocks": state["mocks"],

@@ -8,6 +8,7 @@
     forgotten   timers that nobody waits for any more, for the driver to hear
     ending      how the run is ending, once it is
     clock, seq  time of the last outcome, number of the last event
+    scheduled_at   the time that a schedule started the run for (ISO 8601, UTC), or null
 
 A fiber is a call stack:
 
@@ -41,6 +42,7 @@ def new_state(
     clock: str,
     dry_run: bool = False,
     mocks: list[str] | None = None,
+    scheduled_at: str | None = None,
 ) -> State:
     """The state of a run before its first instruction."""
     return {
@@ -50,6 +52,7 @@ def new_state(
         "root": root,
         "dry_run": dry_run,
         "mocks": list(mocks or []),
+        "scheduled_at": scheduled_at,
         "clock": clock,
         "seq": 0,
         "fibers": {},

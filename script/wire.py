@@ -15,6 +15,7 @@ Three rules keep runs alive:
 """
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 import orjson
@@ -35,6 +36,9 @@ YIELD: Final = "yield"
 SPREAD: Final = "spread"
 """Summaries of timers that belong to no effect."""
 
+NOTICES_MEMO: Final = "sop_notices"
+"""The memo of a scheduled run that says who is told how it ended."""
+
 MAX_WIRE_BYTES: Final = 64 * 1024
 """The largest JSON text, in bytes, of one value that a run passes to or gets from an effect."""
 
@@ -45,6 +49,10 @@ SEARCH_ATTRIBUTES: Final = ("SopScript", "SopVersion", "SopDatabase", "SopTrigge
 """Keyword search attributes of every run: script, version (12 hex digits), database, trigger and outcome."""
 
 
+SCHEDULED_FOR: Final = "TemporalScheduledStartTime"
+"""Temporal's search attribute of a run that a schedule started: the time that it was started for."""
+
+
 @dataclass(frozen=True)
 class RunInput:
     """What a run gets, and all that it gets.
@@ -52,6 +60,7 @@ class RunInput:
     `version` is the sha256 of the script (None: the latest when the run starts, as a schedule wants it).
     `programs` carries the compiled programs, the called ones included, when they are small enough;
     otherwise the run loads them by hash. `database` is for a script that names none, when it is called as a run of its own.
+    `scheduled_at` is set for a child of a run that a schedule started (the run itself knows it from its search attributes).
     `state` is set only by continue-as-new.
     """
 
@@ -63,6 +72,7 @@ class RunInput:
     mocks: list[str] = field(default_factory=list)
     programs: list[dict[str, Any]] | None = None
     database: str | None = None
+    scheduled_at: str | None = None
     state: dict[str, Any] | None = None
 
 
@@ -106,6 +116,7 @@ class StepCall:
     mocks: list[str] = field(default_factory=list)
     scope: list[str] = field(default_factory=list)
     savepoints: list[str] = field(default_factory=list)
+    scheduled_at: str | None = None
 
 
 @dataclass(frozen=True)
@@ -151,6 +162,7 @@ class ChunkCall:
     dry_run: bool = False
     mocks: list[str] = field(default_factory=list)
     scope: list[str] = field(default_factory=list)
+    scheduled_at: str | None = None
 
 
 @dataclass(frozen=True)
@@ -197,6 +209,11 @@ class Decision:
 
 GIVEN_UP: Final = Outcome(None, {"code": "canceled", "message": "the step was given up", "retryable": False})
 """How an effect ends that was given up before it was done."""
+
+
+def scheduled_at(moment: datetime | None) -> str | None:
+    """The time that a run was scheduled for, as the machine keeps it."""
+    return moment.isoformat(timespec="milliseconds") if moment is not None else None
 
 
 def wire_size(value: Any) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from query import Databases, View
+from toolbox.webhooks import WebhookSettings
 
 if TYPE_CHECKING:
     from toolbox.library import ScriptLibrary
@@ -35,6 +36,7 @@ class Services:
     registry: "Registry"
     secret: bytes = field(repr=False)
     smtp: SmtpSettings | None = None
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class ToolContext:
     mocks: frozenset[str]
     services: Services
     scope: frozenset[str]
+    scheduled_at: str | None = None
 
 
 def installation_secret(data_dir: Path) -> bytes:

@@ -62,6 +62,15 @@ class MailDelayed(ToolError):
     retryable = True
 
 
+class WebhookRefused(ToolError):
+    code = "webhook_refused"
+
+
+class WebhookDelayed(ToolError):
+    code = "webhook_delayed"
+    retryable = True
+
+
 class ScriptNotFound(ToolError):
     code = "script_not_found"
 

@@ -56,6 +56,7 @@ _TYPES: Final[dict[str, tuple[str, type]]] = {
 }
 
 OUTCOME: Final = SearchAttributeKey.for_keyword("SopOutcome")
+SCHEDULED: Final = SearchAttributeKey.for_datetime(wire.SCHEDULED_FOR)
 
 
 @workflow.defn(name=wire.WORKFLOW_TYPE)
@@ -124,6 +125,7 @@ class ScriptWorkflow:
             database=self._start.database,
             dry_run=self._start.dry_run,
             mocks=self._start.mocks,
+            scheduled_at=self._start.scheduled_at or wire.scheduled_at(info.typed_search_attributes.get(SCHEDULED)),
         )
 
     async def _drive(self, machine: Machine) -> Done:
@@ -222,6 +224,7 @@ class ScriptWorkflow:
             mocks=call["mocks"],
             database=call["database"],
             programs=self._subprograms(call["version"]),
+            scheduled_at=call["scheduled_at"],
         )
         try:
             output: RunOutput = await workflow.execute_child_workflow(

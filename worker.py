@@ -23,11 +23,19 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from activities import LEASE_SECONDS, Activities, Resources
+from activities import LEASE_SECONDS, Activities, Notices, Resources
 from btree import BTreeError
 from query import Databases
 from settings import Settings, connect_options
-from toolbox import Registry, ScriptLibrary, Services, SmtpSettings, builtin_registry, installation_secret
+from toolbox import (
+    Registry,
+    ScriptLibrary,
+    Services,
+    SmtpSettings,
+    WebhookSettings,
+    builtin_registry,
+    installation_secret,
+)
 from workflows import ScriptWorkflow
 
 THREADS = 16
@@ -51,12 +59,19 @@ def create_resources(
     registry: Registry | None = None,
     *,
     lease_seconds: float = LEASE_SECONDS,
+    webhooks: dict[str, Any] | None = None,
 ) -> Resources:
     """What effects are performed with, over a data directory."""
     tools = registry or builtin_registry()
     databases = Databases(data_dir / "databases")
     library = ScriptLibrary(databases, tools)
-    services = Services(library, tools, installation_secret(data_dir), SmtpSettings(**smtp) if smtp else None)
+    services = Services(
+        library,
+        tools,
+        installation_secret(data_dir),
+        SmtpSettings(**smtp) if smtp else None,
+        WebhookSettings(**(webhooks or {})),
+    )
     return Resources(databases, tools, library, services, lease_seconds)
 
 
@@ -108,14 +123,21 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     client = await Client.connect(**connect_options(settings), data_converter=pydantic_data_converter)
-    resources = create_resources(settings.data_dir, settings.smtp(), lease_seconds=settings.transaction_lease_seconds)
+    resources = create_resources(
+        settings.data_dir,
+        settings.smtp(),
+        lease_seconds=settings.transaction_lease_seconds,
+        webhooks=settings.webhooks(),
+    )
     activities = Activities(resources)
     with ThreadPoolExecutor(THREADS, thread_name_prefix="step") as threads:
         async with create_worker(client, settings.task_queue, activities, threads):
             sweeping = asyncio.create_task(keep_swept(resources.databases, settings, stop))
+            notices = Notices(client, resources, settings.task_queue)
+            telling = asyncio.create_task(notices.keep_told(settings.notice_seconds, stop))
             print("worker ready", flush=True)  # noqa: T201
             await stop.wait()
-            await sweeping
+            await asyncio.gather(sweeping, telling)
     activities.close()
     resources.databases.close()
     await asyncio.sleep(0.3)

@@ -14,6 +14,7 @@ import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities import LEASE_SECONDS, Activities, Notices, Resources
 from btree import BTreeError
+from gateway.schedule_desk import ScheduleDesk
+from gateway.scheduling import Schedules
 from query import Databases
 from settings import Settings, connect_options
 from toolbox import (
@@ -73,6 +76,13 @@ def create_resources(
         WebhookSettings(**(webhooks or {})),
     )
     return Resources(databases, tools, library, services, lease_seconds)
+
+
+def with_schedules(resources: Resources, client: Client, task_queue: str) -> Resources:
+    """The same, and tools reach the schedules, through the loop that this is called in."""
+    schedules = Schedules(client, resources.registry, resources.library, resources.databases, task_queue)
+    desk = ScheduleDesk(schedules, asyncio.get_running_loop())
+    return replace(resources, services=replace(resources.services, schedules=desk))
 
 
 def create_worker(
@@ -129,6 +139,7 @@ async def serve(settings: Settings) -> None:
         lease_seconds=settings.transaction_lease_seconds,
         webhooks=settings.webhooks(),
     )
+    resources = with_schedules(resources, client, settings.task_queue)
     activities = Activities(resources)
     with ThreadPoolExecutor(THREADS, thread_name_prefix="step") as threads:
         async with create_worker(client, settings.task_queue, activities, threads):

@@ -46,6 +46,7 @@ from toolbox.notices import NoticeBook, Notify
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 SCRIPT: Final = SearchAttributeKey.for_keyword("SopScript")
 MEMO: Final = "sop_task_queue"
+KEY_MEMO: Final = "sop_idempotency_key"
 MOST_BACKFILLED: Final = 1000
 """Temporal keeps at most so many runs waiting for a schedule, and drops the others."""
 MISSED_LOOKED_AT: Final = 10_000
@@ -62,8 +63,8 @@ class Schedules:
     databases: Databases
     task_queue: str
 
-    async def create(self, body: ScheduleRequest) -> dict[str, Any]:
-        """A new schedule, as `show` tells it. Raises ApiError, ToolError."""
+    async def create(self, body: ScheduleRequest, key: str | None = None) -> dict[str, Any]:
+        """A new schedule, as `show` tells it; the one that is there if the same idempotency key made it. Raises ApiError, ToolError."""
         schedule_id = body.id or f"{body.script}-{uuid.uuid4().hex[:4]}"
         if not _ID.fullmatch(schedule_id):
             hint = "letters, digits, . _ and -, at most 100"
@@ -71,11 +72,13 @@ class Schedules:
         program, schedule = new_schedule(self, self.task_queue, schedule_id, body)
         if body.dry_run:
             return await self._previewed(schedule_id, schedule)
-        memo = {MEMO: self.task_queue}
+        memo = {MEMO: self.task_queue} | ({KEY_MEMO: key} if key is not None else {})
         found = attributes(program, "schedule")
         try:
             await self.client.create_schedule(schedule_id, schedule, memo=memo, search_attributes=found)
         except ScheduleAlreadyRunningError:
+            if key is not None and await self._made_by(schedule_id) == key:
+                return await self.show(schedule_id)
             message, hint = f"there is a schedule {schedule_id!r} already", "change it, or delete it first"
             raise ApiError("schedule_exists", message, pointer="/id", hint=hint) from None
         except RPCError as error:
@@ -199,6 +202,10 @@ class Schedules:
             return start, None
         fields = told if isinstance(told, dict) else (await converter.decode([told], [dict]))[0]
         return start, Notify.of_memo(fields)
+
+    async def _made_by(self, schedule_id: str) -> Any:
+        found = await self.client.get_schedule_handle(schedule_id).describe()
+        return (await found.memo()).get(KEY_MEMO)
 
     async def _handle(self, schedule_id: str) -> ScheduleHandle:
         await self.require(schedule_id)

@@ -6,7 +6,7 @@ context.py      what a tool gets beside its arguments   outside.py   send_email,
 outbox.py       outside calls written down              scripts.py   list, show and save scripts
 library.py      immutable script versions               meta.py      tools about tools
 webhooks.py     signed webhooks out                     notify.py    the tool notify
-notices.py      that scheduled runs failed, and recovered
+notices.py      that scheduled runs failed, and recovered   schedules.py    tools for schedules
 environment.py  the checker's world                     errors.py    what can be wrong
 references.py   rows as the result of a step            analysis.py  join aggregate explain
 """

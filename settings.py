@@ -8,6 +8,7 @@ only what is used where those say nothing.
 
 import os
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -52,6 +53,18 @@ class Settings(BaseSettings):
     openai_base_url: str | None = Field(None, description="an OpenAI-compatible endpoint, for `ask` steps")
     openai_api_key: SecretStr | None = Field(None, description="its key; an endpoint of one's own may need none")
     openai_model: str | None = Field(None, description="the model that is asked, unless a step names another")
+    webhook_secrets: SecretStr | None = Field(
+        None, description="the secrets that webhooks are signed with: name=whsec_..., divided by commas"
+    )
+    webhook_hosts: str = Field(
+        "", description="if set: the only hosts that get webhooks, divided by commas; *.example.com is every name below"
+    )
+    webhook_networks: str = Field(
+        "", description="networks (10.0.0.0/8, ...) that are not public and get webhooks all the same, also without TLS"
+    )
+    notice_seconds: float = Field(
+        10, gt=0, description="how often a worker looks for ended runs of schedules, and sends notices about them"
+    )
     retention_seconds: float = Field(86_400, ge=0, description="old versions of databases are kept for so many seconds")
     history_bytes: int = Field(
         1 << 30, ge=0, description="old versions go earlier when they alone take more than this, for each database"
@@ -82,7 +95,7 @@ class Settings(BaseSettings):
             "username": unquote(url.username) if url.username else None,
             "password": unquote(url.password) if url.password else None,
             "use_tls": url.scheme == "smtp+starttls",
-            "recipients": tuple(part.strip() for part in self.smtp_recipients.split(",") if part.strip()),
+            "recipients": _parts(self.smtp_recipients),
         }
 
     def allowed_hosts(self) -> frozenset[str]:
@@ -95,6 +108,21 @@ class Settings(BaseSettings):
         if self.openai_model is None or (key is None and self.openai_base_url is None):
             return None
         return {"base_url": self.openai_base_url, "api_key": key, "model": self.openai_model}
+
+    def webhooks(self) -> dict[str, Any]:
+        """Who gets webhooks: the fields of toolbox.WebhookSettings. Raises ValueError for what is none."""
+        text = self.webhook_secrets.get_secret_value() if self.webhook_secrets else ""
+        secrets: dict[str, str] = {}
+        for part in _parts(text):
+            name, sign, secret = part.partition("=")
+            if not sign or not name or not secret.startswith("whsec_") or name in secrets:
+                raise ValueError("SOP_WEBHOOK_SECRETS is name=whsec_..., divided by commas, each name once")
+            secrets[name] = secret
+        networks = _parts(self.webhook_networks)
+        for network in networks:
+            ip_network(network)
+        hosts = tuple(host.lower() for host in _parts(self.webhook_hosts))
+        return {"secrets": secrets, "hosts": hosts, "networks": networks}
 
     def environment(self) -> dict[str, str]:
         """These settings as variables for a child process."""
@@ -113,6 +141,10 @@ def connect_options(settings: Settings) -> dict[str, Any]:
     options.setdefault("target_host", settings.temporal_address)
     options.setdefault("namespace", settings.temporal_namespace)
     return options
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _refuse_unknown() -> None:

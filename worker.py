@@ -14,6 +14,7 @@ import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,23 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from activities import LEASE_SECONDS, Activities, Resources
+from activities import LEASE_SECONDS, Activities, Notices, Resources
 from agent import Model
 from btree import BTreeError
+from gateway.schedule_desk import ScheduleDesk
+from gateway.scheduling import Schedules
 from query import Databases
 from settings import Settings, connect_options
-from toolbox import HttpPolicy, Registry, ScriptLibrary, Services, SmtpSettings, builtin_registry, installation_secret
+from toolbox import (
+    HttpPolicy,
+    Registry,
+    ScriptLibrary,
+    Services,
+    SmtpSettings,
+    WebhookSettings,
+    builtin_registry,
+    installation_secret,
+)
 from workflows import ScriptWorkflow
 
 THREADS = 16
@@ -54,13 +66,19 @@ def create_resources(
     lease_seconds: float = LEASE_SECONDS,
     model: Model | None = None,
     http: HttpPolicy | None = None,
+    webhooks: dict[str, Any] | None = None,
 ) -> Resources:
     """What effects are performed with, over a data directory."""
     tools = registry or builtin_registry()
     databases = Databases(data_dir / "databases")
     library = ScriptLibrary(databases, tools, has_model=model is not None)
     services = Services(
-        library, tools, installation_secret(data_dir), SmtpSettings(**smtp) if smtp else None, http or HttpPolicy()
+        library,
+        tools,
+        installation_secret(data_dir),
+        SmtpSettings(**smtp) if smtp else None,
+        http or HttpPolicy(),
+        WebhookSettings(**(webhooks or {})),
     )
     return Resources(databases, tools, library, services, lease_seconds, model)
 
@@ -73,6 +91,13 @@ def create_model(settings: Settings) -> Model | None:
     from agent.model import OpenAIModel  # takes the better part of a second
 
     return OpenAIModel(**found)
+
+
+def with_schedules(resources: Resources, client: Client, task_queue: str) -> Resources:
+    """The same, and tools reach the schedules, through the loop that this is called in."""
+    schedules = Schedules(client, resources.registry, resources.library, resources.databases, task_queue)
+    desk = ScheduleDesk(schedules, asyncio.get_running_loop())
+    return replace(resources, services=replace(resources.services, schedules=desk))
 
 
 def create_worker(
@@ -129,14 +154,18 @@ async def serve(settings: Settings) -> None:
         lease_seconds=settings.transaction_lease_seconds,
         model=create_model(settings),
         http=HttpPolicy(settings.allowed_hosts()),
+        webhooks=settings.webhooks(),
     )
+    resources = with_schedules(resources, client, settings.task_queue)
     activities = Activities(resources)
     with ThreadPoolExecutor(THREADS, thread_name_prefix="step") as threads:
         async with create_worker(client, settings.task_queue, activities, threads):
             sweeping = asyncio.create_task(keep_swept(resources.databases, settings, stop))
+            notices = Notices(client, resources, settings.task_queue)
+            telling = asyncio.create_task(notices.keep_told(settings.notice_seconds, stop))
             print("worker ready", flush=True)  # noqa: T201
             await stop.wait()
-            await sweeping
+            await asyncio.gather(sweeping, telling)
     activities.close()
     resources.databases.close()
     await asyncio.sleep(0.3)

@@ -96,6 +96,7 @@ def invoke(resources: Resources, tool: Tool, call: StepCall, view: Snapshot | Tr
         mocks=frozenset(call.mocks),
         services=resources.services,
         scope=frozenset(call.scope),
+        scheduled_at=call.scheduled_at,
     )
     return tool.call_sync(context, call.args)
 

@@ -8,7 +8,7 @@
 transaction again from its beginning instead.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio.exceptions import ApplicationError
@@ -39,7 +39,11 @@ def application_error(error: BaseException) -> ApplicationError:
         found = {"code": "internal", "message": f"{type(error).__name__}: {error}", "retryable": True}
     retried = bool(found.get("retryable")) and found["code"] not in RERUN
     detail = {**found, "at": timestamp()}
-    return ApplicationError(found["message"], detail, type=found["code"], non_retryable=not retried)
+    pause = (found.get("details") or {}).get("retry_after")
+    delay = timedelta(seconds=pause) if pause else None
+    return ApplicationError(
+        found["message"], detail, type=found["code"], non_retryable=not retried, next_retry_delay=delay
+    )
 
 
 def timestamp() -> str:

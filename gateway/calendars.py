@@ -1,17 +1,18 @@
 """When a schedule fires: from what people say to Temporal's schedule spec, checked, with the traps pointed out.
 
-    calendar {days: ["monday"], at: "09:00"}    on these days at this local time
+    calendar {days: ["monday"], at: "09:00"}    on these days at this local time; `calendars` for several of them
     cron     "0 9 * * 1"                        five fields, in the time zone of the schedule
     every    900                                seconds, counted from the epoch: no time zone
 
 Times of a calendar or a cron are local: 9 o'clock stays 9 o'clock when the clocks change. On the day they change, a local time
-between 0 and 3 may not exist (the run is skipped) or exist twice (it runs twice), which is answered with a warning.
+may not exist (no run starts) or exist twice (two runs start): `clock_changes` says so before.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
-from typing import Any, Final, Literal
+from typing import Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,6 +23,8 @@ from gateway.problems import ApiError
 Day = Literal["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"]
 DAYS: Final[tuple[Day, ...]] = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 FIRE_TIMES: Final = 5
+WAYS: Final = ("calendar", "calendars", "cron", "every")
+"""The ways to say when: exactly one of them."""
 
 
 class Calendar(BaseModel):
@@ -43,26 +46,55 @@ def check_zone(name: str) -> ZoneInfo:
     raise ApiError("unknown_time_zone", f"there is no time zone {name!r}", pointer="/time_zone", hint=hint)
 
 
-def schedule_spec(calendar: Calendar | None, cron: str | None, every: float | None, zone: str) -> ScheduleSpec:
-    """Temporal's spec. Raises ApiError unless exactly one of the three is given."""
-    if sum(given is not None for given in (calendar, cron, every)) != 1:
-        raise ApiError("invalid_schedule", "give exactly one of calendar, cron and every", pointer="")
-    if every is not None:
-        return ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(seconds=every))], jitter=timedelta(0))
-    if cron is not None:
-        _check_cron(cron)
-        return ScheduleSpec(cron_expressions=[cron], time_zone_name=zone, jitter=timedelta(0))
-    assert calendar is not None
+@dataclass(frozen=True)
+class When:
+    """When to fire: exactly one of the first four, and the limits."""
+
+    calendar: Calendar | None = None
+    calendars: Sequence[Calendar] | None = None
+    cron: str | None = None
+    every: float | None = None
+    time_zone: str = "UTC"
+    jitter_seconds: float = 0
+    start_at: datetime | None = None
+    end_at: datetime | None = None
+
+    def spec(self) -> ScheduleSpec:
+        """Temporal's spec. Raises ApiError unless exactly one of the four is given."""
+        given = [name for name in WAYS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ApiError("invalid_schedule", f"give exactly one of {', '.join(WAYS)}", pointer="")
+        spec = ScheduleSpec(time_zone_name=self.time_zone, jitter=timedelta(seconds=self.jitter_seconds))
+        if self.every is not None:
+            spec.time_zone_name = None
+            spec.intervals = [ScheduleIntervalSpec(every=timedelta(seconds=self.every))]
+        elif self.cron is not None:
+            _check_cron(self.cron)
+            spec.cron_expressions = [self.cron]
+        else:
+            given_calendars = [*(self.calendars or []), *([self.calendar] if self.calendar is not None else [])]
+            spec.calendars = [_calendar(found) for found in given_calendars]
+        set_limits(spec, self.start_at, self.end_at)
+        return spec
+
+
+def set_limits(spec: ScheduleSpec, start_at: datetime | None, end_at: datetime | None) -> None:
+    """From when until when it fires, both included. Raises ApiError where the end is not behind the start."""
+    if start_at is not None and end_at is not None and end_at <= start_at:
+        raise ApiError("invalid_schedule", "end_at has to be behind start_at", pointer="/end_at")
+    spec.start_at, spec.end_at = start_at, end_at
+
+
+def _calendar(calendar: Calendar) -> ScheduleCalendarSpec:
     hour, minute, second = (int(part) for part in f"{calendar.at}:00".split(":")[:3])
     days = sorted({DAYS.index(day) for day in calendar.days})
-    spec = ScheduleCalendarSpec(
+    return ScheduleCalendarSpec(
         second=[ScheduleRange(second)],
         minute=[ScheduleRange(minute)],
         hour=[ScheduleRange(hour)],
         day_of_week=[ScheduleRange(day) for day in days],
         comment=f"{', '.join(DAYS[day] for day in days)} at {calendar.at}",
     )
-    return ScheduleSpec(calendars=[spec], time_zone_name=zone, jitter=timedelta(0))
 
 
 def _check_cron(cron: str) -> None:
@@ -76,38 +108,14 @@ def _check_cron(cron: str) -> None:
         )
 
 
+def fire_time(moment: datetime, zone: ZoneInfo) -> dict[str, str]:
+    """A time in UTC, and as the clock on the wall shows it."""
+    return {
+        "utc": moment.astimezone(UTC).isoformat(timespec="seconds"),
+        "local": moment.astimezone(zone).isoformat(timespec="seconds"),
+    }
+
+
 def fire_times(times: Sequence[datetime], zone: ZoneInfo) -> list[dict[str, str]]:
-    """The next times, in UTC and as the clock on the wall shows them."""
-    return [
-        {
-            "utc": moment.astimezone(UTC).isoformat(timespec="seconds"),
-            "local": moment.astimezone(zone).isoformat(timespec="seconds"),
-        }
-        for moment in sorted(times)[:FIRE_TIMES]
-    ]
-
-
-def clock_change_warnings(spec: ScheduleSpec, zone: ZoneInfo, now: datetime) -> list[dict[str, Any]]:
-    """A warning for local times that a clock change may skip or repeat. `spec` is as the server tells it: cron expressions
-    have become calendars."""
-    risky = any(_hits(hours, range(3)) for calendar in spec.calendars for hours in calendar.hour)
-    if not risky or not _changes_clocks(zone, now):
-        return []
-    return [
-        {
-            "code": "clock_change",
-            "message": f"in {zone.key} the clocks change at night: a time between 0 and 3 h is skipped on one day of the "
-            "year, and may come twice on another",
-            "hint": "choose a time after 03:00, or the time zone UTC",
-        }
-    ]
-
-
-def _hits(hours: ScheduleRange, wanted: range) -> bool:
-    last = max(hours.end, hours.start)
-    return any(hour in wanted for hour in range(hours.start, last + 1, max(hours.step, 1)))
-
-
-def _changes_clocks(zone: ZoneInfo, now: datetime) -> bool:
-    days = (now + timedelta(days=day) for day in range(366))
-    return len({day.astimezone(zone).utcoffset() for day in days}) > 1
+    """The next times."""
+    return [fire_time(moment, zone) for moment in sorted(times)[:FIRE_TIMES]]

@@ -12,6 +12,7 @@ from temporalio.client import Client
 from btree.space import HISTORY_BYTES, RETENTION
 from gateway.cursors import Cursors
 from gateway.keys import Keys
+from gateway.scheduling import Schedules
 from gateway.watch import watch_run
 from query import Databases
 from toolbox import Registry, ScriptLibrary, installation_secret
@@ -41,6 +42,11 @@ class Services:
     history_bytes: int = HISTORY_BYTES
     watch: Watch = watch_run
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def schedules(self) -> Schedules:
+        """The schedules of this installation."""
+        return Schedules(self.client, self.registry, self.library, self.databases, self.task_queue)
 
 
 def create_services(

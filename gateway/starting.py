@@ -14,7 +14,7 @@ import hashlib
 import re
 import uuid
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,18 +29,31 @@ from temporalio.common import (
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from gateway.problems import ApiError, translate
-from gateway.services import Services
 from script.arguments import bind_arguments
 from script.errors import ScriptError
 from script.functions import EvaluationContext
 from script.program import Program
 from script.wire import ASK_ACTIVITY, MAX_WIRE_BYTES, SEARCH_ATTRIBUTES, WORKFLOW_TYPE, RunInput, wire_size
+from toolbox import Registry, ScriptLibrary
 from toolbox.errors import ToolError
 from workflows.details import plain
+
+if TYPE_CHECKING:
+    from gateway.services import Services
 
 MAX_INLINE_PROGRAMS: Final = 32 * 1024
 MEMO: Final = "sop_request"
 _KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,254}")
+
+
+class Scripts(Protocol):
+    """Where scripts and tools are found."""
+
+    @property
+    def library(self) -> ScriptLibrary: ...
+
+    @property
+    def registry(self) -> Registry: ...
 
 
 class RunRequest(BaseModel):
@@ -54,12 +67,12 @@ class RunRequest(BaseModel):
     mocks: list[str] = Field([], description="tools that are written to the outbox instead of being called")
 
 
-def resolve(here: Services, name: str, version: str | int | None) -> list[Program]:
+def resolve(here: Scripts, name: str, version: str | int | None) -> list[Program]:
     """The programs of a script and of all that it reaches, its own first. Raises ToolError (404)."""
     return here.library.closure(name, version)
 
 
-def check_request(here: Services, program: Program, arguments: dict[str, Any], mocks: list[str]) -> None:
+def check_request(here: Scripts, program: Program, arguments: dict[str, Any], mocks: list[str]) -> None:
     """Raises ApiError for arguments that do not fit the parameters, or mocks that are no tools (nor the model: `ask_model`)."""
     try:
         size = wire_size(arguments)
@@ -87,7 +100,7 @@ def check_request(here: Services, program: Program, arguments: dict[str, Any], m
 
 
 async def start_run(
-    here: Services, name: str, request: RunRequest, key: str | None, *, trigger: str = "api"
+    here: "Services", name: str, request: RunRequest, key: str | None, *, trigger: str = "api"
 ) -> WorkflowHandle[Any, Any]:
     """Start a run, or find the one that this key started. Raises ApiError, ToolError."""
     check_key(key)

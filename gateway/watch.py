@@ -22,12 +22,13 @@ The history is read by long poll: no events are added to it, and a closed run is
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
-from temporalio.converter import DataConverter
+from temporalio.common import SearchAttributeKey
+from temporalio.converter import DataConverter, decode_typed_search_attributes
 from temporalio.service import RPCError, RPCStatusCode
 
 from gateway.outcomes import Outcomes
@@ -38,6 +39,8 @@ from script.program import Program
 from script.state import new_state
 from script.wire import Outcome, RunInput, RunOutput, failure
 from workflows.failures import outcome_of_failure
+
+SCHEDULED: Final = SearchAttributeKey.for_datetime(wire.SCHEDULED_FOR)
 
 
 async def watch_run(client: Client, run_id: str, after: int = 0) -> AsyncIterator[dict[str, Any]]:
@@ -133,6 +136,7 @@ class Fold:
         self._outcomes = Outcomes(converter)
         self._machine: Machine | None = None
         self._start: tuple[RunInput, str, str] | None = None
+        self._scheduled: str | None = None
         self._coming = Batch()
         self._task = Task()
         self._pausing = 0
@@ -176,6 +180,8 @@ class Fold:
         attributes = event.workflow_execution_started_event_attributes
         start = (await self._converter.decode(attributes.input.payloads, [RunInput]))[0]
         self._start = (start, _moment(event), attributes.first_execution_run_id)
+        attribute = decode_typed_search_attributes(attributes.search_attributes).get(SCHEDULED)
+        self._scheduled = start.scheduled_at or wire.scheduled_at(attribute)
         if start.programs:
             self._begin(start.programs)
 
@@ -201,6 +207,7 @@ class Fold:
             mocks=start.mocks,
             database=start.database,
             rerun=start.rerun,
+            scheduled_at=self._scheduled,
         )
 
     def _answered(self, name: str, outcome: Outcome) -> None:

@@ -141,6 +141,7 @@ def _next_chunk(
         "key_id": state["key_id"],
         "run_id": state["run_id"],
         "now": state["clock"],
+        "scheduled_at": state["scheduled_at"],
         "transaction": _chunk_transaction(machine, key),
         "dry_run": state["dry_run"],
         "mocks": state["mocks"],

@@ -47,6 +47,7 @@ def call(machine: "Machine", frame: Frame, instruction: Instruction, args: dict[
         "key": f"{state['key_id']}/{key}",
         "run_id": state["run_id"],
         "now": state["clock"],
+        "scheduled_at": state["scheduled_at"],
         "step": machine.info(frame, instruction.step).name,
         "database": other or own,
         "transaction": transaction,
@@ -92,6 +93,7 @@ def child(
         "dry_run": state["dry_run"],
         "mocks": state["mocks"],
         "now": state["clock"],
+        "scheduled_at": state["scheduled_at"],
     }
     size = wire_size(arguments)
     if size > MAX_WIRE_BYTES:

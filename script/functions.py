@@ -1,5 +1,6 @@
 """What the language adds to CEL: more functions, and arithmetic of int with double.
 
+    scheduled_at()                  the time that a schedule started the run for, as text; null in other runs
     now() today()                   the run's clock, as a timestamp and as YYYY-MM-DD; constant within a step
     date(x)                         a timestamp from an ISO date or date-time
     days_since(x) days_between(a, b)   whole days from x until now, from a until b
@@ -29,13 +30,15 @@ _NAMESPACE: Final = uuids.UUID("6f1c1a52-94b1-4a29-8d0e-7a7f1c0f8f5e")
 
 
 class EvaluationContext:
-    """What an evaluation may know beside its variables: the run's time, and a seed for ids, which is made when one is wanted."""
+    """What an evaluation may know beside its variables: the run's time, a seed for ids, which is made when one is wanted, and the time
+    that a schedule started the run for (ISO 8601)."""
 
-    __slots__ = ("_seed", "now")
+    __slots__ = ("_seed", "now", "scheduled_at")
 
-    def __init__(self, now: datetime, seed: str | Callable[[], str]) -> None:
+    def __init__(self, now: datetime, seed: str | Callable[[], str], scheduled_at: str | None = None) -> None:
         self.now = now
         self._seed = seed
+        self.scheduled_at = scheduled_at
 
     @property
     def seed(self) -> str:
@@ -76,6 +79,7 @@ def extension(current: Current) -> cel.CelExtension:
 
     functions: list[tuple[str, list[Any], Any, Callable[..., Any]]] = [
         ("now", [], cel.Type.TIMESTAMP, lambda: current.context.now),
+        ("scheduled_at", [], dyn, lambda: current.context.scheduled_at),
         ("today", [], text, lambda: current.context.now.date().isoformat()),
         ("date", [text], cel.Type.TIMESTAMP, _moment),
         ("date", [cel.Type.TIMESTAMP], cel.Type.TIMESTAMP, _moment),

@@ -75,6 +75,7 @@ class Iterations:
             clock=call.now,
             dry_run=call.dry_run,
             mocks=call.mocks,
+            scheduled_at=call.scheduled_at,
         )
         if transaction is not None:
             state["scopes"][RUN_SCOPE]["txn"] = {"inherited": True, "ref": _member_reference(call)}

@@ -68,6 +68,7 @@ class Machine(Events):
         database: str | None = None,
         dry_run: bool = False,
         mocks: list[str] | None = None,
+        scheduled_at: str | None = None,
         rerun: Mapping[str, str] | None = None,
     ) -> Self:
         """A machine before its first instruction. Bad arguments make it a failed run, not an exception.
@@ -86,6 +87,7 @@ class Machine(Events):
             clock=clock,
             dry_run=dry_run,
             mocks=mocks,
+            scheduled_at=scheduled_at,
         )
         machine = cls(programs, state)
         machine.emit_started(arguments, rerun)
@@ -273,7 +275,7 @@ class Machine(Events):
         clock = self.state["clock"]
         if self._now[0] != clock:
             self._now = (clock, datetime.fromisoformat(clock))
-        return EvaluationContext(now=self._now[1], seed=seed)
+        return EvaluationContext(now=self._now[1], seed=seed, scheduled_at=self.state["scheduled_at"])
 
     def context(self, frame: Mapping[str, Any], step: int) -> EvaluationContext:
         """The evaluation context of a step: its time and its seed are the same whenever it is evaluated again."""

@@ -9,6 +9,7 @@
     ending      how the run is ending, once it is
     clock, seq  time of the last outcome, number of the last event
     ahead       seconds that the clock of a dry run is ahead, since it waits for nobody
+    scheduled_at   the time that a schedule started the run for (ISO 8601, UTC), or null
 
 A fiber is a call stack:
 
@@ -42,6 +43,7 @@ def new_state(
     clock: str,
     dry_run: bool = False,
     mocks: list[str] | None = None,
+    scheduled_at: str | None = None,
 ) -> State:
     """The state of a run before its first instruction."""
     return {
@@ -51,6 +53,7 @@ def new_state(
         "root": root,
         "dry_run": dry_run,
         "mocks": list(mocks or []),
+        "scheduled_at": scheduled_at,
         "clock": clock,
         "ahead": 0.0,
         "seq": 0,

@@ -15,6 +15,7 @@ Three rules keep runs alive:
 """
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 import orjson
@@ -42,6 +43,9 @@ YIELD: Final = "yield"
 SPREAD: Final = "spread"
 """Summaries of timers that belong to no effect."""
 
+NOTICES_MEMO: Final = "sop_notices"
+"""The memo of a scheduled run that says who is told how it ended."""
+
 MAX_WIRE_BYTES: Final = 64 * 1024
 """The largest JSON text, in bytes, of one value that a run passes to or gets from an effect."""
 
@@ -56,6 +60,10 @@ FOR_APPROVAL: Final = "approval"
 """The value of SopWaiting."""
 
 
+SCHEDULED_FOR: Final = "TemporalScheduledStartTime"
+"""Temporal's search attribute of a run that a schedule started: the time that it was started for."""
+
+
 @dataclass(frozen=True)
 class RunInput:
     """What a run gets, and all that it gets.
@@ -63,6 +71,7 @@ class RunInput:
     `version` is the sha256 of the script (None: the latest when the run starts, as a schedule wants it).
     `programs` carries the compiled programs, the called ones included, when they are small enough;
     otherwise the run loads them by hash. `database` is for a script that names none, when it is called as a run of its own.
+    `scheduled_at` is set for a child of a run that a schedule started (the run itself knows it from its search attributes).
     `state` is set by continue-as-new, and by a rerun from a step: `rerun` {of, from} says then (and for one from the start) which
     run it repeats and from where, and the state becomes one of this run (`resuming.adopt`).
     """
@@ -75,6 +84,7 @@ class RunInput:
     mocks: list[str] = field(default_factory=list)
     programs: list[dict[str, Any]] | None = None
     database: str | None = None
+    scheduled_at: str | None = None
     state: dict[str, Any] | None = None
     rerun: dict[str, str] | None = None
 
@@ -119,6 +129,7 @@ class StepCall:
     mocks: list[str] = field(default_factory=list)
     scope: list[str] = field(default_factory=list)
     savepoints: list[str] = field(default_factory=list)
+    scheduled_at: str | None = None
 
 
 @dataclass(frozen=True)
@@ -167,6 +178,7 @@ class ChunkCall:
     dry_run: bool = False
     mocks: list[str] = field(default_factory=list)
     scope: list[str] = field(default_factory=list)
+    scheduled_at: str | None = None
 
 
 @dataclass(frozen=True)
@@ -235,6 +247,11 @@ class Concurrency:
 
 GIVEN_UP: Final = Outcome(None, {"code": "canceled", "message": "the step was given up", "retryable": False})
 """How an effect ends that was given up before it was done."""
+
+
+def scheduled_at(moment: datetime | None) -> str | None:
+    """The time that a run was scheduled for, as the machine keeps it."""
+    return moment.isoformat(timespec="milliseconds") if moment is not None else None
 
 
 def wire_size(value: Any) -> int:

@@ -22,6 +22,7 @@ from activities import Activities, Resources
 from gateway.watch import watch_run
 from query import create_store
 from script.wire import WORKFLOW_TYPE, RunInput, RunOutput
+from tests.hooks import Hooks, receiving
 from worker import THREADS, create_resources, create_worker
 
 
@@ -101,3 +102,10 @@ async def system(client: Client, tmp_path: Path) -> AsyncIterator[System]:
             yield System(client, resources, queue, tmp_path)
     activities.close()
     resources.databases.close()
+
+
+@pytest.fixture
+def hooks() -> Iterator[Hooks]:
+    """A receiver of webhooks."""
+    with receiving() as server:
+        yield server

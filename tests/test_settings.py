@@ -38,6 +38,28 @@ def test_a_typo_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
         Settings()
 
 
+def test_webhooks(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().webhooks() == {"secrets": {}, "hosts": (), "networks": ()}
+    monkeypatch.setenv("SOP_WEBHOOK_SECRETS", "default=whsec_AAAA==, other=whsec_BBBB")
+    monkeypatch.setenv("SOP_WEBHOOK_HOSTS", "*.Example.com")
+    monkeypatch.setenv("SOP_WEBHOOK_NETWORKS", "10.0.0.0/8")
+    found = Settings()
+    assert found.webhooks() == {
+        "secrets": {"default": "whsec_AAAA==", "other": "whsec_BBBB"}, "hosts": ("*.example.com",), "networks": ("10.0.0.0/8",),
+    }  # fmt: skip
+    assert "AAAA" not in repr(found)
+    for name, wrong in (
+        ("SECRETS", "default"),
+        ("SECRETS", "a=b"),
+        ("SECRETS", "a=whsec_x,a=whsec_y"),
+        ("NETWORKS", "10.0.0.1/8"),
+    ):
+        with monkeypatch.context() as changed:
+            changed.setenv(f"SOP_WEBHOOK_{name}", wrong)
+            with pytest.raises(ValueError):
+                Settings().webhooks()
+
+
 def test_a_wrong_value_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOP_PORT", "99999")
     with pytest.raises(ValidationError):

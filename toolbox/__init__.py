@@ -5,6 +5,8 @@ registry.py     Registry, builtin_registry              catalog.py   databases a
 context.py      what a tool gets beside its arguments   outside.py   send_email, coupon_code
 outbox.py       outside calls written down              scripts.py   list, show and save scripts
 library.py      immutable script versions               meta.py      tools about tools
+webhooks.py     signed webhooks out                     notify.py    the tool notify
+notices.py      that scheduled runs failed, and recovered   schedules.py    tools for schedules
 environment.py  the checker's world                     errors.py    what can be wrong
 http.py         which addresses may be reached  requests.py  http_request
 references.py   rows as the result of a step            analysis.py  join aggregate explain
@@ -17,6 +19,7 @@ from toolbox.library import ScriptLibrary, ScriptVersion
 from toolbox.outbox import Outbox
 from toolbox.registry import Registry, builtin_registry
 from toolbox.tool import Tool, tool
+from toolbox.webhooks import WebhookSettings
 
 __all__ = [
     "HttpPolicy",
@@ -31,6 +34,7 @@ __all__ = [
     "ToolContext",
     "ToolError",
     "UnknownTool",
+    "WebhookSettings",
     "builtin_registry",
     "installation_secret",
     "tool",

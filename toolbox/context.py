@@ -5,10 +5,11 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from query import Databases, View
 from toolbox.http import HttpPolicy
+from toolbox.webhooks import WebhookSettings
 
 if TYPE_CHECKING:
     from toolbox.library import ScriptLibrary
@@ -28,6 +29,22 @@ class SmtpSettings:
     recipients: tuple[str, ...] = ()
 
 
+class ScheduleDesk(Protocol):
+    """What reaches the schedules. Every method may be called from any thread, and raises ToolError."""
+
+    def create(self, asked: dict[str, Any], key: str) -> dict[str, Any]: ...
+
+    def list(self) -> list[dict[str, Any]]: ...
+
+    def pause(self, schedule_id: str, note: str, paused: bool) -> dict[str, Any]: ...
+
+    def trigger(self, schedule_id: str) -> dict[str, Any]: ...
+
+    def backfill(self, schedule_id: str, asked: dict[str, Any]) -> dict[str, Any]: ...
+
+    def delete(self, schedule_id: str) -> bool: ...
+
+
 @dataclass(frozen=True)
 class Services:
     """The outside that tools may use. `secret` is this installation's own, for codes that nobody can guess."""
@@ -37,6 +54,8 @@ class Services:
     secret: bytes = field(repr=False)
     smtp: SmtpSettings | None = None
     http: HttpPolicy = field(default_factory=HttpPolicy)
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
+    schedules: ScheduleDesk | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +76,7 @@ class ToolContext:
     mocks: frozenset[str]
     services: Services
     scope: frozenset[str]
+    scheduled_at: str | None = None
 
 
 def installation_secret(data_dir: Path) -> bytes:

@@ -41,7 +41,7 @@ def writing(ctx: ToolContext, store: str) -> Store:
 
 def evaluation(ctx: ToolContext) -> EvaluationContext:
     """The clock and the seed of templates that a tool renders: the same whenever the step is tried again."""
-    return EvaluationContext(ctx.now, ctx.idempotency_key)
+    return EvaluationContext(ctx.now, ctx.idempotency_key, ctx.scheduled_at)
 
 
 @tool(effect="read", writes_with="action")

@@ -79,6 +79,15 @@ class ResponseTooLarge(ToolError):
     code = "response_too_large"
 
 
+class WebhookRefused(ToolError):
+    code = "webhook_refused"
+
+
+class WebhookDelayed(ToolError):
+    code = "webhook_delayed"
+    retryable = True
+
+
 class ScriptNotFound(ToolError):
     code = "script_not_found"
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import aiosmtplib
 
-from toolbox.context import SmtpSettings, ToolContext
+from toolbox.context import Services, SmtpSettings, ToolContext
 from toolbox.errors import InvalidArguments, MailDelayed, MailRefused, RecipientRefused, ToolError, ToolNotConfigured
 from toolbox.tool import tool
 
@@ -26,13 +26,18 @@ _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 @tool(effect="external")
 async def send_email(ctx: ToolContext, to: str | list[str], subject: str, body: str) -> dict[str, Any]:
     """Send a plain-text mail."""
-    smtp = ctx.services.smtp
+    return await send_mail(ctx.services, ctx.idempotency_key, [to] if isinstance(to, str) else to, subject, body)
+
+
+async def send_mail(services: Services, key: str, to: list[str], subject: str, body: str) -> dict[str, Any]:
+    """Send a mail under an idempotency key; gives {status, message_id}. Raises ToolError."""
+    smtp = services.smtp
     if smtp is None:
         raise ToolNotConfigured(
             "send_email has no mail server",
             hint='set SOP_SMTP_URL and SOP_SMTP_FROM, or mock it: "mocks": ["send_email"], sop run --mock send_email',
         )
-    message = build_message(smtp, ctx.idempotency_key, [to] if isinstance(to, str) else to, subject, body)
+    message = build_message(smtp, key, to, subject, body)
     try:
         refused, _ = await aiosmtplib.send(
             message,

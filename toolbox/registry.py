@@ -12,8 +12,7 @@ PLANNED: Final = frozenset(
     {
         "create_script", "save_step", "insert_step", "update_step",
         "delete_step", "reorder_steps", "save_last_step", "refactor_last_interaction", "diff_script", "dry_run", "publish_script",
-        "parameterize_script", "schedule_script", "list_schedules", "pause_schedule", "trigger_schedule", "backfill_schedule",
-        "delete_schedule", "notify", "mock_tool",
+        "parameterize_script", "mock_tool",
     }
 )  # fmt: skip
 """Tools of the language that are not there yet: refused by name."""
@@ -60,9 +59,9 @@ class Registry:
 
 def builtin_registry() -> Registry:
     """The built-in tools."""
-    from toolbox import analysis, catalog, data, meta, outside, requests, scripts
+    from toolbox import analysis, catalog, data, meta, notify, outside, requests, schedules, scripts
 
     registry = Registry()
-    for module in (data, analysis, catalog, scripts, outside, requests, meta):
+    for module in (data, analysis, catalog, scripts, schedules, outside, requests, notify, meta):
         registry.register(*module.TOOLS)
     return registry

@@ -63,6 +63,7 @@ _TYPES: Final[dict[str, tuple[str, type]]] = {
 
 OUTCOME: Final = SearchAttributeKey.for_keyword("SopOutcome")
 WAITING: Final = SearchAttributeKey.for_keyword("SopWaiting")
+SCHEDULED: Final = SearchAttributeKey.for_datetime(wire.SCHEDULED_FOR)
 
 
 @workflow.defn(name=wire.WORKFLOW_TYPE)
@@ -153,6 +154,7 @@ class ScriptWorkflow:
             dry_run=self._start.dry_run,
             mocks=self._start.mocks,
             rerun=self._start.rerun,
+            scheduled_at=self._start.scheduled_at or wire.scheduled_at(info.typed_search_attributes.get(SCHEDULED)),
         )
         return self._quietly(machine)
 
@@ -271,6 +273,7 @@ class ScriptWorkflow:
             mocks=call["mocks"],
             database=call["database"],
             programs=self._subprograms(call["version"]),
+            scheduled_at=call["scheduled_at"],
         )
         try:
             output: RunOutput = await workflow.execute_child_workflow(

@@ -15,7 +15,10 @@ from query import Record, create_store, list_stores, select
 from script.effects import Done, Effect, Waiting, Yielded
 from script.machine import Machine
 from script.wire import Outcome
+from tests.toolbox.conftest import resources
 from worker import create_resources
+
+__all__ = ["resources"]
 
 
 @dataclass

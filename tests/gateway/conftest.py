@@ -24,7 +24,7 @@ from gateway.app import create_app
 from gateway.cli import run
 from gateway.services import Services, create_services
 from toolbox import builtin_registry, tool
-from worker import THREADS, create_resources, create_worker
+from worker import THREADS, create_resources, create_worker, with_schedules
 
 
 @dataclass
@@ -70,9 +70,9 @@ async def gateway(client: Client, tmp_path: Path) -> AsyncIterator[Gateway]:
 
     registry = builtin_registry()
     registry.register(hold)
-    resources = create_resources(tmp_path, registry=registry)
-    activities = Activities(resources)
     queue = f"gateway-{uuid.uuid4().hex[:8]}"
+    resources = with_schedules(create_resources(tmp_path, registry=registry), client, queue)
+    activities = Activities(resources)
     services = create_services(client, tmp_path, registry, task_queue=queue, temporal_ui="http://ui.example")
     app = create_app(services)
     key = (tmp_path / "api-key").read_text().strip()

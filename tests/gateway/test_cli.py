@@ -225,7 +225,35 @@ async def test_schedules(sop: Sop, gateway: Gateway) -> None:
     night = await sop(
         "schedule", "create", "weekly", "--cron", "30 2 * * *", "--tz", "Europe/Madrid", "--arg", "day=1", "--id", name
     )
-    assert night.code == 0 and "warning: in Europe/Madrid the clocks change at night" in night.err
+    assert night.code == 0 and "the clocks change in Europe/Madrid: 02:30 does not exist" in night.err
+    assert (await sop("schedule", "delete", name)).code == 0
+
+
+async def test_a_schedule_is_tried_changed_and_filled_in(sop: Sop, gateway: Gateway) -> None:
+    await gateway.save("weekly", [{"type": "return", "value": 1}], parameters=[{"name": "day", "type": "string"}])
+    name = f"{gateway.services.task_queue}-u"
+    words = ["--calendar", "monday,friday 09:00", "--calendar", "17:30", "--arg", "day=01", "--id", name, "--paused"]
+    limits = ["--end", "2099-01-01T00:00:00Z", "--remaining", "3", "--jitter", "2", "--notify-mail", "a@example.com"]
+    tried = await sop("schedule", "create", "weekly", *words, *limits, "--dry-run", "-o", "json")
+    assert (tried.json["dry_run"], tried.json["when"][0]) == (True, "monday, friday at 09:00")
+    made = (await sop("schedule", "create", "weekly", *words, *limits, "-o", "json")).json
+    assert (made["paused"], made["remaining_actions"], made["notify"]["to"]) == (True, 3, ["a@example.com"])
+    words = ["--cron", "0 6 * * *", "--unlimited", "--no-notify", "--jitter", "0", "--arg", "day=02", "--no-paused"]
+    changed = (await sop("schedule", "update", name, *words, "-o", "json")).json
+    assert (changed["paused"], changed["remaining_actions"], changed["notify"]) == (False, None, None)
+    assert (changed["arguments"], changed["when"]) == ({"day": "02"}, ["cron 0 6 1-31 1-12 0-6"])
+    assert (await sop("schedule", "update", name)).code == 2
+    assert (await sop("schedule", "update", name, "--notify-every")).code == 2
+    assert (await sop("schedule", "update", name, "--version", "1", "-o", "json")).json["version"] is not None
+    assert (await sop("schedule", "update", name, "--version", "latest", "-o", "json")).json["version"] is None
+    filled = await sop("schedule", "backfill", name, "2026-01-05T00:00:00Z", "2026-01-06T06:00:00Z")
+    assert (filled.code, filled.err.strip()) == (
+        0, f"{name} runs for 2 due times, from 2026-01-05T06:00:00+00:00 to 2026-01-06T06:00:00+00:00",
+    )  # fmt: skip
+    times = await sop(
+        "schedule", "times", name, "--from", "2099-01-01T00:00:00Z", "--to", "2099-02-01T00:00:00Z", "--limit", "2"
+    )
+    assert "2099-01-02T06:00:00+00:00" in times.out and "there are more than 2" in times.err
     assert (await sop("schedule", "delete", name)).code == 0
 
 

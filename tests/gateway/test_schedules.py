@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from temporalio.client import ScheduleActionStartWorkflow, ScheduleCalendarSpec, ScheduleRange, ScheduleSpec
 
-from gateway.calendars import Calendar, clock_change_warnings, fire_times, schedule_spec
+from gateway.calendars import Calendar, When, fire_times
+from gateway.clock_changes import clock_change_warnings
 from gateway.problems import ApiError
 from tests.gateway.conftest import Gateway, eventually, problem_of
 
@@ -93,10 +94,13 @@ async def test_pausing(gateway: Gateway) -> None:
 async def test_cron_every_and_a_pinned_version(gateway: Gateway) -> None:
     await save(gateway)
     version = (await gateway.http.get("/v1/scripts/report")).json()["version"]
-    cron = schedule(gateway, calendar=None, cron="30 2 * * 1-5", version=1)
+    cron = schedule(gateway, calendar=None, cron="30 2 * * *", version=1)
     found = (await gateway.http.post("/v1/schedules", json=cron)).json()
-    assert (found["version"], found["when"]) == (version, ["cron 30 2 1-31 1-12 1-5"])
-    assert [warning["code"] for warning in found["warnings"]] == ["clock_change"]
+    assert (found["version"], found["when"]) == (version, ["cron 30 2 1-31 1-12 0-6"])
+    assert {(warning["code"], warning["effect"]) for warning in found["warnings"]} == {
+        ("clock_change", "skipped"),
+        ("clock_change", "twice"),
+    }
     await gateway.http.delete(f"/v1/schedules/{found['id']}")
     every = schedule(gateway, id=f"{gateway.services.task_queue}-e", calendar=None, every=900, overlap="buffer_one")
     told = (await gateway.http.post("/v1/schedules", json=every)).json()
@@ -148,7 +152,7 @@ def test_the_clock_change_warning(zone: str, warned: bool) -> None:
     assert bool(clock_change_warnings(NIGHT, ZoneInfo(zone), now)) is warned
     at_nine = ScheduleSpec(calendars=[ScheduleCalendarSpec(hour=[ScheduleRange(3, 23)])])
     assert clock_change_warnings(at_nine, ZoneInfo(zone), now) == []
-    every_other = ScheduleSpec(calendars=[ScheduleCalendarSpec(hour=[ScheduleRange(0, 23, 5)])])
+    every_other = ScheduleSpec(calendars=[ScheduleCalendarSpec(hour=[ScheduleRange(0, 23, 2)])])
     assert bool(clock_change_warnings(every_other, ZoneInfo(zone), now)) is warned
 
 
@@ -161,9 +165,9 @@ def test_fire_times_over_a_clock_change() -> None:
 
 
 def test_calendars() -> None:
-    spec = schedule_spec(Calendar(days=["sunday", "friday", "friday"], at="23:59:30"), None, None, "UTC")
+    spec = When(calendar=Calendar(days=["sunday", "friday", "friday"], at="23:59:30")).spec()
     (calendar,) = spec.calendars
     assert [days.start for days in calendar.day_of_week] == [0, 5]
     assert (calendar.hour[0].start, calendar.minute[0].start, calendar.second[0].start) == (23, 59, 30)
     with pytest.raises(ApiError, match="exactly one"):
-        schedule_spec(None, None, None, "UTC")
+        When().spec()

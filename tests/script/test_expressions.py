@@ -51,6 +51,8 @@ def value(source: str, **variables: Any) -> Any:
         ("today()", {}, "2026-01-05"),
         ("now()", {}, "2026-01-05T09:30:00.000+00:00"),
         ("date('2025-01-01') < now()", {}, True),
+        ("scheduled_at()", {}, None),
+        ("coalesce(scheduled_at(), string(now()))", {}, "2026-01-05T09:30:00Z"),
         ("days_since('2025-12-25')", {}, 11),
         ("days_between('1998-03-23', as_of)", {"as_of": "1998-07-01"}, 100),
         ("'1998-03-23' < '1998-07-01'", {}, True),
@@ -194,3 +196,14 @@ def test_any_text_is_an_expression_or_a_clear_error(text: str) -> None:
         value(text, a=1, b={"a": [1]})
     except ScriptError:
         return
+
+
+def test_the_time_that_a_run_was_scheduled_for() -> None:
+    context = EvaluationContext(CONTEXT.now, "run/step", "2026-01-04T02:30:00.000+00:00")
+    for source, value in (
+        ("scheduled_at()", "2026-01-04T02:30:00.000+00:00"),
+        ("date(scheduled_at()) < now()", True),
+        ("days_since(scheduled_at())", 1),
+        ("scheduled_at() == null", False),
+    ):
+        assert compile_expression(source).evaluate({}, context) == value

@@ -121,7 +121,7 @@ def check_key(key: str | None) -> None:
 
 
 async def launch(
-    here: Services,
+    here: "Services",
     start: RunInput,
     program: Program,
     key: str | None,

@@ -9,7 +9,7 @@ from script.ast import STEP_MODELS, Script, StepBase
 from script.checker import check_script
 from script.environment import StaticEnvironment, ToolSignature
 from script.loading import load_script
-from script.transactions import ATTEMPTS
+from script.reruns import ATTEMPTS
 from toolbox.pages import tools_page
 from toolbox.registry import builtin_registry
 

@@ -10,6 +10,7 @@ expressions.py    CEL                             operations.py     one function
 functions.py      what we add to CEL              transactions.py   effects, and the run's transaction
 tokens.py         which variables are read        batches.py        loops over rows
 templates.py      {{ }} in JSON values            reduce.py         combining iterations
+sources.py        expressions as written        blocks.py         blocks on another database
 checker.py        what is wrong with a script     arguments.py      binding arguments, checking results
 scope.py          which variables are defined     local.py          driving a machine right here
 environment.py    the world around a script       wire.py           what crosses a process border

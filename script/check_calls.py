@@ -22,6 +22,7 @@ class CallChecker(ValueChecker):
         self.root = script
         self.environment = environment
         self.tools = environment.tools()
+        self.working = script.database
 
     def database(self, name: str | None, pointer: str) -> None:
         if name is None:
@@ -37,7 +38,7 @@ class CallChecker(ValueChecker):
             self.tell(
                 "unknown_source", f"{pointer}/source", f"there is no source {node.source!r}", 'the only one is "btree"'
             )
-        self.store(node.resource, node.database or self.root.database, f"{pointer}/resource")
+        self.store(node.resource, node.database or self.working, f"{pointer}/resource")
         for name in ("filter", "key", "limit"):
             self.template(getattr(node, name), f"{pointer}/{name}", scope)
         if node.filter is not None:
@@ -97,6 +98,12 @@ class CallChecker(ValueChecker):
         self.call(node, callee, pointer)
 
     def call(self, node: ast.ScriptStep, callee: ScriptSignature, pointer: str) -> None:
+        if node.database is not None and callee.database not in (None, node.database):
+            message = f"{node.script_name} works on {callee.database}, and cannot be run on {node.database}"
+            self.tell("database_mismatch", f"{pointer}/database", message, "leave out the step's database")
+        if node.database is not None and node.transaction == "inherit":
+            message = "a step on another database stands alone, and cannot inherit a transaction"
+            self.tell("database_mismatch", f"{pointer}/transaction", message)
         known = {parameter.name: parameter for parameter in callee.parameters}
         for name in node.script_args:
             if name not in known:
@@ -113,7 +120,9 @@ class CallChecker(ValueChecker):
         if (
             node.transaction == "inherit"
             and callee.database is not None
-            and self.root.database not in (None, callee.database)
+            and self.working not in (None, callee.database)
         ):
-            message = f"{node.script_name} works on {callee.database}, and cannot inherit a transaction on {self.root.database}"
+            message = (
+                f"{node.script_name} works on {callee.database}, and cannot inherit a transaction on {self.working}"
+            )
             self.tell("database_mismatch", f"{pointer}/transaction", message)

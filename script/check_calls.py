@@ -1,14 +1,15 @@
 """Checking what a step asks of the world: stores, tools, scripts, databases."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from script import ast
-from script.arguments_check import check_arguments
+from script.arguments_check import check_arguments, has_template
 from script.check_values import ValueChecker, nearest
 from script.compiler import TRANSACTION_COMMAND
 from script.deferred import check_deferred
 from script.environment import CheckEnvironment, ScriptSignature
+from script.json_schemas import violation
 from script.scope import Scope
 
 SYSTEM_DATABASE: Final = "system"
@@ -75,6 +76,12 @@ class CallChecker(ValueChecker):
             if node.command == "select" and isinstance(node.args.get("filter"), Mapping):
                 self.operators(node.args["filter"], f"{pointer}/args/filter")
 
+    def fits(self, value: Any, parameter: ast.Parameter, pointer: str, what: str) -> None:
+        """A value without templates, against the type of a parameter; one with templates is checked when it is known."""
+        problem = None if has_template(value) else violation(parameter.json_schema(), value)
+        if problem is not None:
+            self.tell("invalid_argument", pointer, f"{what}: {problem}")
+
     def script_(self, node: ast.ScriptStep, pointer: str, scope: Scope, in_loop: bool) -> None:
         self.template(node.script_args, f"{pointer}/script_args", scope)
         itself = node.script_name == self.root.name
@@ -111,6 +118,10 @@ class CallChecker(ValueChecker):
                 self.tell(
                     "unknown_argument", where, f"{node.script_name} has no parameter {name!r}", nearest(name, known)
                 )
+        for name, value in node.script_args.items():
+            if name in known:
+                where = f"{pointer}/script_args/{name}"
+                self.fits(value, known[name], where, f"the argument {name!r} of {node.script_name}")
         for name, parameter in known.items():
             optional = "default" in parameter.model_fields_set or parameter.required is False
             if name not in node.script_args and not optional:

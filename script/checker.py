@@ -44,6 +44,7 @@ class _Checker(CallChecker):
             self.schema(parameter.json_schema(), f"{pointer}/type")
             if "default" in parameter.model_fields_set:
                 self.template(parameter.default, f"{pointer}/default", Scope())
+                self.fits(parameter.default, parameter, f"{pointer}/default", f"the default of {parameter.name!r}")
             scope.define(parameter.name)
         self.database(self.root.database, "/database")
         self.schema(self.root.output_schema, "/output_schema")

@@ -6,7 +6,9 @@
     ELSE:      <else>             END:                                                             END:
     END:
 
-A block with a database has its steps between `alone END` and `done`. What any step may have is put around it, in the order in which errors are handled:
+A block with a database has its steps between `alone END` and `done`.
+
+What any step may have is put around it, in the order in which errors are handled:
 
                when c END
                try                              retry, timeout, compensate

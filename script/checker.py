@@ -12,10 +12,10 @@ from typing import Final
 
 from script import ast
 from script.check_calls import CallChecker
-from script.compiler import condition_source
 from script.environment import CheckEnvironment
 from script.errors import Problem
 from script.scope import Scope
+from script.sources import condition_source
 
 
 def check_script(script: ast.Script, environment: CheckEnvironment) -> list[Problem]:
@@ -44,6 +44,7 @@ class _Checker(CallChecker):
             self.schema(parameter.json_schema(), f"{pointer}/type")
             if "default" in parameter.model_fields_set:
                 self.template(parameter.default, f"{pointer}/default", Scope())
+                self.fits(parameter.default, parameter, f"{pointer}/default", f"the default of {parameter.name!r}")
             scope.define(parameter.name)
         self.database(self.root.database, "/database")
         self.schema(self.root.output_schema, "/output_schema")
@@ -154,12 +155,12 @@ class _Checker(CallChecker):
             self.duration(node.timeout, f"{pointer}/timeout", scope)
         if node.database is not None:
             self.database(node.database, f"{pointer}/database")
-            if node.type not in ("fetch", "command"):
+            if node.type not in ("fetch", "command", "script", "block"):
                 self.tell(
                     "misplaced_field",
                     f"{pointer}/database",
                     f"a {node.type} step touches no database",
-                    "fetch and command steps do",
+                    "fetch, command, script and block steps do",
                 )
 
     def set(self, node: ast.SetStep, pointer: str, scope: Scope, in_loop: bool) -> None:
@@ -230,7 +231,13 @@ class _Checker(CallChecker):
             self.tell("missing_field", pointer, f"{part.op} needs a value")
 
     def block(self, node: ast.BlockStep, pointer: str, scope: Scope, in_loop: bool) -> bool:
-        return self.steps(node.steps, f"{pointer}/steps", scope, in_loop=in_loop)
+        if node.database is None:
+            return self.steps(node.steps, f"{pointer}/steps", scope, in_loop=in_loop)
+        side, outer = self.side, self.working
+        self.side, self.working = self.side or "alone", node.database
+        ended = self.steps(node.steps, f"{pointer}/steps", scope, in_loop=False)
+        self.side, self.working = side, outer
+        return ended
 
     def say(self, node: ast.SayStep, pointer: str, scope: Scope, in_loop: bool) -> None:
         self.template(node.message, f"{pointer}/message", scope)
@@ -241,6 +248,7 @@ class _Checker(CallChecker):
                 "async": "an async step",
                 "parallel": "a loop with concurrency",
                 "compensation": "a compensation",
+                "alone": "a block with a database",
             }[self.side]
             hint = "set a variable, and return behind"
             self.tell("misplaced_return", pointer, f"a return cannot stand inside of {where}", hint)

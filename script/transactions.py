@@ -1,9 +1,9 @@
 """Transactions of a run, and the asking for effects.
 
-A *scope* (the run; each compensation) owns at most one transaction at a time, on one database. It begins with the first step that
-touches the database, ends with the scope or by `manage_transaction`, and is *durable*: it lives in the database file, not here.
-What lives here is its identity, whether it wrote, and the fibers of the scope as they were when it began: a conflict puts them
-back there (`reruns.py`).
+A *scope* (the run; a block on another database; each compensation) owns at most one transaction at a time, on one database. It begins
+with the first step that touches the database, ends with the scope or by `manage_transaction`, and is *durable*: it lives in the database
+file, not here. What lives here is its identity, whether it wrote, and the fibers of the scope as they were when it began: a conflict puts
+them back there (`reruns.py`).
 
 A dry run never commits: a commit in the middle only tells so, and the end rolls back.
 """
@@ -259,6 +259,8 @@ def answered(machine: "Machine", pending: dict[str, Any], outcome: Outcome, star
     then, scope, fiber = pending["then"], machine.scope(), machine.fiber
     release(machine, pending)
     if "interrupt" in fiber and outcome.error is not None:
+        if then == "end":
+            sagas.transaction_ended(machine, pending, outcome)
         return  # it was given up: the fiber hears why
     conflicted = outcome.error is not None and outcome.error.get("code") in RERUN
     if scope is not None and conflicted and is_used(scope) and not pending.get("outside"):

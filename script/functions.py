@@ -29,13 +29,18 @@ _NAMESPACE: Final = uuids.UUID("6f1c1a52-94b1-4a29-8d0e-7a7f1c0f8f5e")
 
 
 class EvaluationContext:
-    """What an evaluation may know beside its variables: the run's time, and a seed for ids, which is made when one is wanted."""
+    """What an evaluation may know beside its variables: the run's time, and a seed for ids. Each may be a function, asked when wanted."""
 
-    __slots__ = ("_seed", "now")
+    __slots__ = ("_now", "_seed")
 
-    def __init__(self, now: datetime, seed: str | Callable[[], str]) -> None:
-        self.now = now
+    def __init__(self, now: datetime | Callable[[], datetime], seed: str | Callable[[], str]) -> None:
+        self._now = now
         self._seed = seed
+
+    @property
+    def now(self) -> datetime:
+        """The time."""
+        return self._now if isinstance(self._now, datetime) else self._now()
 
     @property
     def seed(self) -> str:

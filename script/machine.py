@@ -15,7 +15,7 @@ Invariants: effect ids are unique in a run (the step's path and iteration, plus 
 the n-th try of a step with `retry`), keys are the same without the attempts; a fiber waits for one effect at most.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -87,7 +87,7 @@ class Machine:
             "started", script=program.name, version=program.hash, arguments=dict(arguments), dry_run=dry_run
         )
         try:
-            variables = bind_arguments(program, arguments, machine.context_of(f"{key_id}/arguments"))
+            variables = bind_arguments(program, arguments, EvaluationContext(machine.now, f"{key_id}/arguments"))
         except ScriptError as error:
             machine.finish("failed", error=error.to_dict())
         else:
@@ -256,15 +256,16 @@ class Machine:
 
     # --- evaluation ---
 
-    def context_of(self, seed: str | Callable[[], str]) -> EvaluationContext:
+    def now(self) -> datetime:
+        """The time of the last outcome."""
         clock = self.state["clock"]
         if self._now[0] != clock:
             self._now = (clock, datetime.fromisoformat(clock))
-        return EvaluationContext(now=self._now[1], seed=seed)
+        return self._now[1]
 
     def context(self, frame: Mapping[str, Any], step: int) -> EvaluationContext:
         """The evaluation context of a step: its time and its seed are the same whenever it is evaluated again."""
-        return self.context_of(lambda: f"{self.state['key_id']}/{self.key(frame, step)}")
+        return EvaluationContext(self.now, lambda: f"{self.state['key_id']}/{self.key(frame, step)}")
 
     def render(self, frame: Frame, instruction: Instruction, operand: str) -> Any:
         """The value of a template operand."""

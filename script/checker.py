@@ -31,6 +31,7 @@ class _Checker(CallChecker):
     def __init__(self, script: ast.Script, environment: CheckEnvironment) -> None:
         super().__init__(script, environment)
         self.side: str | None = None
+        self.in_batch = False
         self.names: set[str] = set()
 
     # --- the script ---
@@ -153,6 +154,9 @@ class _Checker(CallChecker):
             self.condition(node.when, f"{pointer}/when", scope)
         if node.timeout is not None:
             self.duration(node.timeout, f"{pointer}/timeout", scope)
+        if self.in_batch and node.compensate is not None:
+            hint = "compensate in a script that the batch calls, or give the loop itself a compensation"
+            self.tell("compensate_in_batch", f"{pointer}/compensate", "a batch cannot keep compensations", hint)
         if node.database is not None:
             self.database(node.database, f"{pointer}/database")
             if node.type not in ("fetch", "command", "script", "block"):
@@ -195,10 +199,11 @@ class _Checker(CallChecker):
             body.define(name)
         if node.while_ is not None:
             self.condition(node.while_, f"{pointer}/while", body)
-        side = self.side
+        side, in_batch = self.side, self.in_batch
         self.side = "parallel" if node.concurrency > 1 else side
+        self.in_batch = in_batch or node.batch_size is not None or node.tolerate_failures is not None
         self.steps(node.steps, f"{pointer}/steps", body, in_loop=True)
-        self.side = side
+        self.side, self.in_batch = side, in_batch
         for name, part in (node.reduce or {}).items():
             self.reduce(part, f"{pointer}/reduce/{name}", body)
         for name in (node.iterator, node.index):
@@ -271,6 +276,9 @@ class _Checker(CallChecker):
             found = " and ".join(given) or "nothing"
             hint = 'for example {"type": "wait", "duration": "2h"}'
             self.tell("ambiguous_wait", pointer, f"a wait has one of duration, until and approval, not {found}", hint)
+        if self.in_batch and node.approval is not None:
+            hint = "ask before the loop, or loop without batch_size"
+            self.tell("wait_in_batch", f"{pointer}/approval", "nobody can be asked inside of a batch", hint)
         if node.duration is not None:
             self.duration(node.duration, f"{pointer}/duration", scope)
         self.template(node.until, f"{pointer}/until", scope)

@@ -7,7 +7,9 @@
 | `each/mail#17` | send_email |
 | `release` | waits for anna, ben: *Ship it?* |
 
-Last results: ...
+4 results so far; the last ones first:
+
+- `each/mail#16` {"status":"sent"}
 """
 
 from collections import deque
@@ -15,6 +17,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import orjson
+
+from script.wire import Outcome
 
 MAX_ROWS: Final = 20
 MAX_TEXT: Final = 120
@@ -28,11 +32,11 @@ class Details:
         self._count = 0
         self._last: deque[str] = deque(maxlen=_LAST)
 
-    def note(self, events: list[dict[str, Any]]) -> None:
-        """Take events in."""
-        steps = [event for event in events if "path" in event and event["type"] != "progress"]
-        self._count += len(steps)
-        self._last.extend(map(_result, [event for event in events if "path" in event][-_LAST:]))
+    def note(self, outcomes: Mapping[str, Outcome]) -> None:
+        """Take in what effects have given; those that give nothing (timers, commits) are not told."""
+        told = [(name, outcome) for name, outcome in outcomes.items() if outcome.value is not None or outcome.error]
+        self._count += len(told)
+        self._last.extend(_result(name, outcome) for name, outcome in told[-_LAST:])
 
     def text(self, told: Mapping[str, Any]) -> str:
         """The Markdown of a run that stands as `told`."""
@@ -66,15 +70,12 @@ def _row(step: str, what: str) -> str:
     return f"| {_code(step)} | {plain(what)} |"
 
 
-def _result(event: Mapping[str, Any]) -> str:
-    key = event["path"] + ("#" + ".".join(map(str, event["iteration"])) if event["iteration"] else "")
-    if "error" in event:
-        what = f"{event['status']}: {event['error'].get('message', '')}"
-    elif "rows" in event:
-        what = f"{event['rows']['count']} rows"
+def _result(name: str, outcome: Outcome) -> str:
+    if outcome.error is not None:
+        what = f"failed: {outcome.error.get('message', '')}"
     else:
-        what = orjson.dumps(event.get("result")).decode()
-    return f"{_code(key)} {plain(what)}"
+        what = orjson.dumps(outcome.value).decode()
+    return f"{_code(name)} {plain(what)}"
 
 
 def _code(text: str) -> str:

@@ -151,6 +151,7 @@ class ScriptWorkflow:
     async def _drive(self, machine: Machine) -> Done:
         await self._begin(machine.outstanding())
         while True:
+            machine.drain()
             if workflow.info().is_continue_as_new_suggested() and machine.may_move:
                 if machine.is_quiet:
                     following = replace(self._start, programs=self._programs, state=machine.state, rerun=None)
@@ -158,7 +159,6 @@ class ScriptWorkflow:
                 await self._news(machine)
                 continue
             asked = machine.step()
-            self._details.note(machine.drain())
             if isinstance(asked, Done):
                 return asked
             if isinstance(asked, Yielded):
@@ -191,6 +191,7 @@ class ScriptWorkflow:
         if self._cancelling:
             self._cancelling, self._cancelled = False, True
             machine.cancel()
+        self._details.note(outcomes)
         machine.resume_all(outcomes)
 
     async def _undisturbed(self, waiting: Any) -> None:

@@ -8,15 +8,16 @@ after a crash gives its recorded answer, and no row is done twice.
 Outside effects of the body are rows of the outbox in the same transaction. They get out after the commit.
 """
 
+import time
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from activities.asking import perform_ask
 from activities.elements import Elements, Heartbeat
-from activities.errors import ChunkFailed
+from activities.errors import ChunkFailed, WaitInBatch
 from activities.execution import (
     Resources,
     end_transaction,
@@ -47,6 +48,10 @@ from script.wire import (
 from toolbox import ToolError
 from toolbox.ledger import record_failures
 from toolbox.outbox import Outbox
+
+MAX_SLEEP: Final = 60
+"""Seconds that a step in the body of a batch may wait: its transaction is open meanwhile."""
+_LOOK: Final = 1.0
 
 
 def run_chunk(resources: Resources, call: ChunkCall, heartbeat: Heartbeat) -> dict[str, Any]:
@@ -191,7 +196,7 @@ class _Chunk:
         What may pass (a busy or full disk, a conflict) is not the body's business: the whole chunk is tried again.
         """
         try:
-            return Outcome(self._effect(effect))
+            return Outcome(self._effect(effect), None, effect.call.get("until"))
         except Exception as error:
             known = error_of(error)
             if known is None or known.get("retryable"):
@@ -210,12 +215,36 @@ class _Chunk:
             )
         if effect.kind == "chunk":
             return self._inner_chunk(effect)
+        if effect.kind == "restore":
+            assert self._view is not None
+            self._view.rollback_to(effect.call["savepoint"])
+            return None
+        if effect.kind == "approval":
+            raise WaitInBatch(
+                "an approval inside of a batch", hint="ask before the loop, or loop without batch_size over fewer rows"
+            )
+        if effect.kind in ("sleep", "timer"):
+            self._sleep(effect.call["seconds"])
+            return None
         raise ValueError(f"the effect {effect.kind} cannot stand in the body of a batch")
+
+    def _sleep(self, seconds: float) -> None:
+        """Wait within the chunk, and look now and then whether the run was cancelled."""
+        if seconds > MAX_SLEEP:
+            hint = "wait before the loop, or loop without batch_size over fewer rows"
+            raise WaitInBatch(f"a wait of {seconds:g} s inside of a batch, where {MAX_SLEEP} s are the most", hint=hint)
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _LOOK))
+            self._heartbeat(0)
 
     def _step(self, step: StepCall) -> Any:
         if step.tool == ASK_ACTIVITY:  # the body needs the answer; a chunk that is tried again asks again
             return perform_ask(self._resources, step).value
         tool = self._resources.registry.get(step.tool)
+        if self._view is not None:
+            for name in step.savepoints:
+                self._view.savepoint(name)
         self.wrote = self.wrote or tool.effect == "external" or tool.writes(step.args)
         if step.transaction is not None and step.transaction.alone:
             return run_alone(

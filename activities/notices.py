@@ -58,7 +58,8 @@ class Notices:
             memo = await run.memo()
             if NOTICES_MEMO in memo:
                 await self._record(run, memo[NOTICES_MEMO], now)
-        await asyncio.to_thread(self._book.seen, self._task_queue, now.isoformat(), now)
+        if seen is None or now - since > LOOKED_BACK / 2:  # not every time: each note is a commit
+            await asyncio.to_thread(self._book.seen, self._task_queue, now.isoformat(), now)
         for execution in await asyncio.to_thread(self._book.due, _text(now)):
             await self._send(execution)
 

@@ -12,6 +12,7 @@ runs.py       start, look, watch, cancel              rows.py       rows by key,
   looking.py    a run described, pages of runs        schedules.py  Temporal's schedules
   streams.py    NDJSON that says how it ended           calendars.py  when a schedule fires
   watch.py      a run's events from its history       maintenance.py  check, compact
+  readings.py   one reading for all who watch
 times.py      ISO 8601 in UTC                         history.py    versions, changes, restoring a store
                                                       backups.py    a database as a file, down and up
 

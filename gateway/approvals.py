@@ -26,6 +26,7 @@ from script.wire import DECIDE_SIGNAL, Decision
 router = APIRouter(prefix="/v1", tags=["approvals"])
 
 _AT_ONCE: Final = 8
+"""Runs that are asked at once. If as many do not answer, no more are asked: the same workers serve them all."""
 
 
 class DecideRequest(BaseModel):
@@ -50,11 +51,13 @@ async def list_(
     """What waits for a person: a page of runs, newest first. A run whose worker does not answer has `approvals` null."""
     me = decider(here, request)
     runs, pages = await search(here, Search(script=script, waiting=True), limit=limit, cursor=cursor)
-    turns = asyncio.Semaphore(_AT_ONCE)
+    turns, silent = asyncio.Semaphore(_AT_ONCE), 0
 
     async def ask(run: WorkflowExecution) -> dict[str, Any]:
+        nonlocal silent
         async with turns:
-            told = await standing(here, run.id)
+            told = await standing(here, run.id) if silent < _AT_ONCE else None
+            silent += told is None
         found = head(run)
         kept = ("id", "script", "version", "trigger", "started_at")
         return {**{name: found[name] for name in kept}, "approvals": told["approvals"] if told is not None else None}

@@ -42,13 +42,13 @@ class ScheduleDesk:
         """Start no more runs, or go on."""
         return self._wait(self._schedules.pause(schedule_id, note, paused=paused))
 
-    def trigger(self, schedule_id: str) -> dict[str, Any]:
+    def trigger(self, schedule_id: str, key: str) -> dict[str, Any]:
         """Run it now."""
-        return self._wait(self._schedules.trigger(schedule_id))
+        return self._wait(self._schedules.trigger(schedule_id, key))
 
-    def backfill(self, schedule_id: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def backfill(self, schedule_id: str, asked: dict[str, Any], key: str) -> dict[str, Any]:
         """Run it for past times."""
-        return self._wait(self._schedules.backfill(schedule_id, _checked(Backfill, asked)))
+        return self._wait(self._schedules.backfill(schedule_id, _checked(Backfill, asked), key))
 
     def delete(self, schedule_id: str) -> bool:
         """Remove it; whether it was there."""

@@ -72,11 +72,14 @@ async def runs_by_time(client: Client, schedule_id: str, start: datetime, end: d
     return found
 
 
-def run_for(runs: dict[datetime, str], due: datetime, jitter: timedelta) -> str | None:
-    """The run that was started for a due time; with jitter, due times are later than those that runs are named after."""
-    if not jitter:
-        return runs.get(due)
-    return next((run for moment, run in runs.items() if due - jitter <= moment <= due), None)
+def match_runs(due: list[datetime], runs: dict[datetime, str], jitter: timedelta) -> dict[datetime, str]:
+    """The runs of due times, in order: with jitter a due time is later than the one that its run is named after, by less than that."""
+    left, found = dict(runs), {}
+    for moment in due:
+        named = max((name for name in left if moment - jitter <= name <= moment), default=None)
+        if named is not None:
+            found[moment] = left.pop(named)
+    return found
 
 
 def _text(moment: datetime) -> str:

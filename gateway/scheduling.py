@@ -9,6 +9,7 @@ A change is one update of the whole schedule, its times and whether it is paused
 which the new times fire although it should be paused.
 """
 
+import hashlib
 import re
 import uuid
 from dataclasses import dataclass
@@ -16,16 +17,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from temporalio.api.enums.v1 import ScheduleOverlapPolicy
+from temporalio.api.schedule.v1 import BackfillRequest, SchedulePatch, TriggerImmediatelyRequest
+from temporalio.api.workflowservice.v1 import PatchScheduleRequest
 from temporalio.client import (
     Client,
     Schedule,
     ScheduleActionStartWorkflow,
     ScheduleAlreadyRunningError,
-    ScheduleBackfill,
     ScheduleDescription,
     ScheduleHandle,
     ScheduleListDescription,
-    ScheduleOverlapPolicy,
     ScheduleUpdate,
     ScheduleUpdateInput,
 )
@@ -36,7 +38,7 @@ from gateway.calendars import fire_time, fire_times
 from gateway.clock_changes import clock_change_warnings
 from gateway.problems import ApiError
 from gateway.schedule_requests import Backfill, ScheduleChange, ScheduleRequest, changed_schedule, new_schedule
-from gateway.schedule_times import due_times, exclusive, preview, run_for, runs_by_time
+from gateway.schedule_times import due_times, exclusive, match_runs, preview, runs_by_time
 from gateway.starting import attributes
 from query import Databases
 from script.wire import NOTICES_MEMO, WORKFLOW_TYPE, RunInput
@@ -127,13 +129,14 @@ class Schedules:
         await (handle.pause if paused else handle.unpause)(note=note or None)
         return await self.show(schedule_id)
 
-    async def trigger(self, schedule_id: str) -> dict[str, Any]:
-        """Run it now, once more. Raises ApiError."""
-        await (await self._handle(schedule_id)).trigger()
+    async def trigger(self, schedule_id: str, key: str | None = None) -> dict[str, Any]:
+        """Run it now, once more; the same idempotency key is one run. Raises ApiError."""
+        await self.require(schedule_id)
+        await self._patch(schedule_id, SchedulePatch(trigger_immediately=TriggerImmediatelyRequest()), key)
         return {"id": schedule_id, "triggered": True}
 
-    async def backfill(self, schedule_id: str, body: Backfill) -> dict[str, Any]:
-        """Run it for past due times, each of them once more. Raises ApiError."""
+    async def backfill(self, schedule_id: str, body: Backfill, key: str | None = None) -> dict[str, Any]:
+        """Run it for past due times, each of them once more; the same idempotency key does it once. Raises ApiError."""
         found, _, _ = await self.require(schedule_id)
         if body.to < body.start:
             raise ApiError("invalid_schedule", "to is before from", pointer="/to")
@@ -147,9 +150,12 @@ class Schedules:
                 message = f"more than {MOST_BACKFILLED} times are due from {body.start} to {body.to}"
                 raise ApiError("invalid_schedule", message, pointer="/to", hint="fill it in piece by piece")
         if due:
-            overlap = ScheduleOverlapPolicy[body.overlap.upper()]
-            span = ScheduleBackfill(exclusive(body.start), body.to, overlap)
-            await self.client.get_schedule_handle(schedule_id).backfill(span)
+            stretch = BackfillRequest(
+                overlap_policy=ScheduleOverlapPolicy.Value(f"SCHEDULE_OVERLAP_POLICY_{body.overlap.upper()}")
+            )
+            stretch.start_time.FromDatetime(exclusive(body.start).astimezone(UTC))
+            stretch.end_time.FromDatetime(body.to.astimezone(UTC))
+            await self._patch(schedule_id, SchedulePatch(backfill_request=[stretch]), key)
         zone = _zone(found.schedule)
         ends = {"first": fire_time(due[0], zone), "last": fire_time(due[-1], zone)} if due else {}
         return {"id": schedule_id, "times": len(due), "overlap": body.overlap, **ends}
@@ -166,12 +172,13 @@ class Schedules:
         page, now = due[:limit], datetime.now(UTC)
         runs: dict[datetime, str] = {}
         if page and page[0] <= now:
-            runs |= await runs_by_time(self.client, schedule_id, page[0] - jitter, min(page[-1], now))
-            runs |= {run.scheduled_at: _workflow(run) for run in found.info.recent_actions}
+            named = await runs_by_time(self.client, schedule_id, page[0] - jitter, min(page[-1], now))
+            recent = {run.scheduled_at: _workflow(run) for run in found.info.recent_actions}
+            runs = match_runs(page, named, jitter) | {moment: recent[moment] for moment in page if moment in recent}
         data: list[dict[str, Any]] = []
         for moment in page:
             told: dict[str, Any] = dict(fire_time(moment, zone))
-            data.append(told | {"run": run_for(runs, moment, jitter)} if moment <= now else told)
+            data.append(told | {"run": runs.get(moment)} if moment <= now else told)
         return {"data": data, "time_zone": zone.key, "has_more": len(due) > limit}
 
     async def require(self, schedule_id: str) -> tuple[ScheduleDescription, RunInput, Notify | None]:
@@ -202,6 +209,18 @@ class Schedules:
             return start, None
         fields = told if isinstance(told, dict) else (await converter.decode([told], [dict]))[0]
         return start, Notify.of_memo(fields)
+
+    async def _patch(self, schedule_id: str, patch: SchedulePatch, key: str | None) -> None:
+        """Ask the schedule for runs. The request is named after the key, so that the server knows a repeated one."""
+        name = hashlib.sha256(key.encode()).hexdigest() if key is not None else str(uuid.uuid4())
+        request = PatchScheduleRequest(
+            namespace=self.client.namespace,
+            schedule_id=schedule_id,
+            patch=patch,
+            identity=self.client.identity,
+            request_id=name,
+        )
+        await self.client.workflow_service.patch_schedule(request, retry=True)
 
     async def _made_by(self, schedule_id: str) -> Any:
         found = await self.client.get_schedule_handle(schedule_id).describe()

@@ -4,7 +4,7 @@ Several installations may share a Temporal namespace: each sees the runs of its 
 one that could end its quotes is refused, since no name, and nothing else that is looked for, holds such a character.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -79,11 +79,6 @@ async def search(
         "next_cursor": here.cursors.seal(about, following.hex()) if following else None,
     }
     return list(page.current_page or []), told
-
-
-def every(here: Services, wanted: Search) -> AsyncIterator[WorkflowExecution]:
-    """All runs of a search."""
-    return here.client.list_workflows(_query(here, wanted))
 
 
 def _query(here: Services, wanted: Search) -> str:

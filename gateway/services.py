@@ -12,8 +12,8 @@ from temporalio.client import Client
 from btree.space import HISTORY_BYTES, RETENTION
 from gateway.cursors import Cursors
 from gateway.keys import Keys
+from gateway.readings import Readings
 from gateway.scheduling import Schedules
-from gateway.watch import watch_run
 from query import Databases
 from toolbox import Registry, ScriptLibrary, installation_secret
 
@@ -40,7 +40,7 @@ class Services:
     max_body_bytes: int = MAX_BODY_BYTES
     retention_seconds: float = RETENTION
     history_bytes: int = HISTORY_BYTES
-    watch: Watch = watch_run
+    watch: Watch = field(default_factory=Readings)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property

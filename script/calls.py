@@ -56,7 +56,7 @@ def call(machine: "Machine", frame: Frame, instruction: Instruction, args: dict[
         "mocks": state["mocks"],
         "scope": sorted(set(program.databases) | ({own} if own else set())),
     }
-    _note_outside(frame, instruction, outside, alone)
+    note_outside(frame, instruction, outside, alone)
     name = transactions.ask(machine, "call", key, step_call, "call", effect=effect, outside=outside)
     if not outside and scope is not None:
         scope["busy"] = name
@@ -102,11 +102,11 @@ def child(
             f"the arguments are {size} bytes of JSON, the limit is {MAX_WIRE_BYTES}",
             hint="pass a key or a query, not the data",
         )
-    _note_outside(frame, instruction, True, run["database"] is not None)
+    note_outside(frame, instruction, True, run["database"] is not None)
     transactions.ask(machine, "child", key, run, "call", effect="external", outside=True)
 
 
-def _note_outside(frame: Frame, instruction: Instruction, outside: bool, alone: bool) -> None:
+def note_outside(frame: Frame, instruction: Instruction, outside: bool, alone: bool) -> None:
     """Let the step's `try` know, for its compensation, whether it works outside of the transaction, and there in one of its own."""
     if frame["tries"] and frame["tries"][-1]["step"] == instruction.step:
         frame["tries"][-1] |= {"outside": outside, "alone": alone}
@@ -123,15 +123,21 @@ def approval(machine: "Machine", key: str, asked: dict[str, Any]) -> None:
 
 def _remembered(machine: "Machine", frame: Frame, instruction: Instruction, key: str) -> bool:
     """Whether an outside effect was done before, in the transaction or in an earlier try; its answer is taken then."""
-    scope = machine.scope()
-    known = scope["memo"].get(_memo_key(machine, key)) if scope is not None else None
-    for earlier in machine.fiber["frames"]:
-        for record in earlier["tries"]:
-            known = known or record["memo"].get(key)
-    if known is None:
+    found = known(machine, key)
+    if found is None:
         return False
-    answer(machine, frame, instruction, Outcome(**known), machine.state["clock"])
+    answer(machine, frame, instruction, Outcome(**found), machine.state["clock"])
     return True
+
+
+def known(machine: "Machine", key: str) -> dict[str, Any] | None:
+    """What an outside effect gave before, in the transaction or in an earlier try."""
+    scope = machine.scope()
+    found: dict[str, Any] | None = scope["memo"].get(_memo_key(machine, key)) if scope is not None else None
+    for frame in machine.fiber["frames"]:
+        for record in frame["tries"]:
+            found = found or record["memo"].get(key)
+    return found
 
 
 def _memo_key(machine: "Machine", key: str) -> str:
@@ -141,15 +147,20 @@ def _memo_key(machine: "Machine", key: str) -> str:
 
 def remember(machine: "Machine", pending: dict[str, Any], outcome: Outcome) -> None:
     """Keep the answer of an outside effect, for as long as it may be asked for again."""
-    known = {"value": outcome.value, "error": outcome.error, "at": outcome.at}
+    keep(machine, pending["key"], outcome, always=pending["kind"] == "child" and outcome.error is None)
+
+
+def keep(machine: "Machine", key: str, outcome: Outcome, *, always: bool) -> None:
+    """Keep an answer while the transaction is open, and (`always`) while a step with `retry` around is tried."""
+    kept = {"value": outcome.value, "error": outcome.error, "at": outcome.at}
     scope = machine.scope()
     if scope is not None and transactions.is_used(scope):
-        scope["memo"][_memo_key(machine, pending["key"])] = known
-    if pending["kind"] == "child" and outcome.error is None:
+        scope["memo"][_memo_key(machine, key)] = kept
+    if always:
         for frame in machine.fiber["frames"]:
             for record in frame["tries"]:
                 if record["vars"] is not None:
-                    record["memo"][pending["key"]] = known
+                    record["memo"][key] = kept
 
 
 def answer(machine: "Machine", frame: Frame, instruction: Instruction, outcome: Outcome, started: str) -> None:

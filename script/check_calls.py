@@ -1,14 +1,15 @@
 """Checking what a step asks of the world: stores, tools, scripts, databases."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from script import ast
-from script.arguments_check import check_arguments
+from script.arguments_check import check_arguments, has_template
 from script.check_values import ValueChecker, nearest
 from script.compiler import TRANSACTION_COMMAND
 from script.deferred import check_deferred
 from script.environment import CheckEnvironment, ScriptSignature
+from script.json_schemas import violation
 from script.scope import Scope
 
 SYSTEM_DATABASE: Final = "system"
@@ -22,6 +23,7 @@ class CallChecker(ValueChecker):
         self.root = script
         self.environment = environment
         self.tools = environment.tools()
+        self.working = script.database
 
     def database(self, name: str | None, pointer: str) -> None:
         if name is None:
@@ -37,7 +39,7 @@ class CallChecker(ValueChecker):
             self.tell(
                 "unknown_source", f"{pointer}/source", f"there is no source {node.source!r}", 'the only one is "btree"'
             )
-        self.store(node.resource, node.database or self.root.database, f"{pointer}/resource")
+        self.store(node.resource, node.database or self.working, f"{pointer}/resource")
         for name in ("filter", "key", "limit"):
             self.template(getattr(node, name), f"{pointer}/{name}", scope)
         if node.filter is not None:
@@ -74,6 +76,12 @@ class CallChecker(ValueChecker):
             if node.command == "select" and isinstance(node.args.get("filter"), Mapping):
                 self.operators(node.args["filter"], f"{pointer}/args/filter")
 
+    def fits(self, value: Any, parameter: ast.Parameter, pointer: str, what: str) -> None:
+        """A value without templates, against the type of a parameter; one with templates is checked when it is known."""
+        problem = None if has_template(value) else violation(parameter.json_schema(), value)
+        if problem is not None:
+            self.tell("invalid_argument", pointer, f"{what}: {problem}")
+
     def script_(self, node: ast.ScriptStep, pointer: str, scope: Scope, in_loop: bool) -> None:
         self.template(node.script_args, f"{pointer}/script_args", scope)
         itself = node.script_name == self.root.name
@@ -97,6 +105,12 @@ class CallChecker(ValueChecker):
         self.call(node, callee, pointer)
 
     def call(self, node: ast.ScriptStep, callee: ScriptSignature, pointer: str) -> None:
+        if node.database is not None and callee.database not in (None, node.database):
+            message = f"{node.script_name} works on {callee.database}, and cannot be run on {node.database}"
+            self.tell("database_mismatch", f"{pointer}/database", message, "leave out the step's database")
+        if node.database is not None and node.transaction == "inherit":
+            message = "a step on another database stands alone, and cannot inherit a transaction"
+            self.tell("database_mismatch", f"{pointer}/transaction", message)
         known = {parameter.name: parameter for parameter in callee.parameters}
         for name in node.script_args:
             if name not in known:
@@ -104,6 +118,10 @@ class CallChecker(ValueChecker):
                 self.tell(
                     "unknown_argument", where, f"{node.script_name} has no parameter {name!r}", nearest(name, known)
                 )
+        for name, value in node.script_args.items():
+            if name in known:
+                where = f"{pointer}/script_args/{name}"
+                self.fits(value, known[name], where, f"the argument {name!r} of {node.script_name}")
         for name, parameter in known.items():
             optional = "default" in parameter.model_fields_set or parameter.required is False
             if name not in node.script_args and not optional:
@@ -113,7 +131,9 @@ class CallChecker(ValueChecker):
         if (
             node.transaction == "inherit"
             and callee.database is not None
-            and self.root.database not in (None, callee.database)
+            and self.working not in (None, callee.database)
         ):
-            message = f"{node.script_name} works on {callee.database}, and cannot inherit a transaction on {self.root.database}"
+            message = (
+                f"{node.script_name} works on {callee.database}, and cannot inherit a transaction on {self.working}"
+            )
             self.tell("database_mismatch", f"{pointer}/transaction", message)

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, Final
 
-from script.compiler import condition_source
 from script.durations import InvalidDuration, parse_duration
 from script.errors import ExpressionSyntaxError, Problem
 from script.expressions import compile_expression
 from script.json_schemas import schema_problem
 from script.scope import Scope
+from script.sources import condition_source
 from script.templates import TEMPLATE, compile_template
 
 _COMPARING: Final = ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$between", "$exists")

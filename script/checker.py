@@ -12,10 +12,10 @@ from typing import Final
 
 from script import ast
 from script.check_calls import CallChecker
-from script.compiler import condition_source
 from script.environment import CheckEnvironment
 from script.errors import Problem
 from script.scope import Scope
+from script.sources import condition_source
 
 
 def check_script(script: ast.Script, environment: CheckEnvironment) -> list[Problem]:
@@ -31,6 +31,7 @@ class _Checker(CallChecker):
     def __init__(self, script: ast.Script, environment: CheckEnvironment) -> None:
         super().__init__(script, environment)
         self.side: str | None = None
+        self.in_batch = False
         self.names: set[str] = set()
 
     # --- the script ---
@@ -44,6 +45,7 @@ class _Checker(CallChecker):
             self.schema(parameter.json_schema(), f"{pointer}/type")
             if "default" in parameter.model_fields_set:
                 self.template(parameter.default, f"{pointer}/default", Scope())
+                self.fits(parameter.default, parameter, f"{pointer}/default", f"the default of {parameter.name!r}")
             scope.define(parameter.name)
         self.database(self.root.database, "/database")
         self.schema(self.root.output_schema, "/output_schema")
@@ -152,14 +154,17 @@ class _Checker(CallChecker):
             self.condition(node.when, f"{pointer}/when", scope)
         if node.timeout is not None:
             self.duration(node.timeout, f"{pointer}/timeout", scope)
+        if self.in_batch and node.compensate is not None:
+            hint = "compensate in a script that the batch calls, or give the loop itself a compensation"
+            self.tell("compensate_in_batch", f"{pointer}/compensate", "a batch cannot keep compensations", hint)
         if node.database is not None:
             self.database(node.database, f"{pointer}/database")
-            if node.type not in ("fetch", "command"):
+            if node.type not in ("fetch", "command", "script", "block"):
                 self.tell(
                     "misplaced_field",
                     f"{pointer}/database",
                     f"a {node.type} step touches no database",
-                    "fetch and command steps do",
+                    "fetch, command, script and block steps do",
                 )
 
     def set(self, node: ast.SetStep, pointer: str, scope: Scope, in_loop: bool) -> None:
@@ -194,10 +199,11 @@ class _Checker(CallChecker):
             body.define(name)
         if node.while_ is not None:
             self.condition(node.while_, f"{pointer}/while", body)
-        side = self.side
+        side, in_batch = self.side, self.in_batch
         self.side = "parallel" if node.concurrency > 1 else side
+        self.in_batch = in_batch or node.batch_size is not None or node.tolerate_failures is not None
         self.steps(node.steps, f"{pointer}/steps", body, in_loop=True)
-        self.side = side
+        self.side, self.in_batch = side, in_batch
         for name, part in (node.reduce or {}).items():
             self.reduce(part, f"{pointer}/reduce/{name}", body)
         for name in (node.iterator, node.index):
@@ -230,7 +236,13 @@ class _Checker(CallChecker):
             self.tell("missing_field", pointer, f"{part.op} needs a value")
 
     def block(self, node: ast.BlockStep, pointer: str, scope: Scope, in_loop: bool) -> bool:
-        return self.steps(node.steps, f"{pointer}/steps", scope, in_loop=in_loop)
+        if node.database is None:
+            return self.steps(node.steps, f"{pointer}/steps", scope, in_loop=in_loop)
+        side, outer = self.side, self.working
+        self.side, self.working = self.side or "alone", node.database
+        ended = self.steps(node.steps, f"{pointer}/steps", scope, in_loop=False)
+        self.side, self.working = side, outer
+        return ended
 
     def say(self, node: ast.SayStep, pointer: str, scope: Scope, in_loop: bool) -> None:
         self.template(node.message, f"{pointer}/message", scope)
@@ -241,6 +253,7 @@ class _Checker(CallChecker):
                 "async": "an async step",
                 "parallel": "a loop with concurrency",
                 "compensation": "a compensation",
+                "alone": "a block with a database",
             }[self.side]
             hint = "set a variable, and return behind"
             self.tell("misplaced_return", pointer, f"a return cannot stand inside of {where}", hint)
@@ -263,6 +276,9 @@ class _Checker(CallChecker):
             found = " and ".join(given) or "nothing"
             hint = 'for example {"type": "wait", "duration": "2h"}'
             self.tell("ambiguous_wait", pointer, f"a wait has one of duration, until and approval, not {found}", hint)
+        if self.in_batch and node.approval is not None:
+            hint = "ask before the loop, or loop without batch_size"
+            self.tell("wait_in_batch", f"{pointer}/approval", "nobody can be asked inside of a batch", hint)
         if node.duration is not None:
             self.duration(node.duration, f"{pointer}/duration", scope)
         self.template(node.until, f"{pointer}/until", scope)

@@ -6,6 +6,8 @@
     ELSE:      <else>             END:                                                             END:
     END:
 
+A block with a database has its steps between `alone END` and `done`.
+
 What any step may have is put around it, in the order in which errors are handled:
 
                when c END
@@ -32,6 +34,7 @@ from script.deferred import databases_of_sides, deferred
 from script.environment import ToolSignature
 from script.loading import script_hash
 from script.program import Guard, Parameter, Program, StepInfo, names_of
+from script.sources import condition_source, list_template, reduce_table
 from script.wire import ASK_ACTIVITY
 
 TRANSACTION_COMMAND: Final = "manage_transaction"
@@ -75,14 +78,6 @@ def _parameter(parameter: ast.Parameter) -> Parameter:
     )
 
 
-def condition_source(text: str) -> str:
-    """The CEL of a condition, written with or without braces."""
-    stripped = text.strip()
-    if stripped.startswith("{{") and stripped.endswith("}}"):
-        return stripped[2:-2].strip()
-    return stripped
-
-
 class _Compiler:
     """The instructions made so far, and one method for each step type."""
 
@@ -93,6 +88,7 @@ class _Compiler:
         self.infos: list[StepInfo] = []
         self.guards: list[Guard] = []
         self.databases: set[str] = set()
+        self._around: str | None = None  # the database of the block around
         self._depth = 0
         self._running: list[dict[int, frozenset[str]]] = []
         self._loops: list[int] = []
@@ -156,6 +152,8 @@ class _Compiler:
         """Whether an instruction may work on the script's own database."""
         if code["op"] == "call":
             return code["effect"] in ("read", "write") and code["database"] in (None, self.database)
+        if code["op"] == "script" and code["database"] not in (None, self.database):
+            return False
         return code["op"] == "transaction" or (code["op"] == "script" and not code["is_async"])
 
     def _guarded(self, node: ast.Step, step: int, pointer: str) -> None:
@@ -269,14 +267,28 @@ class _Compiler:
 
     def block(self, node: ast.BlockStep, step: int, pointer: str) -> None:
         self.emit("enter", step)
-        self.steps_of(node.steps, parent=step, pointer=f"{pointer}/steps")
+        if node.database is None:
+            self.steps_of(node.steps, parent=step, pointer=f"{pointer}/steps")
+        else:
+            self._alone(node, step, pointer)
         self.emit("leave", step, variable=node.variable)
+
+    def _alone(self, node: ast.BlockStep, step: int, pointer: str) -> None:
+        """The steps of a block on another database."""
+        assert node.database is not None
+        self.databases.add(node.database)
+        head = self.emit("alone", step, database=node.database, to=-1)
+        outer, self._around, running, self._running = self._around, node.database, self._running, []
+        self.steps_of(node.steps, parent=step, pointer=f"{pointer}/steps")
+        self._around, self._running = outer, running
+        self.emit("done", step, body=head + 1, outputs=names_of(self.code[head:])["assigns"])
+        self.patch(head)
 
     def loop(self, node: ast.LoopStep, step: int, pointer: str) -> None:
         head = self.emit(
             "loop",
             step,
-            list=_list_template(node.list),
+            list=list_template(node.list),
             iterator=node.iterator,
             index=node.index,
             variable=node.variable,
@@ -284,7 +296,7 @@ class _Compiler:
             concurrency=node.concurrency,
             tolerate=node.tolerate_failures,
             **{"while": condition_source(node.while_) if node.while_ is not None else None},
-            reduce=_reduce(node.reduce),
+            reduce=reduce_table(node.reduce),
             depth=self._depth,
             end=-1,
         )
@@ -320,9 +332,19 @@ class _Compiler:
         if node.database:
             self.databases.add(node.database)
         self.databases.update(databases_of_sides(args))
-        self.emit("call", step, tool=tool, args=args, effect=effect, variable=node.variable, database=node.database)
+        self.emit(
+            "call",
+            step,
+            tool=tool,
+            args=args,
+            effect=effect,
+            variable=node.variable,
+            database=node.database or self._around,
+        )
 
     def script(self, node: ast.ScriptStep, step: int, pointer: str) -> None:
+        if node.database:
+            self.databases.add(node.database)
         self.emit(
             "script",
             step,
@@ -332,6 +354,7 @@ class _Compiler:
             variable=node.variable,
             transaction=node.transaction,
             is_async=node.is_async,
+            database=node.database,
         )
 
     def ask(self, node: ast.AskStep, step: int, pointer: str) -> None:
@@ -369,27 +392,3 @@ _RULES: Final[Mapping[str, Callable[..., None]]] = {
     "wait": _Compiler.wait,
     "ask": _Compiler.ask,
 }
-
-
-def _list_template(value: Any) -> Any:
-    """A loop's list as a template: text without braces is an expression (a variable name, most often)."""
-    if isinstance(value, str) and "{{" not in value:
-        return "{{ " + value + " }}"
-    return value
-
-
-def _reduce(parts: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The reduce table: `value` text is an expression with or without braces, `where` a condition."""
-    if parts is None:
-        return None
-    table: dict[str, Any] = {}
-    for name, part in parts.items():
-        entry = part if isinstance(part, dict) else part.model_dump(exclude_none=True)
-        value, where = entry.get("value"), entry.get("where")
-        table[name] = {
-            "op": entry["op"],
-            "value": "{{ " + condition_source(value) + " }}" if isinstance(value, str) else value,
-            "where": condition_source(where) if where is not None else None,
-            "limit": entry.get("limit"),
-        }
-    return table

@@ -2,48 +2,25 @@
 
     {seq, run_id, type, status, started_at, duration_ms, step, path, iteration, name, result | rows | error}
 
-`type` is that of the step, or `warning`, `progress`, `compensation`, `run`. Where nobody hears them they are counted only, and the last
-few are kept as a short record for the people who look at the run.
+`type` is that of the step, or `warning`, `progress`, `compensation`, `run`. Where nobody hears them they are counted only.
 """
 
-from collections import deque
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from script.program import Program, StepInfo
 from script.wire import ROWS, is_rows
 
-KEPT: Final = 5
-
-
-class Recent:
-    """The last results of a run, kept as they are until somebody asks; `count` is how many there were."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._last: deque[dict[str, Any]] = deque(maxlen=KEPT)
-
-    def note(self, where: Mapping[str, Any], status: str, value: Any, error: Any) -> None:
-        """A step was told."""
-        self.count += 1
-        told = {"error": error} if error is not None else {"rows": value[ROWS]} if is_rows(value) else {"result": value}
-        self._last.append({**where, "status": status, **told})
-
-    def last(self) -> list[dict[str, Any]]:
-        """The last ones, oldest first: {path, iteration, status, result | rows | error}."""
-        return list(self._last)
-
 
 class Events:
-    """The telling side of a machine. `trace`: whether events are kept for `drain`; `recent`, if set, hears them otherwise."""
+    """The telling side of a machine. `trace`: whether events of steps are made, for `drain`; otherwise they are only counted."""
 
     def __init__(self, programs: Mapping[str, Program], state: dict[str, Any], *, trace: bool) -> None:
         self.programs = programs
         self.state = state
         self.trace = trace
         self.events: list[dict[str, Any]] = []
-        self.recent: Recent | None = None
 
     def info(self, frame: Mapping[str, Any], step: int) -> StepInfo:
         return self.programs[frame["program"]].steps[step]
@@ -83,9 +60,6 @@ class Events:
         """Tell one step event. `kind` overrides the type (`warning`, `progress`); `loops` is how many of the open loops are around it."""
         if not self.trace:
             self.state["seq"] += 1
-            if self.recent is not None and kind != "progress":
-                where = {"path": self.path(frame, step), "iteration": self.iteration(frame, loops)}
-                self.recent.note(where, status, value, error)
             return
         info = self.info(frame, step)
         event = self._event(kind or info.type, status, started)

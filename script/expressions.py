@@ -55,10 +55,15 @@ class Expression:
     def evaluate(self, variables: Mapping[str, Any], context: EvaluationContext) -> Any:
         """The value, as JSON. Raises EvaluationError."""
         if self._path:
-            value = _follow(variables, self._path)
-            kind = type(value)
-            if kind is str or kind is bool or kind is float or (kind is int and -_WHOLE <= value < _WHOLE):
-                return value
+            value: Any = variables
+            for name in self._path:
+                if not isinstance(value, dict) or name not in value:
+                    break
+                value = value[name]
+            else:
+                kind = type(value)
+                if kind is str or kind is bool or kind is float or (kind is int and -_WHOLE <= value < _WHOLE):
+                    return value
         data = {name: variables[name] for name in self.names if name in variables}
         for name, value in data.items():
             if is_rows(value):

@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from script import dry_runs, fibers, loops, sagas, transactions
+from script import blocks, dry_runs, fibers, loops, sagas, transactions
 from script.durations import parse_duration
 from script.effects import StepFailure
 from script.program import Guard, Instruction
@@ -97,6 +97,8 @@ def _fiber_failed(machine: "Machine", fiber: Fiber, error: dict[str, Any]) -> No
         sagas.end_run(machine, status, None, error)
     elif role in ("compensation", "on_failure"):
         sagas.part_failed(machine, fiber, error)
+    elif role == blocks.ROLE:
+        blocks.failed(machine, fiber, error)
     elif cancelled:
         fibers.end(fiber, "canceled", outputs={}, last=None)
     else:

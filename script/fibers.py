@@ -7,7 +7,7 @@ interrupts its parent, which gives up the others: nothing outlives the list (or 
 
 from typing import TYPE_CHECKING, Any, Final
 
-from script import reruns, sagas, transactions
+from script import blocks, reruns, sagas, transactions
 from script.effects import TIMERS
 from script.program import Instruction
 from script.state import Fiber, Frame, add_fiber, new_frame
@@ -129,10 +129,13 @@ def done(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
     if len(fiber["frames"]) > 1 or frame["bounds"] is None or frame["bounds"][0] != instruction.operands["body"]:
         frame["pc"] += 1
         return
+    outputs = {name: frame["vars"][name] for name in instruction.operands["outputs"] if name in frame["vars"]}
+    if fiber["role"] == blocks.ROLE:
+        blocks.done(machine, fiber, outputs, frame["last"])
+        return
     if fiber["role"] != "async":
         sagas.part_done(machine, fiber)
         return
-    outputs = {name: frame["vars"][name] for name in instruction.operands["outputs"] if name in frame["vars"]}
     end(fiber, "completed", outputs=outputs, last=frame["last"])
 
 

@@ -30,15 +30,22 @@ _NAMESPACE: Final = uuids.UUID("6f1c1a52-94b1-4a29-8d0e-7a7f1c0f8f5e")
 
 
 class EvaluationContext:
-    """What an evaluation may know beside its variables: the run's time, a seed for ids, which is made when one is wanted, and the time
-    that a schedule started the run for (ISO 8601)."""
+    """What an evaluation may know beside its variables: the run's time, a seed for ids, and the time that a schedule started the run for
+    (ISO 8601). Time and seed may be functions, asked when they are wanted."""
 
-    __slots__ = ("_seed", "now", "scheduled_at")
+    __slots__ = ("_now", "_seed", "scheduled_at")
 
-    def __init__(self, now: datetime, seed: str | Callable[[], str], scheduled_at: str | None = None) -> None:
-        self.now = now
+    def __init__(
+        self, now: datetime | Callable[[], datetime], seed: str | Callable[[], str], scheduled_at: str | None = None
+    ) -> None:
+        self._now = now
         self._seed = seed
         self.scheduled_at = scheduled_at
+
+    @property
+    def now(self) -> datetime:
+        """The time."""
+        return self._now if isinstance(self._now, datetime) else self._now()
 
     @property
     def seed(self) -> str:

@@ -4,6 +4,8 @@ Used for the iterations of a chunk, and by tests: the same program, the same mac
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from script import reduce
@@ -17,7 +19,7 @@ Perform = Callable[[Effect], Outcome]
 
 
 def run(machine: Machine, perform: Perform) -> Done:
-    """Drive the machine to its end, one effect after the other. A timer beside other effects never fires: nothing here takes time."""
+    """Drive the machine to its end, one effect after the other. The time of a step runs only while something sleeps."""
     waiting: dict[str, Effect] = {}
     while True:
         asked = machine.step()
@@ -27,9 +29,22 @@ def run(machine: Machine, perform: Perform) -> Done:
             for name in asked.cancel:
                 waiting.pop(name, None)
             waiting |= {effect.id: effect for effect in asked.start}
-            first = next((name for name, effect in waiting.items() if effect.kind != "timer"), next(iter(waiting)))
-            effect = waiting.pop(first)
+            effect = _left(machine, waiting.pop(_next(waiting)))
             machine.resume(effect.id, perform(effect))
+
+
+def _next(waiting: Mapping[str, Effect]) -> str:
+    """The oldest effect that is no pause; or else the pause that is over first."""
+    busy = next((name for name, effect in waiting.items() if effect.kind not in ("sleep", "timer")), None)
+    return busy if busy is not None else min(waiting, key=lambda name: str(waiting[name].call["until"]))
+
+
+def _left(machine: Machine, effect: Effect) -> Effect:
+    """A pause as it is now: what is left of it."""
+    if effect.kind not in ("sleep", "timer"):
+        return effect
+    left = datetime.fromisoformat(effect.call["until"]) - datetime.fromisoformat(machine.state["clock"])
+    return replace(effect, call={**effect.call, "seconds": max(0.0, left.total_seconds())})
 
 
 class Iterations:

@@ -15,7 +15,7 @@ Invariants: effect ids are unique in a run (the step's path and iteration, plus 
 the n-th try of a step with `retry`), keys are the same without the attempts; a fiber waits for one effect at most.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Final, Self
@@ -92,7 +92,9 @@ class Machine(Events):
         machine = cls(programs, state)
         machine.emit_started(arguments, rerun)
         try:
-            variables = bind_arguments(program, arguments, machine.context_of(f"{key_id}/arguments"))
+            variables = bind_arguments(
+                program, arguments, EvaluationContext(machine.now, f"{key_id}/arguments", scheduled_at)
+            )
         except ScriptError as error:
             machine.finish("failed", error=error.to_dict())
         else:
@@ -271,15 +273,17 @@ class Machine(Events):
 
     # --- evaluation ---
 
-    def context_of(self, seed: str | Callable[[], str]) -> EvaluationContext:
+    def now(self) -> datetime:
+        """The time of the last outcome."""
         clock = self.state["clock"]
         if self._now[0] != clock:
             self._now = (clock, datetime.fromisoformat(clock))
-        return EvaluationContext(now=self._now[1], seed=seed, scheduled_at=self.state["scheduled_at"])
+        return self._now[1]
 
     def context(self, frame: Mapping[str, Any], step: int) -> EvaluationContext:
         """The evaluation context of a step: its time and its seed are the same whenever it is evaluated again."""
-        return self.context_of(lambda: f"{self.state['key_id']}/{self.key(frame, step)}")
+        due = self.state["scheduled_at"]
+        return EvaluationContext(self.now, lambda: f"{self.state['key_id']}/{self.key(frame, step)}", due)
 
     def render(self, frame: Frame, instruction: Instruction, operand: str) -> Any:
         """The value of a template operand."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from script import calls, dry_runs, failures, fibers, loops, transactions
+from script import blocks, calls, dry_runs, failures, fibers, loops, transactions
 from script.arguments import bind_arguments
 from script.durations import parse_duration, seconds_until
 from script.effects import StepFailure
@@ -126,6 +126,10 @@ def script(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
     scope = machine.scope()
     database = scope["database"] if scope is not None else transactions.run_database(machine)
     arguments = machine.render(frame, instruction, "args")
+    elsewhere = instruction.operands.get("database")
+    if elsewhere is not None and elsewhere != database:
+        calls.child(machine, frame, instruction, callee, arguments, elsewhere)
+        return
     if instruction.operands["is_async"] or (
         callee.database is not None and instruction.operands.get("transaction") != "inherit"
     ):
@@ -172,6 +176,7 @@ OPERATIONS: Final[Mapping[str, Callable[["Machine", Frame, Instruction], None]]]
     "set": set_,
     "say": say,
     "enter": enter,
+    "alone": blocks.alone,
     "leave": leave,
     "return": return_,
     "end": end,

@@ -13,7 +13,7 @@ Shape of a program:
     on_failure   where the steps for a failed run begin
     calls    which version (hash) each call means; filled in by whoever resolves names
 
-Operations: when branch jump set enter leave loop next break continue call transaction script wait say return fail end,
+Operations: when branch jump set enter leave alone loop next break continue call transaction script wait say return fail end,
 try tried finally rethrow (handling of errors), spawn join done compensation (parts that run beside, or later).
 """
 

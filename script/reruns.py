@@ -68,7 +68,7 @@ def rerun_if_quiet(machine: "Machine", scope: dict[str, Any]) -> None:
     machine.emit_run("rerun", kind="warning", error=rerun["error"], attempt=txn["attempt"])
     machine.fiber = state["fibers"][scope["checkpoint"]["fiber"]]
     scope["busy"] = transactions.ask(
-        machine, "sleep", "conflict", {"seconds": 0.05 * 2 ** (txn["attempt"] - 2)}, "rerun"
+        machine, "sleep", f"{scope['prefix']}conflict", {"seconds": 0.05 * 2 ** (txn["attempt"] - 2)}, "rerun"
     )
 
 

@@ -28,8 +28,8 @@ from script.program import Program
 from script.state import Fiber, State
 from script.wire import Outcome
 
-_DONE_AGAIN: Final = ("call", "approved", "waited", "manage", "rerun")
-"""Effects that the instruction asks for again when it is run again."""
+_KEPT: Final = ("timeout", "retry", "chunk", "dispatch")
+"""What effects are for that stay asked for as they are; all others are asked for again by the instruction that did, run again."""
 _UNDONE: Final = ("compensated", "compensation_failed")
 
 
@@ -174,7 +174,7 @@ def _ask_again(state: State, effect: dict[str, Any]) -> None:
     effect.pop("given_up", None)
     if effect["then"] == "restored":
         effect |= {"kind": "sleep", "then": "retry", "call": {"seconds": 0, "until": state["clock"]}}
-    elif effect["then"] in _DONE_AGAIN:
+    elif effect["then"] not in _KEPT:
         del state["effects"][effect["id"]]
         state["fibers"][effect["fiber"]]["wait"] = None
 

@@ -17,7 +17,7 @@ The end of a run has phases, each begun when the one before it is over:
 
 from typing import TYPE_CHECKING, Any, Final
 
-from script import dry_runs, fibers, transactions
+from script import blocks, dry_runs, fibers, transactions
 from script.effects import StepFailure
 from script.program import Instruction
 from script.state import RUN_SCOPE, Fiber, Frame, add_fiber, new_frame, new_scope
@@ -170,10 +170,12 @@ def transaction_ended(machine: "Machine", pending: dict[str, Any], outcome: Outc
     scope = machine.scope()
     assert scope is not None
     committed = pending["kind"] == "commit"
-    as_if = (
-        machine.state["dry_run"] and machine.state["ending"]["status"] == "completed" and not scope["txn"]["explicit"]
-    )
+    went_well = "gave" in machine.fiber or (machine.state["ending"] or {}).get("status") == "completed"
+    as_if = machine.state["dry_run"] and went_well and not scope["txn"]["explicit"]
     transactions.ended(machine, scope, committed=(committed or as_if) and outcome.error is None)
+    if machine.fiber["role"] == blocks.ROLE:
+        blocks.ended(machine, machine.fiber, pending, outcome)
+        return
     if machine.fiber["role"] != "main":
         if committed and outcome.error is not None:
             part_failed(machine, machine.fiber, outcome.error)
@@ -191,7 +193,10 @@ def transaction_ended(machine: "Machine", pending: dict[str, Any], outcome: Outc
 
 
 def conflicted(machine: "Machine", error: dict[str, Any]) -> None:
-    """The last commit failed for good: so did the run, or the compensation."""
+    """The last commit failed for good: so did the run, the block, or the compensation."""
+    if machine.fiber["role"] == blocks.ROLE:
+        blocks.failed(machine, machine.fiber, error)
+        return
     if machine.fiber["role"] != "main":
         part_failed(machine, machine.fiber, error)
         return

@@ -2,7 +2,7 @@
 
     fibers      strands of the run by their number: the main one, async steps, iterations that run side by side, compensations
     effects     what was asked for and not answered yet, by id
-    scopes      who owns a transaction, by name: the run itself, and each compensation
+    scopes      who owns a transaction, by name: the run itself, each block on another database, each compensation
     sagas       compensations of committed work, oldest first
     orphans     fibers of a transaction that runs again: taken up by the step that had begun them
     forgotten   timers that nobody waits for any more, for the driver to hear
@@ -107,7 +107,7 @@ def new_frame(
 
 
 def add_fiber(state: State, frames: list[Frame], role: str, *, scope: str | None, parent: str | None = None) -> Fiber:
-    """A new fiber of the run. `role` is main, async, iteration, part (of a batch), compensation or on_failure."""
+    """A new fiber of the run. `role` is main, async, iteration, block, part (of a batch), compensation or on_failure."""
     state["forked"] += 1
     fiber: Fiber = {
         "id": str(state["forked"]),

@@ -1,9 +1,9 @@
 """Transactions of a run, and the asking for effects.
 
-A *scope* (the run; each compensation) owns at most one transaction at a time, on one database. It begins with the first step that
-touches the database, ends with the scope or by `manage_transaction`, and is *durable*: it lives in the database file, not here.
-What lives here is its identity, whether it wrote, and the fibers of the scope as they were when it began: a conflict puts them
-back there (`reruns.py`).
+A *scope* (the run; a block on another database; each compensation) owns at most one transaction at a time, on one database. It begins
+with the first step that touches the database, ends with the scope or by `manage_transaction`, and is *durable*: it lives in the database
+file, not here. What lives here is its identity, whether it wrote, and the fibers of the scope as they were when it began: a conflict puts
+them back there (`reruns.py`).
 
 A dry run never commits: a commit in the middle only tells so, and the end rolls back.
 """
@@ -150,14 +150,14 @@ def savepoints(machine: "Machine", key: str) -> list[str]:
     A step that fails leaves nothing; only groups of steps need one.
     """
     txn = (machine.scope() or {}).get("txn")
-    if txn is None or txn.get("inherited"):
+    if txn is None:
         return []
     marks: list[str] = []
     for frame in machine.fiber["frames"]:
         for record in frame["tries"]:
             if record["vars"] is not None and record["saved"] is None and frame["pc"] != record["pc"] + 1:
                 name = f"{key}/{record['attempt']}"
-                record["saved"] = {"txn": [txn["number"], txn["attempt"]], "name": name}
+                record["saved"] = {"txn": _number(txn), "name": name}
                 marks.append(name)
     return marks
 
@@ -166,16 +166,24 @@ def restore(machine: "Machine", frame: Frame, record: dict[str, Any]) -> bool:
     """Undo what a step with `retry` wrote in the transaction that is still open; False if that is over."""
     saved, scope = record["saved"], machine.scope()
     record["saved"] = None
-    if scope is None or not is_used(scope) or saved["txn"] != [scope["txn"]["number"], scope["txn"]["attempt"]]:
+    if scope is None or scope["txn"] is None or saved["txn"] != _number(scope["txn"]):
+        return False
+    inherited = scope["txn"].get("inherited")
+    if not (inherited or is_used(scope)):
         return False
     call = {
-        "transaction": _reference(machine, scope),
+        "transaction": dict(scope["txn"]["ref"]) if inherited else _reference(machine, scope),
         "savepoint": saved["name"],
         "run_id": machine.state["run_id"],
         "key": f"{machine.state['key_id']}/{machine.key(frame, record['step'])}/restore",
     }
     ask(machine, "restore", machine.key(frame, record["step"]) + "/restore", call, "restored")
     return True
+
+
+def _number(txn: dict[str, Any]) -> list[int]:
+    """Which transaction of its scope it is, and in which attempt; that of a chunk is the only one there."""
+    return [] if txn.get("inherited") else [txn["number"], txn["attempt"]]
 
 
 def release(machine: "Machine", pending: dict[str, Any]) -> None:
@@ -259,6 +267,8 @@ def answered(machine: "Machine", pending: dict[str, Any], outcome: Outcome, star
     then, scope, fiber = pending["then"], machine.scope(), machine.fiber
     release(machine, pending)
     if "interrupt" in fiber and outcome.error is not None:
+        if then == "end":
+            sagas.transaction_ended(machine, pending, outcome)
         return  # it was given up: the fiber hears why
     conflicted = outcome.error is not None and outcome.error.get("code") in RERUN
     if scope is not None and conflicted and is_used(scope) and not pending.get("outside"):
@@ -283,8 +293,10 @@ def answered(machine: "Machine", pending: dict[str, Any], outcome: Outcome, star
     elif then == "approved":
         calls.approved(machine, frame, instruction, outcome, started)
     elif then == "waited":
+        calls.raise_error(outcome)
         machine.finish_step(frame, instruction, None, started=started)
     elif then == "retry":
+        calls.raise_error(outcome)
         failures.retry_now(machine, frame)
     elif then == "restored":
         calls.raise_error(outcome)

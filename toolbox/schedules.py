@@ -2,7 +2,7 @@
 
 Schedules are Temporal's, and the worker reaches them (`Services.schedules`, a `ScheduleDesk`): a tool asks, and waits for the answer.
 They are outside of every transaction: a run that fails later leaves the schedule as it is. Asking twice for the same thing, as a step
-that is tried again does, gives the same schedule; `trigger_schedule` and `backfill_schedule` may start their runs twice then.
+that is tried again does, is one schedule, and one lot of runs: Temporal knows a repeated request by its id.
 """
 
 from typing import Any, Final, Literal
@@ -77,7 +77,7 @@ def pause_schedule(ctx: ToolContext, id: str, paused: bool = True, note: str = "
 @tool(effect="external")
 def trigger_schedule(ctx: ToolContext, id: str) -> dict[str, Any]:
     """Run the script of a schedule now, once more."""
-    return _desk(ctx).trigger(id)
+    return _desk(ctx).trigger(id, ctx.idempotency_key)
 
 
 @tool(effect="external")
@@ -85,7 +85,7 @@ def backfill_schedule(
     ctx: ToolContext, id: str, start: str, end: str, overlap: Overlap = "buffer_all"
 ) -> dict[str, Any]:
     """Run the script of a schedule for its due times from `start` to `end` in the past, both included. Gives how many these are."""
-    return _desk(ctx).backfill(id, {"from": start, "to": end, "overlap": overlap})
+    return _desk(ctx).backfill(id, {"from": start, "to": end, "overlap": overlap}, ctx.idempotency_key)
 
 
 @tool(effect="external")

@@ -7,33 +7,50 @@
 | `each/mail#17` | send_email |
 | `release` | waits for anna, ben: *Ship it?* |
 
-Last results: ...
+4 results so far; the last ones first:
+
+- `each/mail#16` {"status":"sent"}
 """
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import orjson
 
-from script.events import Recent
+from script.wire import Outcome
 
 MAX_ROWS: Final = 20
 MAX_TEXT: Final = 120
+_LAST: Final = 5
 
 
-def text(told: Mapping[str, Any], recent: Recent) -> str:
-    """The Markdown of a run that stands as `told`, with its last results."""
-    parts = ["**paused**"] if told["paused"] else []
-    if told["ending"] is not None:
-        parts.append(f"**ending**: {told['ending']}")
-    rows = [*_rows(told)]
-    if rows:
-        shown = [*rows[:MAX_ROWS], *([f"| and {len(rows) - MAX_ROWS} more | |"] if len(rows) > MAX_ROWS else [])]
-        parts.append("\n".join(["| where | |", "|---|---|", *shown]))
-    if recent.count:
-        lines = "\n".join(f"- {_result(event)}" for event in reversed(recent.last()))
-        parts.append(f"{recent.count} results so far; the last ones first:\n\n{lines}")
-    return "\n\n".join(parts)
+class Details:
+    """Remembers the last results of a run."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._last: deque[str] = deque(maxlen=_LAST)
+
+    def note(self, outcomes: Mapping[str, Outcome]) -> None:
+        """Take in what effects have given; those that give nothing (timers, commits) are not told."""
+        told = [(name, outcome) for name, outcome in outcomes.items() if outcome.value is not None or outcome.error]
+        self._count += len(told)
+        self._last.extend(_result(name, outcome) for name, outcome in told[-_LAST:])
+
+    def text(self, told: Mapping[str, Any]) -> str:
+        """The Markdown of a run that stands as `told`."""
+        parts = ["**paused**"] if told["paused"] else []
+        if told["ending"] is not None:
+            parts.append(f"**ending**: {told['ending']}")
+        rows = [*_rows(told)]
+        if rows:
+            shown = [*rows[:MAX_ROWS], *([f"| and {len(rows) - MAX_ROWS} more | |"] if len(rows) > MAX_ROWS else [])]
+            parts.append("\n".join(["| where | |", "|---|---|", *shown]))
+        if self._last:
+            lines = "\n".join(f"- {line}" for line in reversed(self._last))
+            parts.append(f"{self._count} results so far; the last ones first:\n\n{lines}")
+        return "\n\n".join(parts)
 
 
 def _rows(told: Mapping[str, Any]) -> Iterable[str]:
@@ -53,15 +70,12 @@ def _row(step: str, what: str) -> str:
     return f"| {_code(step)} | {plain(what)} |"
 
 
-def _result(event: Mapping[str, Any]) -> str:
-    key = event["path"] + ("#" + ".".join(map(str, event["iteration"])) if event["iteration"] else "")
-    if "error" in event:
-        what = f"{event['status']}: {event['error'].get('message', '')}"
-    elif "rows" in event:
-        what = f"{event['rows']['count']} rows"
+def _result(name: str, outcome: Outcome) -> str:
+    if outcome.error is not None:
+        what = f"failed: {outcome.error.get('message', '')}"
     else:
-        what = orjson.dumps(event.get("result")).decode()
-    return f"{_code(key)} {plain(what)}"
+        what = orjson.dumps(outcome.value).decode()
+    return f"{_code(name)} {plain(what)}"
 
 
 def _code(text: str) -> str:
@@ -79,4 +93,4 @@ def _short(text: str) -> str:
     return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 3] + "..."
 
 
-__all__ = ["MAX_ROWS", "plain", "text"]
+__all__ = ["MAX_ROWS", "Details", "plain"]

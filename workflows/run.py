@@ -30,12 +30,11 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from script import resuming, wire
     from script.effects import TIMERS, Done, Effect, Yielded, portions
-    from script.events import Recent
     from script.machine import Machine
     from script.program import Program
     from script.standing import standing
     from script.wire import Outcome, RunInput, RunOutput
-    from workflows import details
+    from workflows.details import Details
     from workflows.failures import outcome_of_failure
 
 STEP_TIMEOUT: Final = timedelta(days=1)
@@ -79,7 +78,7 @@ class ScriptWorkflow:
         self._signals: list[tuple[str, Any]] = []
         self._cancelling = self._cancelled = False
         self._running: Machine | None = None
-        self._recent = Recent()
+        self._details = Details()
         self._waiting = workflow.info().typed_search_attributes.get(WAITING) is not None
 
     @workflow.signal(name=wire.DECIDE_SIGNAL)
@@ -159,8 +158,8 @@ class ScriptWorkflow:
         return self._quietly(machine)
 
     def _quietly(self, machine: Machine) -> Machine:
-        """Nobody hears its events here: they are counted, and the last results kept for the current details."""
-        machine.trace, machine.recent = False, self._recent
+        """Nobody hears its events here: they are counted only."""
+        machine.trace = False
         return machine
 
     async def _drive(self, machine: Machine) -> Done:
@@ -189,7 +188,7 @@ class ScriptWorkflow:
     def _show(self, machine: Machine) -> None:
         """Tell the Temporal UI, and the search for what waits for a person, how the run stands."""
         told = standing(machine)
-        workflow.set_current_details(details.text(told, self._recent))
+        workflow.set_current_details(self._details.text(told))
         if bool(told["approvals"]) != self._waiting and machine.state["done"] is None:
             self._waiting = not self._waiting
             change = WAITING.value_set(wire.FOR_APPROVAL) if self._waiting else WAITING.value_unset()
@@ -205,6 +204,7 @@ class ScriptWorkflow:
         if self._cancelling:
             self._cancelling, self._cancelled = False, True
             machine.cancel()
+        self._details.note(outcomes)
         machine.resume_all(outcomes)
 
     def _has_news(self) -> bool:

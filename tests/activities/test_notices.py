@@ -169,6 +169,15 @@ def _patient(work: Any) -> Any:
     return attempt
 
 
+async def test_what_was_seen_is_not_noted_every_time(system: System, notices: Notices) -> None:
+    book, now = NoticeBook(system.resources.databases), datetime.now(UTC)
+    seen = []
+    for minutes in (0, 4, 6, 10, 12):
+        await notices.sweep(now + timedelta(minutes=minutes))
+        seen.append(datetime.fromisoformat(book.seen_until(system.task_queue) or "") - now)
+    assert seen == [timedelta(minutes=minutes) for minutes in (0, 0, 6, 6, 12)]
+
+
 async def test_the_loop_goes_on_after_a_failure(
     system: System, notices: Notices, monkeypatch: pytest.MonkeyPatch
 ) -> None:

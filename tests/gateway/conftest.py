@@ -60,7 +60,7 @@ def authorization(key: str) -> dict[str, str]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def gateway(client: Client, tmp_path: Path) -> AsyncIterator[Gateway]:
-    """Over ASGI: for everything but streams and sockets. Its worker has one more tool, `hold`."""
+    """Over ASGI: for everything but streams and sockets. Its worker has two more tools, `hold` and `echo`."""
     gate = threading.Event()
 
     @tool(effect="read")
@@ -68,8 +68,14 @@ async def gateway(client: Client, tmp_path: Path) -> AsyncIterator[Gateway]:
         """Wait for the gate."""
         return gate.wait(20)
 
+    @tool(effect="pure")
+    def echo(text: str) -> str:
+        """Give a text back."""
+        return text
+
     registry = builtin_registry()
     registry.register(hold)
+    registry.register(echo)
     queue = f"gateway-{uuid.uuid4().hex[:8]}"
     resources = with_schedules(create_resources(tmp_path, registry=registry), client, queue)
     activities = Activities(resources)

@@ -4,7 +4,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from gateway.schedule_times import due_times, exclusive
+from gateway.schedule_times import due_times, exclusive, match_runs
 from gateway.watch import watch_run
 from tests.gateway.conftest import Gateway, eventually, problem_of
 
@@ -273,3 +273,22 @@ async def test_the_logical_date_is_that_of_everything_in_the_run(gateway: Gatewa
     assert run["output"] == [day, [day, day]]
     rows = (await gateway.http.get("/v1/databases/shop/stores/days/rows")).json()["data"]
     assert rows == [{"id": 1, "day": day}, {"id": 2, "day": day}]
+
+
+def test_runs_of_times_with_jitter() -> None:
+    start = datetime(2026, 1, 5, tzinfo=UTC)
+    at = [start + timedelta(seconds=seconds) for seconds in (1.5, 10, 22.9, 39)]
+    runs = {start + timedelta(seconds=seconds): f"run-{seconds}" for seconds in (0, 20, 30)}
+    assert match_runs(at, runs, timedelta(seconds=10)) == {at[0]: "run-0", at[2]: "run-20", at[3]: "run-30"}
+    assert match_runs(at, runs, timedelta(0)) == {}
+
+
+async def test_times_with_jitter_find_their_runs(gateway: Gateway) -> None:
+    path = await create(gateway, "jitter", every=2, jitter_seconds=1.5, overlap="allow_all", remaining_actions=2)
+    await runs_of(gateway, path, 2)
+    found = (await gateway.http.get(path)).json()
+    since = (datetime.fromisoformat(found["recent_runs"][0]["scheduled_at"]) - timedelta(milliseconds=1)).isoformat()
+    to = found["recent_runs"][1]["scheduled_at"]
+    times = (await gateway.http.get(f"{path}/times", params={"from": since, "to": to})).json()["data"]
+    assert {run["run"] for run in found["recent_runs"]} >= {moment["run"] for moment in times} - {None}
+    assert times[-1]["run"] == found["recent_runs"][1]["run"]

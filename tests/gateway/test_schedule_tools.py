@@ -8,9 +8,11 @@ import pytest
 
 from activities import Resources
 from activities.execution import perform_call
+from gateway.schedule_requests import Backfill
 from gateway.watch import watch_run
 from script.wire import StepCall
-from tests.gateway.conftest import Gateway, problem_of
+from tests.gateway.conftest import Gateway, eventually, problem_of
+from tests.gateway.test_schedule_times import create, runs_of
 from toolbox import ToolError
 from worker import create_resources, with_schedules
 
@@ -103,3 +105,23 @@ async def test_a_step_that_is_tried_again_finds_its_schedule(gateway: Gateway) -
     for schedule_id in (name, made[0]):
         await gateway.http.delete(f"/v1/schedules/{schedule_id}")
     resources.databases.close()
+
+
+async def test_a_trigger_that_is_tried_again_is_one_run(gateway: Gateway) -> None:
+    path = await create(gateway, "once", cron="0 6 * * *", overlap="allow_all", paused=True)
+    schedules, name = gateway.services.schedules, path.rpartition("/")[2]
+    stretch = Backfill.model_validate(
+        {"from": "2026-01-05T06:00:00Z", "to": "2026-01-05T06:00:00Z", "overlap": "allow_all"}
+    )
+    for _ in range(2):
+        await schedules.trigger(name, "run:1/trigger")
+        await schedules.backfill(name, stretch, "run:1/backfill")
+    await runs_of(gateway, path, 2)
+    await schedules.trigger(name, "run:2/trigger")
+
+    async def counted() -> bool:
+        return bool((await schedules.show(name))["runs"] == 3)
+
+    await eventually(counted)
+    assert len(await runs_of(gateway, path, 3)) == 3
+    await schedules.delete(name)

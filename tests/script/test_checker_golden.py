@@ -37,7 +37,10 @@ ENVIRONMENT = StaticEnvironment(
     known_scripts={
         "check_churn_risk": ScriptSignature(
             (Parameter(name="customer_id"), Parameter(name="as_of", default="x")), "customers"
-        )
+        ),
+        "typed": ScriptSignature(
+            (Parameter(name="n", type="integer"), Parameter(name="day", type="date", default=None))
+        ),
     },
     known_databases=frozenset({"customers", "orders_db"}),
     known_stores={"customers": frozenset({"customers", "orders"})},

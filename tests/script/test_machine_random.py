@@ -39,6 +39,8 @@ def leaf(inside_loop: bool) -> st.SearchStrategy[dict[str, Any]]:
         ),
         st.just({"type": "script", "script_name": "helper", "script_args": {"a": "{{ a }}"}, "output_variable": "a"}),
         st.just({"type": "script", "script_name": "other", "script_args": {}, "output_variable": "b"}),
+        st.just({"type": "ask", "prompt": "{{ a }}?", "output_variable": "b"}),
+        st.just({"type": "wait", "duration": 60}),
         st.just({"type": "fail", "code": "drawn", "message": "a is {{ a }}"}),
         st.builds(lambda e: {"type": "return", "value": "{{ " + e + " }}"}, expressions),
     ]
@@ -87,6 +89,10 @@ def steps(depth: int, inside_loop: bool) -> st.SearchStrategy[list[dict[str, Any
             node,
             st.builds(lambda c, t, e: {"type": "if", "condition": c, "then": t, "else": e}, conditions, inner, inner),
             st.builds(lambda s: {"type": "block", "steps": s, "output_variable": "b"}, inner),
+            st.builds(
+                lambda s: {"type": "block", "database": "far", "steps": s, "output_variable": "b"},
+                inner.filter(lambda found: not _leaves(found)),
+            ),
             st.builds(
                 lambda s: {
                     "type": "loop",

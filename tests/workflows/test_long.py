@@ -116,7 +116,10 @@ async def wait_for(system: System, handle: WorkflowHandle[Any, Any], moves: int)
     """Until a run is in its `moves`-th further execution."""
     seen: set[str] = set()
     while len(seen) <= moves:
-        seen.add((await system.client.get_workflow_handle(handle.id).describe()).run_id)
+        found = await system.client.get_workflow_handle(handle.id).describe()
+        assert found.status == WorkflowExecutionStatus.RUNNING
+        seen.add(found.run_id)
+        await asyncio.sleep(0.02)
 
 
 @pytest.mark.timeout(7200 if LONG else 120)
@@ -159,23 +162,23 @@ async def test_what_is_waited_for_moves_along(short: System) -> None:
         short,
         [
             zero(),
-            {"type": "wait", "name": "timer", "duration": "2s", "is_async": True},
+            {"type": "wait", "name": "timer", "duration": "5s", "is_async": True},
             {"type": "wait", "name": "person", "approval": {"by": "ann", "prompt": "may it?"}, "is_async": True, "output_variable": "word"},
-            {"type": "block", "name": "limited", "timeout": 4, "catch": [{"errors": ["timeout"], "steps": [
+            {"type": "block", "name": "limited", "timeout": 8, "catch": [{"errors": ["timeout"], "steps": [
                 {"type": "set", "variable": "why", "value": "{{ error.code }}"}]}], "steps": [loop_of(1_000_000)]},
             {"type": "return", "value": "{{ why + ' ' + word.comment }}"},
         ],
     )  # fmt: skip
     following = asyncio.create_task(follow(short.client, handle.id))
-    await wait_for(short, handle, 2)
+    await wait_for(short, handle, 1)
     decision = Decision("person", True, "ann", "2026-01-01T00:00:00.000+00:00", "fine")
     await handle.signal(wire.DECIDE_SIGNAL, decision)
     found = await following
     assert found.result == "timeout fine"
-    assert len(found.lengths) > 4
-    assert found.moves[:2] == [3, 3]
+    assert len(found.lengths) > 2
+    assert found.moves[0] == 3
     took = {event["name"]: event["duration_ms"] for event in found.events if event["type"] in ("wait", "block")}
-    assert 2_000 <= took["timer"] < 4_000
+    assert 5_000 <= took["timer"] < 8_000
 
 
 async def test_signals_during_moves_are_heard(short: System) -> None:

@@ -63,6 +63,7 @@ class Batch:
 
     signals: list[tuple[str, Any]] = field(default_factory=list)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    fired: list[str] = field(default_factory=list)
     cancelled: bool = False
     suggested: bool = False
     yields: int = 0
@@ -96,7 +97,8 @@ class Fold:
             started = event.workflow_task_started_event_attributes
             self._coming.suggested = started.suggest_continue_as_new
             moment = event.event_time.ToDatetime().isoformat(timespec="milliseconds") + "+00:00"
-            self._coming.outcomes |= {name: Outcome(at=moment) for name in self._outcomes.take_fired()}
+            self._coming.fired += self._outcomes.take_fired()
+            self._coming.outcomes |= {name: Outcome(at=moment) for name in self._coming.fired}
         elif kind == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
             self._heard()
         elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED:
@@ -152,7 +154,8 @@ class Fold:
         known = self._effect_of(name)
         machine = self._machine
         effects = machine.state["effects"] if machine is not None else {}
-        if machine is not None and list(effects) == [known] and not self._pausing and not self._coming.suggested:
+        alone = list(effects) == [known] and outcome.error is None and not (self._pausing or self._coming.suggested)
+        if machine is not None and alone and not (self._coming.signals or self._coming.cancelled):
             machine.resume(known, outcome)
         else:
             self._coming.outcomes[known] = outcome

@@ -167,8 +167,16 @@ def answered(
         _after_chunk(machine, frame, instruction, record)
 
 
+def go_on(machine: "Machine", frame: Frame, instruction: Instruction, then: str) -> None:
+    """Ask again for what was asked for when the transaction began that runs again now."""
+    if then == "dispatch":
+        _after_chunk(machine, frame, instruction, frame["loops"][-1])
+    else:
+        next_chunk(machine, frame, instruction)
+
+
 @contextmanager
-def _reducing() -> Iterator[None]:
+def reducing() -> Iterator[None]:
     """What values cannot be combined is an error of the loop, never of the machine."""
     try:
         yield
@@ -186,7 +194,7 @@ def _count_chunk(
     record["number"] += 1
     record["after"] = answer["after"]
     record["done"] = answer["done"] or answer["stopped"]
-    with _reducing():
+    with reducing():
         reduce.merge(record["reduced"], instruction.operands["reduce"] or {}, answer["reduced"])
     total = record["batch"]["rows"].get("count") if "rows" in record["batch"] else len(record["batch"]["items"])
     progress = {"processed": record["processed"], "failed": 0, "total": total, "chunk": record["number"]}
@@ -235,5 +243,5 @@ def reduce_iteration(machine: "Machine", frame: Frame, head: Instruction, record
             raise StepFailure("type_mismatch", f"reduce {name}: {op} needs numbers or strings, and got {element!r}")
         return element
 
-    with _reducing():
+    with reducing():
         reduce.add(record["reduced"], table, where, value)

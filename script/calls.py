@@ -7,7 +7,7 @@ takes what it gave) and while a step with `retry` around is tried (what a child 
 
 from typing import TYPE_CHECKING, Any
 
-from script import fibers, transactions
+from script import fibers, sagas, transactions
 from script.effects import StepFailure
 from script.program import Instruction, Program
 from script.state import Frame
@@ -32,7 +32,7 @@ def call(machine: "Machine", frame: Frame, instruction: Instruction, args: dict[
     if alone:
         transaction = _alone(machine, key, other or own)
     elif not outside:
-        if scope is not None and scope["busy"] is not None:
+        if scope is not None and not transactions.is_turn(machine, machine.fiber):
             machine.fiber["wait"] = {"turn": machine.fiber["scope"]}
             return
         transaction = transactions.member(machine)
@@ -128,6 +128,8 @@ def _remembered(machine: "Machine", frame: Frame, instruction: Instruction, key:
             known = known or record["memo"].get(key)
     if known is None:
         return False
+    if known["sagas"]:
+        sagas.inherit(machine, frame, instruction, known["sagas"])
     answer(machine, frame, instruction, Outcome(**known), machine.state["clock"])
     return True
 
@@ -139,7 +141,7 @@ def _memo_key(machine: "Machine", key: str) -> str:
 
 def remember(machine: "Machine", pending: dict[str, Any], outcome: Outcome) -> None:
     """Keep the answer of an outside effect, for as long as it may be asked for again."""
-    known = {"value": outcome.value, "error": outcome.error, "at": outcome.at}
+    known = {"value": outcome.value, "error": outcome.error, "at": outcome.at, "sagas": outcome.sagas}
     scope = machine.scope()
     if scope is not None and transactions.is_used(scope):
         scope["memo"][_memo_key(machine, pending["key"])] = known

@@ -203,7 +203,7 @@ class _Compiler:
         """Steps that are run later, or not at all; gives where they begin. A single one has no position in its pointer."""
         head = self.emit("compensation", step, reads=[], to=-1)
         running, loops, depth = self._running, self._loops, self._depth
-        self._running, self._loops = [], []
+        self._running, self._loops, self._depth = [], [], 0
         if many:
             self.steps_of(steps, parent=step, pointer=pointer)
         else:
@@ -219,12 +219,19 @@ class _Compiler:
 
     def _declare(self, node: ast.Step, parent: int, position: int, pointer: str) -> int:
         name = node.name or f"{node.type}_{position + 1}"
-        path = f"{self.infos[parent].path}/{name}" if parent >= 0 else name
+        path = f"{self._around(parent, pointer)}/{name}" if parent >= 0 else name
         taken = {info.path for info in self.infos}
         while path in taken:
             path += "_"
         self.infos.append(StepInfo(path, name, node.type, parent, pointer))
         return len(self.infos) - 1
+
+    def _around(self, parent: int, pointer: str) -> str:
+        """What the path of a step begins with. Below a call of a script are the steps of that script."""
+        around = self.infos[parent]
+        if around.type != "script":
+            return around.path
+        return f"{around.path}.{pointer.removeprefix(around.pointer).split('/')[1]}"
 
     def script_of(self, script: ast.Script) -> int | None:
         """The whole script; gives where its steps for a failed run begin."""

@@ -19,7 +19,7 @@ The history is read by long poll: no events are added to it, and a closed run is
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from temporalio.api.enums.v1 import EventType
@@ -29,11 +29,11 @@ from temporalio.converter import DataConverter
 
 from gateway.outcomes import Outcomes
 from script import wire
-from script.effects import Waiting, Yielded, portions
+from script.effects import TIMERS, Waiting, Yielded, portions
 from script.machine import Machine
 from script.program import Program
 from script.state import new_state
-from script.wire import Outcome, RunInput, RunOutput, failure
+from script.wire import GIVEN_UP, Outcome, RunInput, RunOutput, failure
 from workflows.failures import outcome_of_failure
 
 
@@ -81,6 +81,8 @@ class Fold:
         self._coming = Batch()
         self._pausing = 0
         self._yielding = False
+        self._begun: set[str] = set()
+        self._fresh = True  # an execution steps on before it hears anything
         self.continued: str | None = None
 
     @property
@@ -107,7 +109,7 @@ class Fold:
             self._coming.signals += await self._outcomes.signal(event)
         elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
             self.continued = event.workflow_execution_continued_as_new_event_attributes.new_execution_run_id
-            self._outcomes, self._coming = Outcomes(self._converter), Batch()
+            self._outcomes, self._coming, self._fresh = Outcomes(self._converter), Batch(), True
         elif (answer := await self._outcomes.add(event)) is not None:
             self._answered(*answer)
         else:
@@ -155,7 +157,8 @@ class Fold:
         machine = self._machine
         effects = machine.state["effects"] if machine is not None else {}
         alone = list(effects) == [known] and outcome.error is None and not (self._pausing or self._coming.suggested)
-        if machine is not None and alone and not (self._coming.signals or self._coming.cancelled):
+        before = self._coming.signals or self._coming.cancelled or (machine is not None and machine.state["paused"])
+        if machine is not None and alone and not before:
             machine.resume(known, outcome)
         else:
             self._coming.outcomes[known] = outcome
@@ -171,6 +174,7 @@ class Fold:
     def _heard(self) -> None:
         """What the workflow did in a workflow task: it took what had come, and ran pure steps up to effects without an outcome."""
         machine, batch, self._coming = self._machine, self._coming, Batch()
+        self._begun = set()
         if machine is None:
             self._coming = batch
             return
@@ -179,10 +183,23 @@ class Fold:
             if not self._pausing and self._yielding:
                 self._drive(machine)
             if self._pausing:
-                self._coming = Batch(batch.signals, batch.outcomes, batch.cancelled)
+                self._coming = replace(batch, suggested=False, yields=0)
                 return
-        for kind, told in batch.signals:
-            machine.hear(kind, told)
+        elif self._fresh:
+            self._drive(machine)
+        if self._fresh and self._pausing:
+            self._fresh, self._coming = False, batch
+            return
+        self._fresh = False
+        if batch.signals:
+            for kind, told in batch.signals:
+                machine.hear(kind, told)
+            moving = batch.suggested and machine.may_move
+            if not moving:
+                self._drive(machine)
+            if self._pausing or (moving and machine.is_quiet):
+                self._coming = replace(batch, signals=[], suggested=False, yields=0)
+                return
         if batch.cancelled:
             machine.cancel()
         machine.resume_all(batch.outcomes)
@@ -190,10 +207,22 @@ class Fold:
             self._drive(machine)
 
     def _drive(self, machine: Machine) -> None:
-        """Step on, and count the timers of its own that the workflow waits for before it hears anything again."""
-        asked = machine.step()
-        self._yielding = isinstance(asked, Yielded)
-        self._pausing = 1 if self._yielding else len(portions(asked.start)) - 1 if isinstance(asked, Waiting) else 0
+        """Step on, and count the timers of its own that the workflow waits for before it hears anything again.
+
+        What is begun and given up in one workflow task is not in the history: it is heard at once that it was given up.
+        """
+        while True:
+            asked = machine.step()
+            self._yielding = isinstance(asked, Yielded)
+            self._pausing = 1 if self._yielding else len(portions(asked.start)) - 1 if isinstance(asked, Waiting) else 0
+            if self._pausing or not isinstance(asked, Waiting):
+                return
+            self._begun |= {effect.id for effect in asked.start if effect.kind not in TIMERS}
+            vanished = self._begun.intersection(asked.cancel)
+            if not vanished:
+                return
+            self._begun -= vanished
+            machine.resume_all(dict.fromkeys(vanished, GIVEN_UP))
 
     async def _ended(self, event: HistoryEvent) -> None:
         kind = event.event_type

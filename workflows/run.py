@@ -11,8 +11,8 @@ tool, with the step's name as summary and its path as activity id, so that the T
                                                         approval   nothing: a signal answers it
 
 The machine's outcomes are all that it knows, and all of them are in the history: that is why a watcher can fold the history
-into the same events. So that both hear them in the same order, whatever has come up to a workflow task is taken together, when
-nothing else is ready: decisions of people, then a cancellation, then outcomes in the order in which they were asked for.
+into the same events. So that both hear them in the same order, whatever has come up to a workflow task is taken when nothing else is
+ready: signals first, after which the machine goes on; then, together, a cancellation and the outcomes in the order in which they were asked for.
 A run that grows long continues as new from the machine's state, when nothing is under way but timers and approvals.
 """
 
@@ -151,10 +151,12 @@ class ScriptWorkflow:
         await self._undisturbed(
             workflow.wait_condition(lambda: bool(self._outcomes or self._signals or self._cancelling))
         )
-        signals, self._signals = self._signals, []
+        if self._signals:  # they alone: the SDK may or may not let the workflow run before it applies the others
+            signals, self._signals = self._signals, []
+            for kind, told in signals:
+                machine.hear(kind, told)
+            return
         outcomes, self._outcomes = self._outcomes, {}
-        for kind, told in signals:
-            machine.hear(kind, told)
         if self._cancelling:
             self._cancelling, self._cancelled = False, True
             machine.cancel()

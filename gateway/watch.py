@@ -187,17 +187,17 @@ class Fold:
                 return
         elif self._fresh:
             self._drive(machine)
-        if self._fresh and self._pausing:
-            self._fresh, self._coming = False, batch
+        fresh, self._fresh = self._fresh, False
+        if fresh and self._pauses():
+            self._coming = batch
             return
-        self._fresh = False
         if batch.signals:
             for kind, told in batch.signals:
                 machine.hear(kind, told)
             moving = batch.suggested and machine.may_move
             if not moving:
                 self._drive(machine)
-            if self._pausing or (moving and machine.is_quiet):
+            if self._pauses() or (moving and machine.is_quiet):
                 self._coming = replace(batch, signals=[], suggested=False, yields=0)
                 return
         if batch.cancelled:
@@ -205,6 +205,9 @@ class Fold:
         machine.resume_all(batch.outcomes)
         if not (batch.suggested and machine.may_move):
             self._drive(machine)
+
+    def _pauses(self) -> bool:
+        return self._pausing > 0
 
     def _drive(self, machine: Machine) -> None:
         """Step on, and count the timers of its own that the workflow waits for before it hears anything again.

@@ -10,7 +10,7 @@ what is wrong     checker.py steps | check_calls.py tools, scripts, stores | che
                   scope.py which variables are defined | environment.py the world around a script | errors.py
 the flat form     compiler.py Script -> Program | program.py instructions and the exception table
 the machine       machine.py driving, frames, events | state.py its state | effects.py what it says | operations.py simple instructions
-                  fibers.py strands side by side | loops.py | failures.py retry, catch, finally, timeouts | calls.py what steps ask for
+                  fibers.py strands side by side | loops.py | failures.py retry, catch, finally | timeouts.py | calls.py what steps ask for
                   transactions.py the open transaction | reruns.py after a conflict | sagas.py compensations, the end of a run
                   batches.py loops over rows | reduce.py combining iterations | arguments.py binding arguments, checking results
 around it         local.py driving a machine right here | wire.py what crosses a process border

@@ -13,10 +13,9 @@ An interrupt (a cancelled run, a time-out, an async step that failed) is a failu
 
 import hashlib
 from collections.abc import Iterator
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from script import fibers, loops, sagas, transactions
+from script import fibers, loops, sagas, timeouts, transactions
 from script.durations import parse_duration
 from script.effects import StepFailure
 from script.program import Guard, Instruction
@@ -25,7 +24,6 @@ from script.state import Fiber, Frame
 if TYPE_CHECKING:
     from script.machine import Machine
 
-TIMEOUT: Final = "timeout"
 ANY: Final = "*"
 _BEHIND: Final = ("tried", "finally", "done", "jump")
 """Instructions of a step that has ended well: what fails there is what is around it."""
@@ -93,7 +91,7 @@ def take_interrupt(machine: "Machine", fiber: Fiber) -> bool:
 def _is_about(machine: "Machine", fiber: Fiber, step: int) -> bool:
     """Whether the interrupt is that the time of a step of the top frame is over."""
     interrupt = fiber["interrupt"]
-    known = interrupt["error"]["code"] == TIMEOUT and interrupt["step"] == step
+    known = interrupt["error"]["code"] == timeouts.TIMEOUT and interrupt["step"] == step
     return bool(known and len(fiber["frames"]) == interrupt["depth"] + 1)
 
 
@@ -255,23 +253,8 @@ def _begin(machine: "Machine", frame: Frame, instruction: Instruction, record: d
     """Begin a try: its time runs from now."""
     if instruction.operands["timeout"] is not None:
         seconds = parse_duration(machine.render(frame, instruction, "timeout"))
-        _begin_timer(machine, frame, record, seconds)
+        timeouts.begin(machine, frame, record, seconds)
     frame["pc"] = record["pc"] + 1
-
-
-def _begin_timer(machine: "Machine", frame: Frame, record: dict[str, Any], seconds: float) -> None:
-    record["timer"] = transactions.ask_timer(machine, machine.key(frame, record["step"]) + "/timeout", seconds)
-    record["until"] = machine.state["effects"][record["timer"]]["call"]["until"]
-
-
-def time_again(machine: "Machine", fiber: Fiber, depth: int, frame: Frame, record: dict[str, Any]) -> None:
-    """The step's timer has gone, and the step is where it was before: what is left of its time counts."""
-    until, now = datetime.fromisoformat(record["until"]), datetime.fromisoformat(machine.state["clock"])
-    if until > now:
-        _begin_timer(machine, frame, record, (until - now).total_seconds())
-    else:
-        record["timer"] = None
-        fibers.interrupt(machine, fiber, _time_is_over(None), depth=depth, step=record["step"])
 
 
 def tried(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
@@ -339,23 +322,6 @@ def pause(machine: "Machine", policy: dict[str, Any], failed: int, key: str) -> 
     drawn = hashlib.blake2b(f"{machine.state['key_id']}/{key}/{failed}".encode(), digest_size=4).digest()
     share = int.from_bytes(drawn, "big") / (1 << 32)
     return round(seconds * (1 - float(policy["jitter"]) * share), 3)
-
-
-def timed_out(machine: "Machine", pending: dict[str, Any]) -> None:
-    """The time of a try is over: the step fails with `timeout`, whatever it is doing."""
-    fiber = machine.fiber
-    for depth, frame in enumerate(fiber["frames"]):
-        for record in frame["tries"]:
-            if record["timer"] == pending["id"]:
-                record["timer"] = None
-                error = _time_is_over(pending["call"]["seconds"])
-                fibers.interrupt(machine, fiber, error, depth=depth, step=record["step"])
-                return
-
-
-def _time_is_over(seconds: float | None) -> dict[str, Any]:
-    allowed = "was allowed" if seconds is None else f"{seconds:g} s"
-    return {"code": TIMEOUT, "message": f"the step took longer than {allowed}", "retryable": True}
 
 
 # --- finally ---

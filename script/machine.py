@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import orjson
 
-from script import failures, fibers, operations, reruns, sagas, transactions
+from script import failures, fibers, operations, reruns, sagas, timeouts, transactions
 from script.arguments import bind_arguments, check_output
 from script.effects import TIMERS, Done, Effect, StepFailure, Waiting, Yielded
 from script.errors import ScriptError
@@ -123,7 +123,7 @@ class Machine:
             self.state["clock"] = outcome.at
         self.fiber = self.state["fibers"][pending["fiber"]]
         if pending["then"] == "timeout":
-            failures.timed_out(self, pending)
+            timeouts.timed_out(self, pending)
             return
         self.answer(pending, outcome, started)
 

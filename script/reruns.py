@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from script import batches, failures, fibers, sagas, transactions
+from script import batches, failures, fibers, sagas, timeouts, transactions
 from script.effects import TIMERS
 from script.state import MAIN, RUN_SCOPE, Fiber, Frame, add_fiber
 from script.wire import Outcome
@@ -164,7 +164,7 @@ def _go_on(machine: "Machine", fiber: Fiber, then: dict[str, str]) -> None:
     for depth, frame in enumerate(fiber["frames"]):
         for record in frame["tries"]:
             if record["timer"] is not None and record["timer"] not in state["effects"]:
-                failures.time_again(machine, fiber, depth, frame, record)
+                timeouts.again(machine, fiber, depth, frame, record)
     waited = (fiber["wait"] or {}).get("effect")
     if waited is not None and waited not in state["effects"]:
         fiber["wait"] = None

@@ -201,7 +201,7 @@ def restore(machine: "Machine", frame: Frame, record: dict[str, Any]) -> bool:
         "run_id": machine.state["run_id"],
         "key": f"{machine.state['key_id']}/{machine.key(frame, record['step'])}/restore",
     }
-    ask(machine, "restore", machine.key(frame, record["step"]) + "/restore", call, "restored")
+    scope["busy"] = ask(machine, "restore", machine.key(frame, record["step"]) + "/restore", call, "restored")
     return True
 
 

@@ -12,7 +12,8 @@ tool, with the step's name as summary and its path as activity id, so that the T
 
 The machine's outcomes are all that it knows, and all of them are in the history: that is why a watcher can fold the history
 into the same events. So that both hear them in the same order, whatever has come up to a workflow task is taken when nothing else is
-ready: signals first, after which the machine goes on; then, together, a cancellation and the outcomes in the order in which they were asked for.
+ready: signals first, after which the machine goes on; then, together, a cancellation and the outcomes in the order in which
+they were asked for.
 A run that grows long continues as new from the machine's state, when nothing is under way but timers and approvals.
 """
 

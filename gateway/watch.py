@@ -82,6 +82,7 @@ class Fold:
         self._pausing = 0
         self._yielding = False
         self._begun: set[str] = set()
+        self._early = False
         self._fresh = True  # an execution steps on before it hears anything
         self.continued: str | None = None
 
@@ -160,6 +161,7 @@ class Fold:
         before = self._coming.signals or self._coming.cancelled or (machine is not None and machine.state["paused"])
         if machine is not None and alone and not before:
             machine.resume(known, outcome)
+            self._early = True
         else:
             self._coming.outcomes[known] = outcome
 
@@ -174,7 +176,7 @@ class Fold:
     def _heard(self) -> None:
         """What the workflow did in a workflow task: it took what had come, and ran pure steps up to effects without an outcome."""
         machine, batch, self._coming = self._machine, self._coming, Batch()
-        self._begun = set()
+        self._begun, early, self._early = set(), self._early, False
         if machine is None:
             self._coming = batch
             return
@@ -195,7 +197,9 @@ class Fold:
             for kind, told in batch.signals:
                 machine.hear(kind, told)
             moving = batch.suggested and machine.may_move
-            if not moving:
+            if (
+                not moving and not early
+            ):  # where an outcome was heard early, the workflow has none yet, and stands still
                 self._drive(machine)
             if self._pauses() or (moving and machine.is_quiet):
                 self._coming = replace(batch, signals=[], suggested=False, yields=0)

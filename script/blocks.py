@@ -113,6 +113,7 @@ def ended(machine: "Machine", fiber: Fiber, pending: dict[str, Any], outcome: Ou
 
 
 def _over(machine: "Machine", fiber: Fiber) -> None:
+    orphans = machine.state["orphans"]
     del machine.state["scopes"][fiber["scope"]]
     fiber["scope"] = None
     error = fiber.pop("error", None)
@@ -120,6 +121,10 @@ def _over(machine: "Machine", fiber: Fiber) -> None:
         fibers.end(fiber, "completed")
         return
     fiber.pop("gave", None)
+    if orphans.get(fiber["key"]) == fiber["id"]:  # the step that had begun it begins it again
+        del orphans[fiber["key"]], machine.state["fibers"][fiber["id"]]
+        fibers.end(fiber, "failed")
+        return
     cancelled, parent = bool(fiber.get("cancelled")), machine.state["fibers"].get(fiber["parent"])
     fibers.end(fiber, "canceled" if cancelled else "failed", failed=error)
     if parent is not None and not cancelled:

@@ -161,7 +161,9 @@ def _takes(machine: "Machine", fiber: Fiber, frame: Frame, guard: Guard, error: 
         return error["code"] in guard.errors or ANY in guard.errors
     if guard.kind != "retry":
         return True
-    record = _record(frame, guard.step)
+    record = next((known for known in reversed(frame["tries"]) if known["step"] == guard.step), None)
+    if record is None:
+        return False  # a break or continue has left the step
     policy = machine.programs[frame["program"]].code[record["pc"]]["retry"]
     wanted = not policy["only"] or error["code"] in policy["only"]
     return bool(record["attempt"] < policy["max_attempts"] and wanted and error["code"] not in policy["never"])

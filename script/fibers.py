@@ -43,7 +43,9 @@ def _is_over(machine: "Machine", fiber: Fiber, wait: dict[str, Any]) -> bool:
 
 
 def is_ended(machine: "Machine", name: str) -> bool:
-    return "ended" in (machine.state["fibers"][name]["wait"] or ())
+    """Whether a fiber is over. One that nobody takes up any more may be gone."""
+    fiber = machine.state["fibers"].get(name)
+    return fiber is None or "ended" in (fiber["wait"] or ())
 
 
 def branch(machine: "Machine", frame: Frame, pc: int, bounds: tuple[int, int], top: int) -> Frame:

@@ -166,15 +166,16 @@ def _forget_timers(machine: "Machine", owners: set[str], known: dict[str, Fiber]
 def _go_on(machine: "Machine", fiber: Fiber, then: dict[str, str]) -> None:
     """What a fiber waited for then, and has come meanwhile, it asks for again, and takes what is remembered."""
     state, machine.fiber = machine.state, fiber
+    waited = (fiber["wait"] or {}).get("effect")
+    gone = waited is not None and waited not in state["effects"]
+    if gone:
+        fiber["wait"] = None
     for depth, frame in enumerate(fiber["frames"]):
         for record in frame["tries"]:
             if record["timer"] is not None and record["timer"] not in state["effects"]:
                 timeouts.again(machine, fiber, depth, frame, record)
-    waited = (fiber["wait"] or {}).get("effect")
-    if waited is not None and waited not in state["effects"]:
-        fiber["wait"] = None
-        if then[waited] == "retry":
-            failures.retry_now(machine, fiber["frames"][-1])
+    if gone and then[waited] == "retry":
+        failures.retry_now(machine, fiber["frames"][-1])
     elif "fibers" in (fiber["wait"] or {}) and not fiber["wait"].get("dying"):
         fiber["wait"] = None  # a join looks again
 

@@ -92,12 +92,13 @@ class Retracing(Machine):
         if self.wanted is not None and self.found is None:
             self.fiber = fiber
             while fiber["wait"] is None and fuel > 0 and self.state["done"] is None and self.found is None:
-                self._look(fiber)
+                if not ("interrupt" in fiber or "failing" in fiber):
+                    self._look(fiber)
                 fuel -= 1 - super()._run(fiber, 1)
         return super()._run(fiber, fuel)
 
     def _look(self, fiber: Fiber) -> None:
-        if not fiber["frames"] or "interrupt" in fiber or "failing" in fiber:
+        if not fiber["frames"]:
             return
         frame = fiber["frames"][-1]
         step = self.programs[frame["program"]].code[frame["pc"]]["step"]

@@ -71,11 +71,23 @@ class Drawing:
 
     def _plain(self, depth: int, *, loop: bool, beside: bool) -> Step:
         random = self.random
-        kinds = ["set", "say", "command", "command", "command", "fetch", "wait", "approval", "fail", "transaction"]
+        kinds = [
+            "set",
+            "say",
+            "command",
+            "command",
+            "command",
+            "fetch",
+            "wait",
+            "approval",
+            "ask",
+            "fail",
+            "transaction",
+        ]
         kinds += (
             ["call"] * (3 if self.calls else 0) + (["leave", "leave"] if loop else []) + ([] if beside else ["return"])
         )
-        kinds += ["if", "block", "block", "loop", "parallel", "while", "batch"] * (depth > 0)
+        kinds += ["if", "block", "block", "elsewhere", "loop", "parallel", "while", "batch"] * (depth > 0)
         kind = random.choice(kinds)
         target = self._target(beside)
         value = "{{ " + random.choice(READ) + " }}"
@@ -110,6 +122,8 @@ class Drawing:
                 "script_args": {"a": "{{ a }}"},
                 "output_variable": target,
             }
+        if kind == "ask":
+            return {"type": "ask", "prompt": "{{ a }}?", "output_variable": target}
         if kind == "leave":
             return {"type": random.choice(["break", "continue"])}
         if kind == "return":
@@ -121,6 +135,13 @@ class Drawing:
         if kind == "if":
             both = [self.steps(depth, loop=loop, beside=beside) for _ in range(2)]
             return {"type": "if", "condition": random.choice(CONDITIONS), "then": both[0], "else": both[1]}
+        if kind == "elsewhere":
+            return {
+                "type": "block",
+                "database": "far",
+                "steps": self.steps(depth, beside=beside),
+                "output_variable": self._target(beside),
+            }
         if kind == "block":
             return {
                 "type": "block",
@@ -134,7 +155,9 @@ class Drawing:
             del step["list"]
             step["while"] = f"{step['iterator']} < {random.randint(0, 3)}"
         if kind == "batch":
-            step["batch_size"] = 2
+            step |= {"batch_size": 2, "list": str(list(range(random.randint(0, 7))))}
+            if random.random() < 0.5:
+                step["concurrency"] = random.randint(2, 3)
         if kind == "parallel":
             step |= {"concurrency": random.randint(2, 3), "list": str(list(range(random.randint(1, 5))))}
         if random.random() < 0.3:

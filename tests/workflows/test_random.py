@@ -35,6 +35,7 @@ ACTIVITIES = [
     wire.RESTORE_ACTIVITY,
     wire.CHUNK_ACTIVITY,
     wire.DISPATCH_ACTIVITY,
+    wire.ASK_ACTIVITY,
 ]
 TOLD: dict[str, list[str]] = defaultdict(list)
 """What the machines inside of the workflows told, by run: of the last time that it was replayed."""
@@ -50,6 +51,7 @@ class Telling(ScriptWorkflow):
 
     async def _machine(self) -> Machine:
         machine = await super()._machine()
+        machine.trace = True
         told: list[str] = []
         TOLD[workflow.info().workflow_id] = told
         drain = machine.drain

@@ -100,7 +100,7 @@ def _give_up(machine: "Machine", scope: dict[str, Any], rerun: dict[str, Any]) -
     """It was tried often enough: the step fails, or the commit."""
     final = {**rerun["error"], "attempts": ATTEMPTS}
     transactions.ended(machine, scope, committed=False)
-    scope["spent"] += ATTEMPTS
+    scope["spent"] += 1
     machine.fiber = machine.state["fibers"][rerun["fiber"]]
     if rerun["ending"]:
         sagas.conflicted(machine, final)
@@ -174,7 +174,7 @@ def _go_on(machine: "Machine", fiber: Fiber, then: dict[str, str]) -> None:
         for record in frame["tries"]:
             if record["timer"] is not None and record["timer"] not in state["effects"]:
                 timeouts.again(machine, fiber, depth, frame, record)
-    if gone and then[waited] == "retry":
+    if gone and then[str(waited)] == "retry":
         failures.retry_now(machine, fiber["frames"][-1])
     elif "fibers" in (fiber["wait"] or {}) and not fiber["wait"].get("dying"):
         fiber["wait"] = None  # a join looks again

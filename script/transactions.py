@@ -291,7 +291,7 @@ def drop_empty(machine: "Machine", scope: dict[str, Any]) -> None:
 def ended(machine: "Machine", scope: dict[str, Any], *, committed: bool) -> None:
     """The transaction of a scope is over: its compensations are due from now on, or never were."""
     txn, state = scope["txn"], machine.state
-    scope |= {"txn": None, "checkpoint": None, "memo": {}}
+    scope |= {"txn": None, "checkpoint": None, "memo": {}, "spent": scope["spent"] + txn["attempt"] - 1}
     sagas.settle(machine, [scope["prefix"], txn["number"]], committed=committed)
     reruns.drop_all_joined(state)
 

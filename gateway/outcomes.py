@@ -67,14 +67,17 @@ class Outcomes:
         return fired
 
     async def signal(self, event: HistoryEvent) -> list[tuple[str, Any]]:
-        """A signal as the machine hears it; one that is none of ours is nothing."""
+        """A signal as the machine hears it; one that is none of ours, or cannot be read, is nothing: the workflow drops it, too."""
         told = event.workflow_execution_signaled_event_attributes
         if told.signal_name not in _SIGNALS:
             return []
         shape = _SIGNALS[told.signal_name]
         if shape is None:
             return [(told.signal_name, None)]
-        return [(told.signal_name, (await self._converter.decode(told.input.payloads, [shape]))[0])]
+        try:
+            return [(told.signal_name, (await self._converter.decode(told.input.payloads, [shape]))[0])]
+        except Exception:  # whatever a converter raises for what anybody has sent
+            return []
 
     async def _timer_started(self, event: HistoryEvent) -> None:
         summary = (await self._converter.decode([event.user_metadata.summary], [str]))[0]

@@ -21,7 +21,7 @@ The history is read by long poll: no events are added to it, and a closed run is
 
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from temporalio.api.enums.v1 import EventType
@@ -33,11 +33,11 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from gateway.outcomes import Outcomes
 from script import resuming, wire
-from script.effects import Waiting, Yielded, portions
+from script.effects import TIMERS, Waiting, Yielded, portions
 from script.machine import Machine
 from script.program import Program
 from script.state import new_state
-from script.wire import Outcome, RunInput, RunOutput, failure
+from script.wire import GIVEN_UP, Outcome, RunInput, RunOutput, failure
 from workflows.failures import outcome_of_failure
 
 SCHEDULED: Final = SearchAttributeKey.for_datetime(wire.SCHEDULED_FOR)
@@ -141,6 +141,9 @@ class Fold:
         self._task = Task()
         self._pausing = 0
         self._yielding = False
+        self._begun: set[str] = set()
+        self._early = False
+        self._fresh = True  # an execution steps on before it hears anything
         self.continued: str | None = None
 
     @property
@@ -167,7 +170,7 @@ class Fold:
         elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
             self.continued = event.workflow_execution_continued_as_new_event_attributes.new_execution_run_id
             self._outcomes, self._coming, self._task = Outcomes(self._converter), Batch(), Task()
-            self._pausing, self._yielding = 0, False
+            self._pausing, self._yielding, self._fresh = 0, False, True
         elif (answer := await self._outcomes.add(event)) is not None:
             self._answered(*answer)
         else:
@@ -221,10 +224,19 @@ class Fold:
         known = self._effect_of(name)
         machine = self._machine
         effects = machine.state["effects"] if machine is not None else {}
-        if machine is not None and list(effects) == [known] and not self._pausing and outcome.error is None:
+        alone = list(effects) == [known] and outcome.error is None and not self._pausing
+        before = self._coming.signals or self._coming.cancelled or (machine is not None and machine.state["paused"])
+        if machine is not None and alone and not before and not self._is_of_part(known):
             machine.resume(known, outcome)
+            self._early = True
         else:
             self._coming.outcomes[known] = outcome
+
+    def _is_of_part(self, name: str) -> bool:
+        """Whether a part of a batch waits for an effect: a signal that comes up to the same task may begin more parts before."""
+        assert self._machine is not None
+        state = self._machine.state
+        return bool(state["fibers"][state["effects"][name]["fiber"]]["role"] == "part")
 
     def _effect_of(self, name: str) -> str:
         """A child is known by its workflow id, everything else by the effect's."""
@@ -237,6 +249,7 @@ class Fold:
     def _heard(self) -> None:
         """What the workflow did in a workflow task: it took what had come, and ran pure steps up to effects without an outcome."""
         machine, batch, self._coming = self._machine, self._coming, Batch()
+        self._begun, early, self._early = set(), self._early, False
         if machine is None:
             self._coming = batch
             return
@@ -245,10 +258,23 @@ class Fold:
             if not self._pausing and self._yielding and not self._moves(machine):
                 self._drive(machine)
             if self._pausing:
-                self._coming = Batch(batch.signals, batch.outcomes, batch.cancelled)
+                self._coming = replace(batch, yields=0)
                 return
-        for kind, told in batch.signals:
-            machine.hear(kind, told)
+        elif self._fresh and not self._moves(machine):
+            self._drive(machine)
+        fresh, self._fresh = self._fresh, False
+        if fresh and self._pauses():
+            self._coming = batch
+            return
+        if batch.signals:
+            for kind, told in batch.signals:
+                machine.hear(kind, told)
+            moving = self._moves(machine)
+            if not (moving or early):  # where an outcome was heard early, the workflow has none yet, and stands still
+                self._drive(machine)
+            if self._pauses() or (moving and machine.is_quiet):
+                self._coming = replace(batch, signals=[], yields=0)
+                return
         if batch.cancelled:
             machine.cancel()
         machine.resume_all(batch.outcomes)
@@ -259,14 +285,33 @@ class Fold:
         """Whether the workflow begins nothing more, and continues as new when it is quiet."""
         if not self._task.suggested or not machine.prepares_to_move(self._task.events):
             return False
-        machine.unwanted()
+        self._give_up(machine, machine.unwanted())
         return True
 
+    def _pauses(self) -> bool:
+        return self._pausing > 0
+
     def _drive(self, machine: Machine) -> None:
-        """Step on, and count the timers of its own that the workflow waits for before it hears anything again."""
-        asked = machine.step()
-        self._yielding = isinstance(asked, Yielded)
-        self._pausing = 1 if self._yielding else len(portions(asked.start)) - 1 if isinstance(asked, Waiting) else 0
+        """Step on, and count the timers of its own that the workflow waits for before it hears anything again.
+
+        What is begun and given up in one workflow task is not in the history: it is heard at once that it was given up.
+        """
+        while True:
+            asked = machine.step()
+            self._yielding = isinstance(asked, Yielded)
+            self._pausing = 1 if self._yielding else len(portions(asked.start)) - 1 if isinstance(asked, Waiting) else 0
+            if self._pausing or not isinstance(asked, Waiting):
+                return
+            self._begun |= {effect.id for effect in asked.start if effect.kind not in TIMERS}
+            if not self._give_up(machine, asked.cancel):
+                return
+
+    def _give_up(self, machine: Machine, names: list[str]) -> bool:
+        """Whether anything of what is given up was begun in this workflow task."""
+        vanished = self._begun.intersection(names)
+        self._begun -= vanished
+        machine.resume_all(dict.fromkeys(vanished, GIVEN_UP))
+        return bool(vanished)
 
     async def _ended(self, event: HistoryEvent) -> None:
         kind = event.event_type

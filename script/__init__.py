@@ -11,7 +11,7 @@ what is wrong     checker.py steps | check_calls.py tools, scripts, stores | che
                   a script | errors.py
 the flat form     compiler.py Script -> Program | program.py instructions and the exception table
 the machine       machine.py driving, frames, events | state.py its state | effects.py what it says | operations.py simple instructions
-                  fibers.py strands side by side | loops.py | failures.py retry, catch, finally, timeouts | calls.py what steps ask for
+                  fibers.py strands side by side | loops.py | failures.py retry, catch, finally | timeouts.py | calls.py what steps ask for
                   transactions.py the open transaction | reruns.py after a conflict | sagas.py compensations, the end of a run
                   batches.py loops over rows | parts.py chunks side by side | progress.py | iterations.py bodies
                   reduce.py combining iterations | dry_runs.py what a dry run does otherwise

@@ -27,7 +27,7 @@ def alone(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
     key, name = machine.key(frame, step), frame["children"].get(str(step))
     if name is None:
         known = calls.known(machine, key)
-        if known is not None and key not in state["orphans"]:
+        if known is not None and _orphan(key) not in state["orphans"]:
             _take(machine, frame, instruction, known["value"])
             return
         frame["children"][str(step)] = name = _begin(machine, frame, instruction, key)
@@ -51,19 +51,26 @@ def _begin(machine: "Machine", frame: Frame, instruction: Instruction, key: str)
             hint="give the single steps the database, or loop without batch_size over fewer rows",
         )
     calls.note_outside(frame, instruction, True, True)
-    orphan = state["orphans"].pop(key, None)
+    orphan = state["orphans"].pop(_orphan(key), None)
     if orphan is not None:
         fiber = state["fibers"][orphan]
         fiber |= {"parent": machine.fiber["id"], "depth": len(machine.fiber["frames"]) - 1}
         return str(orphan)
     name = f"{ROLE}/{transactions.effect_id(machine, key)}"
     isolation = machine.programs[frame["program"]].isolation
+    again = transactions.attempt(machine) - 1
     state["scopes"][name] = new_scope(instruction.operands["database"], isolation, f"{name}/")
+    state["scopes"][name]["spent"] = again * reruns.ATTEMPTS  # what it asks for is told from what it asked for before
     start = frame["pc"] + 1
     body = fibers.branch(machine, frame, start, (start, instruction.operands["to"]), instruction.step)
     fiber = fibers.fork(machine, body, ROLE, step=instruction.step, scope=name)
-    fiber["key"] = key
+    fiber["key"] = _orphan(key)
     return str(fiber["id"])
+
+
+def _orphan(key: str) -> str:
+    """What a block is known by when nobody waits for it. The step itself may be async, and have that fiber, too."""
+    return f"{key}#{ROLE}"
 
 
 def _take(machine: "Machine", frame: Frame, instruction: Instruction, gave: dict[str, Any]) -> None:
@@ -113,6 +120,7 @@ def ended(machine: "Machine", fiber: Fiber, pending: dict[str, Any], outcome: Ou
 
 
 def _over(machine: "Machine", fiber: Fiber) -> None:
+    orphans = machine.state["orphans"]
     del machine.state["scopes"][fiber["scope"]]
     fiber["scope"] = None
     error = fiber.pop("error", None)
@@ -120,6 +128,10 @@ def _over(machine: "Machine", fiber: Fiber) -> None:
         fibers.end(fiber, "completed")
         return
     fiber.pop("gave", None)
+    if orphans.get(fiber["key"]) == fiber["id"]:  # the step that had begun it begins it again
+        del orphans[fiber["key"]], machine.state["fibers"][fiber["id"]]
+        fibers.end(fiber, "failed")
+        return
     cancelled, parent = bool(fiber.get("cancelled")), machine.state["fibers"].get(fiber["parent"])
     fibers.end(fiber, "canceled" if cancelled else "failed", failed=error)
     if parent is not None and not cancelled:

@@ -7,7 +7,7 @@ takes what it gave) and while a step with `retry` around is tried (what a child 
 
 from typing import TYPE_CHECKING, Any
 
-from script import fibers, transactions
+from script import fibers, sagas, transactions
 from script.effects import StepFailure
 from script.program import Instruction, Program
 from script.state import Frame
@@ -32,7 +32,7 @@ def call(machine: "Machine", frame: Frame, instruction: Instruction, args: dict[
     if alone:
         transaction = _alone(machine, key, other or own)
     elif not outside:
-        if scope is not None and scope["busy"] is not None:
+        if scope is not None and not transactions.is_turn(machine, machine.fiber):
             machine.fiber["wait"] = {"turn": machine.fiber["scope"]}
             return
         transaction = transactions.member(machine)
@@ -126,6 +126,8 @@ def _remembered(machine: "Machine", frame: Frame, instruction: Instruction, key:
     found = known(machine, key)
     if found is None:
         return False
+    if found["sagas"]:
+        sagas.inherit(machine, frame, instruction, found["sagas"])
     answer(machine, frame, instruction, Outcome(**found), machine.state["clock"])
     return True
 
@@ -152,7 +154,7 @@ def remember(machine: "Machine", pending: dict[str, Any], outcome: Outcome) -> N
 
 def keep(machine: "Machine", key: str, outcome: Outcome, *, always: bool) -> None:
     """Keep an answer while the transaction is open, and (`always`) while a step with `retry` around is tried."""
-    kept = {"value": outcome.value, "error": outcome.error, "at": outcome.at}
+    kept = {"value": outcome.value, "error": outcome.error, "at": outcome.at, "sagas": outcome.sagas}
     scope = machine.scope()
     if scope is not None and transactions.is_used(scope):
         scope["memo"][_memo_key(machine, key)] = kept

@@ -201,16 +201,14 @@ class _Compiler:
     def _part(self, steps: Iterable[ast.Step], step: int, pointer: str, *, many: bool = True) -> int:
         """Steps that are run later, or not at all; gives where they begin. A single one has no position in its pointer."""
         head = self.emit("compensation", step, reads=[], to=-1)
-        running, loops, depth = self._running, self._loops, self._depth
-        self._running, self._loops = [], []
+        outside, self._running, self._loops, self._depth = (self._running, self._loops, self._depth), [], [], 0
         if many:
             self.steps_of(steps, parent=step, pointer=pointer)
         else:
             self._running.append({})
-            for node in steps:
-                self.step(node, step, 0, pointer)
+            [self.step(node, step, 0, pointer) for node in steps]
             self._join(self._running.pop(), step)
-        self._running, self._loops, self._depth = running, loops, depth
+        self._running, self._loops, self._depth = outside
         self.code[head]["reads"] = names_of(self.code[head:])["reads"]
         self.emit("done", step, body=head + 1, outputs=[])
         self.patch(head)
@@ -218,12 +216,17 @@ class _Compiler:
 
     def _declare(self, node: ast.Step, parent: int, position: int, pointer: str) -> int:
         name = node.name or f"{node.type}_{position + 1}"
-        path = f"{self.infos[parent].path}/{name}" if parent >= 0 else name
-        taken = {info.path for info in self.infos}
-        while path in taken:
+        path = f"{self._path_around(parent, pointer)}/{name}" if parent >= 0 else name
+        while any(info.path == path for info in self.infos):
             path += "_"
         self.infos.append(StepInfo(path, name, node.type, parent, pointer))
         return len(self.infos) - 1
+
+    def _path_around(self, parent: int, pointer: str) -> str:
+        """What the path of a step begins with. Below a call of a script are the steps of that script."""
+        around = self.infos[parent]
+        part = pointer.removeprefix(around.pointer).split("/")[1]
+        return f"{around.path}.{part}" if around.type == "script" else around.path
 
     def script_of(self, script: ast.Script) -> int | None:
         """The whole script; gives where its steps for a failed run begin."""

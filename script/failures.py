@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from script import blocks, dry_runs, fibers, loops, sagas, transactions
+from script import blocks, dry_runs, fibers, loops, sagas, timeouts, transactions
 from script.durations import parse_duration
 from script.effects import StepFailure
 from script.program import Guard, Instruction
@@ -24,7 +24,6 @@ from script.state import Fiber, Frame
 if TYPE_CHECKING:
     from script.machine import Machine
 
-TIMEOUT: Final = "timeout"
 ANY: Final = "*"
 _BEHIND: Final = ("tried", "finally", "done", "jump")
 """Instructions of a step that has ended well: what fails there is what is around it."""
@@ -68,28 +67,37 @@ def fail(
     _fiber_failed(machine, fiber, error)
 
 
-def take_interrupt(machine: "Machine", fiber: Fiber) -> None:
-    """Let a fiber that can go on hear what happened meanwhile."""
+def take_interrupt(machine: "Machine", fiber: Fiber) -> bool:
+    """Let a fiber that can go on hear what happened meanwhile, if anything did. A step that has ended well is over before."""
     failing = fiber.pop("failing", None)
     if failing is not None:
         fail(machine, fiber, failing["error"], failing["beyond"], told=failing["told"])
-    elif "interrupt" in fiber:
+    elif "interrupt" in fiber and fiber["frames"]:
+        frame = fiber["frames"][-1]
+        instruction = machine.programs[frame["program"]].linked[frame["pc"]]
+        if instruction.op == "tried":
+            over = _is_about(machine, fiber, instruction.step)
+            tried(machine, frame, instruction)
+            if over:
+                del fiber["interrupt"]
+                return True
         interrupt = fiber.pop("interrupt")
-        if fiber["frames"] and not _came_too_late(machine, fiber, interrupt):
-            fail(machine, fiber, interrupt["error"], interrupt)
-
-
-def _came_too_late(machine: "Machine", fiber: Fiber, interrupt: dict[str, Any]) -> bool:
-    """Whether a step whose time is over has ended well meanwhile."""
-    if interrupt["error"]["code"] != TIMEOUT or len(fiber["frames"]) != interrupt["depth"] + 1:
+        fail(machine, fiber, interrupt["error"], interrupt)
+    else:
         return False
-    frame = fiber["frames"][-1]
-    code = machine.programs[frame["program"]].code[frame["pc"]]
-    return bool(code["op"] == "tried" and code["step"] == interrupt["step"])
+    return True
+
+
+def _is_about(machine: "Machine", fiber: Fiber, step: int) -> bool:
+    """Whether the interrupt is that the time of a step of the top frame is over."""
+    interrupt = fiber["interrupt"]
+    known = interrupt["error"]["code"] == timeouts.TIMEOUT and interrupt["step"] == step
+    return bool(known and len(fiber["frames"]) == interrupt["depth"] + 1)
 
 
 def _fiber_failed(machine: "Machine", fiber: Fiber, error: dict[str, Any]) -> None:
     cancelled, role = bool(fiber.get("cancelled")), fiber["role"]
+    orphans = machine.state["orphans"]
     if role == "element":
         machine.finish("failed", error=error)
     elif role == "main":
@@ -99,6 +107,9 @@ def _fiber_failed(machine: "Machine", fiber: Fiber, error: dict[str, Any]) -> No
         sagas.part_failed(machine, fiber, error)
     elif role == blocks.ROLE:
         blocks.failed(machine, fiber, error)
+    elif orphans.get(fiber.get("key")) == fiber["id"]:
+        del orphans[fiber["key"]], machine.state["fibers"][fiber["id"]]
+        fibers.end(fiber, "failed")
     elif cancelled:
         fibers.end(fiber, "canceled", outputs={}, last=None)
     else:
@@ -150,7 +161,9 @@ def _takes(machine: "Machine", fiber: Fiber, frame: Frame, guard: Guard, error: 
         return error["code"] in guard.errors or ANY in guard.errors
     if guard.kind != "retry":
         return True
-    record = _record(frame, guard.step)
+    record = next((known for known in reversed(frame["tries"]) if known["step"] == guard.step), None)
+    if record is None:
+        return False  # a break or continue has left the step
     policy = machine.programs[frame["program"]].code[record["pc"]]["retry"]
     wanted = not policy["only"] or error["code"] in policy["only"]
     return bool(record["attempt"] < policy["max_attempts"] and wanted and error["code"] not in policy["never"])
@@ -245,18 +258,38 @@ def _begin(machine: "Machine", frame: Frame, instruction: Instruction, record: d
     """Begin a try: its time runs from now."""
     if instruction.operands["timeout"] is not None:
         seconds = parse_duration(machine.render(frame, instruction, "timeout"))
-        record["timer"] = transactions.ask_timer(machine, machine.key(frame, instruction.step) + "/timeout", seconds)
+        timeouts.begin(machine, frame, record, seconds)
     frame["pc"] = record["pc"] + 1
 
 
 def tried(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
     """The end of such a step, when it went well."""
-    record = frame["tries"][-1]
-    head = machine.programs[frame["program"]].linked[record["pc"]]
-    if head.operands["compensate"] is not None:
-        sagas.remember(machine, frame, head, record)
-    fibers.forget(machine, frame["tries"].pop()["timer"])
+    leave_well(machine, frame, instruction.step)
     frame["pc"] = instruction.operands["to"]
+
+
+def leave_well(machine: "Machine", frame: Frame, step: int) -> None:
+    """The tries within a step (-1: all of the frame) are over: their work is done, and compensated if that is needed later."""
+    around = [record for record in frame["tries"] if step < 0 or step in _around(machine, frame, record["step"])]
+    for record in reversed(around):
+        head = machine.programs[frame["program"]].linked[record["pc"]]
+        if head.operands["compensate"] is not None:
+            sagas.remember(machine, frame, head, record)
+    for record in around:
+        fibers.forget(machine, record["timer"])
+        frame["tries"].remove(record)
+
+
+def leave_iteration(machine: "Machine", frame: Frame, loop: int) -> None:
+    """A break or continue has left the steps inside of a loop."""
+    for step in {record["step"] for record in frame["tries"]}:
+        if machine.info(frame, step).parent >= 0 and loop in _around(machine, frame, machine.info(frame, step).parent):
+            leave_well(machine, frame, step)
+    frame["unwinding"] = [
+        entry
+        for entry in frame["unwinding"]
+        if entry["step"] == loop or loop not in _around(machine, frame, entry["step"])
+    ]
 
 
 def _try_again(machine: "Machine", frame: Frame, record: dict[str, Any], error: dict[str, Any]) -> None:
@@ -300,19 +333,6 @@ def pause(machine: "Machine", policy: dict[str, Any], failed: int, key: str) -> 
     return round(seconds * (1 - float(policy["jitter"]) * share), 3)
 
 
-def timed_out(machine: "Machine", pending: dict[str, Any]) -> None:
-    """The time of a try is over: the step fails with `timeout`, whatever it is doing."""
-    fiber = machine.fiber
-    for depth, frame in enumerate(fiber["frames"]):
-        for record in frame["tries"]:
-            if record["timer"] == pending["id"]:
-                record["timer"] = None
-                seconds = pending["call"]["seconds"]
-                error = {"code": TIMEOUT, "message": f"the step took longer than {seconds:g} s", "retryable": True}
-                fibers.interrupt(machine, fiber, error, depth=depth, step=record["step"])
-                return
-
-
 # --- finally ---
 
 
@@ -345,6 +365,7 @@ def divert(machine: "Machine", frame: Frame, entry: dict[str, Any]) -> bool:
         low = max(low, frame["loops"][-1]["pc"] + 1)
     for guard in program.guards:
         if guard.kind == "finally" and low <= guard.start <= frame["pc"] < guard.end <= high:
+            leave_well(machine, frame, guard.step)
             _leave(machine, frame, guard)
             frame["unwinding"].append({"step": guard.step, **entry})
             frame["pc"] = guard.target + 1

@@ -39,11 +39,13 @@ def _is_over(machine: "Machine", fiber: Fiber, wait: dict[str, Any]) -> bool:
         return all(is_ended(machine, name) for name in wait["fibers"])
     if "any" in wait:
         return any(is_ended(machine, name) for name in wait["any"])
-    return machine.state["scopes"][wait["turn"]]["busy"] is None
+    return transactions.is_turn(machine, fiber)
 
 
 def is_ended(machine: "Machine", name: str) -> bool:
-    return "ended" in (machine.state["fibers"][name]["wait"] or ())
+    """Whether a fiber is over. One that nobody takes up any more may be gone."""
+    fiber = machine.state["fibers"].get(name)
+    return fiber is None or "ended" in (fiber["wait"] or ())
 
 
 def branch(machine: "Machine", frame: Frame, pc: int, bounds: tuple[int, int], top: int) -> Frame:
@@ -94,7 +96,7 @@ def spawn(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
         return
     key, state = machine.key(frame, step), machine.state
     known = state["orphans"].pop(key, None)
-    if known is not None:
+    if known is not None and not state["fibers"][known].get("cancelled"):
         fiber = state["fibers"][known]
         fiber |= {"parent": machine.fiber["id"], "depth": len(machine.fiber["frames"]) - 1}
     else:
@@ -102,7 +104,7 @@ def spawn(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
             machine, frame, frame["pc"] + 1, (frame["pc"] + 1, operands["to"]), machine.info(frame, step).parent
         )
         fiber = fork(machine, body, "async", step=step, scope=None)
-        fiber["key"] = key
+        fiber |= {"key": key, "origin": reruns.origin(machine, body)}
     frame["children"][str(step)] = fiber["id"]
     frame["pc"] = operands["to"]
 
@@ -167,8 +169,13 @@ def interrupt(machine: "Machine", fiber: Fiber, error: dict[str, Any], *, depth:
     if "interrupt" in fiber or not fiber["frames"]:
         return
     fiber["interrupt"] = {"error": error, "depth": depth, "step": step}
+    give_up(machine, fiber)
+
+
+def give_up(machine: "Machine", fiber: Fiber) -> None:
+    """An interrupted fiber gives up the effect that it waits for, if it can be given up."""
     name = (fiber["wait"] or {}).get("effect")
-    if name is None:
+    if name is None or "interrupt" not in fiber:
         return
     effect = machine.state["effects"][name]
     if effect["kind"] in TIMERS:
@@ -177,12 +184,14 @@ def interrupt(machine: "Machine", fiber: Fiber, error: dict[str, Any], *, depth:
     elif not effect["told"]:  # nobody has begun it
         transactions.release(machine, machine.state["effects"].pop(name))
         fiber["wait"] = None
-    elif effect["kind"] in _CAN_BE_GIVEN_UP:
+    elif effect["kind"] in _CAN_BE_GIVEN_UP and "given_up" not in effect:
         effect["given_up"] = "now"
 
 
 def forget(machine: "Machine", name: str | None) -> None:
     """Wait for a timer no longer."""
     found = machine.state["effects"].pop(name, None)
-    if found is not None and found["told"]:
-        machine.state["forgotten"].append(name)
+    if found is not None:
+        transactions.release(machine, found)
+        if found["told"]:
+            machine.state["forgotten"].append(name)

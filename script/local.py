@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from script import reduce
-from script.effects import Done, Effect, Waiting, Yielded
+from script.effects import TIMERS, Done, Effect, Waiting, Yielded
 from script.machine import Machine
 from script.program import Program
 from script.state import RUN_SCOPE, add_fiber, new_frame, new_state
-from script.wire import ChunkCall, Outcome
+from script.wire import GIVEN_UP, ChunkCall, Outcome
 
 Perform = Callable[[Effect], Outcome]
 
@@ -26,9 +26,11 @@ def run(machine: Machine, perform: Perform) -> Done:
         if isinstance(asked, Done):
             return asked
         if isinstance(asked, Waiting):
-            for name in asked.cancel:
-                waiting.pop(name, None)
             waiting |= {effect.id: effect for effect in asked.start}
+            given_up = [effect for name in asked.cancel if (effect := waiting.pop(name, None)) is not None]
+            machine.resume_all({effect.id: GIVEN_UP for effect in given_up if effect.kind not in TIMERS})
+            if not waiting:
+                continue
             effect = _left(machine, waiting.pop(_next(waiting)))
             machine.resume(effect.id, perform(effect))
 

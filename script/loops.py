@@ -43,7 +43,7 @@ def loop(machine: "Machine", frame: Frame, instruction: Instruction) -> None:
         record["reduced"] = reduce.empty(operands["reduce"])
     frame["loops"].append(record)
     if operands["concurrency"] > 1:
-        record |= {"running": {}, "done": 0, "results": {}, "stopped": False}
+        record |= {"running": {}, "done": 0, "results": {}, "stopped": False, "partials": {}, "merged": 0}
         _harvest(machine, frame, instruction, record)
     else:
         _advance(machine, frame, instruction, record)
@@ -142,10 +142,11 @@ def continue_(machine: "Machine", frame: Frame, instruction: Instruction) -> Non
 
 def _leave_by_break(machine: "Machine", frame: Frame) -> None:
     record = frame["loops"][-1]
+    head = machine.programs[frame["program"]].linked[record["pc"]]
+    failures.leave_iteration(machine, frame, head.step)
     if "fiber" in record:
         _end_iteration(machine, frame, None, stopped=True)
         return
-    head = machine.programs[frame["program"]].linked[record["pc"]]
     if "chunk" in record:
         iterations.iterated(machine, frame, head, record, stop=True)
     else:
@@ -153,9 +154,10 @@ def _leave_by_break(machine: "Machine", frame: Frame) -> None:
 
 
 def _leave_by_continue(machine: "Machine", frame: Frame) -> None:
-    record = frame["loops"][-1]
+    head = machine.programs[frame["program"]].linked[frame["loops"][-1]["pc"]]
+    failures.leave_iteration(machine, frame, head.step)
     frame["last"] = None
-    frame["pc"] = machine.programs[frame["program"]].linked[record["pc"]].operands["next"]
+    frame["pc"] = head.operands["next"]
 
 
 LEAVE: Final[Mapping[str, Callable[["Machine", Frame], None]]] = {
@@ -177,7 +179,11 @@ def _harvest(machine: "Machine", frame: Frame, head: Instruction, record: dict[s
         if "values" in record:
             record["results"][str(position)] = fiber["last"]
         if "reduced" in record:
-            reduce.merge(record["reduced"], head.operands["reduce"], fiber["reduced"])
+            record["partials"][str(position)] = fiber["reduced"]
+    while (partial := record["partials"].pop(str(record["merged"]), None)) is not None:
+        record["merged"] += 1
+        with iterations.reducing():
+            reduce.merge(record["reduced"], head.operands["reduce"], partial)
     items = record["items"]
     while (
         not record["stopped"] and record["i"] + 1 < len(items) and len(record["running"]) < head.operands["concurrency"]

@@ -22,7 +22,7 @@ from typing import Any, Final, Self
 
 import orjson
 
-from script import dry_runs, failures, fibers, operations, parts, sagas, transactions
+from script import dry_runs, failures, fibers, operations, parts, reruns, sagas, timeouts, transactions
 from script.arguments import bind_arguments, check_output
 from script.effects import TIMERS, Done, Effect, StepFailure, Waiting, Yielded
 from script.errors import ScriptError
@@ -112,6 +112,8 @@ class Machine(Events):
         while state["done"] is None:
             if fuel <= 0:
                 return Yielded()
+            if not state["paused"]:
+                reruns.begin(self)
             fiber = None if state["paused"] else fibers.runnable(self)
             if fiber is None:
                 return self._waiting()
@@ -127,8 +129,13 @@ class Machine(Events):
             self.state["clock"] = max(self.state["clock"], dry_runs.later(outcome.at, self.state["ahead"]))
         self.fiber = self.state["fibers"][pending["fiber"]]
         if pending["then"] == "timeout":
-            failures.timed_out(self, pending)
+            timeouts.timed_out(self, pending)
             return
+        self.answer(pending, outcome)
+
+    def answer(self, pending: dict[str, Any], outcome: Outcome) -> None:
+        """Let the fiber that waited for an effect go on with its outcome."""
+        self.fiber = self.state["fibers"][pending["fiber"]]
         self.fiber["wait"] = None
         try:
             transactions.answered(self, pending, outcome, pending["at"])
@@ -136,6 +143,7 @@ class Machine(Events):
             failures.fail(self, self.fiber, failure.error)
         except ScriptError as error:
             failures.fail(self, self.fiber, error.to_dict())
+        fibers.give_up(self, self.fiber)
 
     def resume_all(self, outcomes: Mapping[str, Outcome]) -> None:
         """Answer effects in the order in which they were asked for. What nobody waits for any more is left out."""
@@ -192,7 +200,9 @@ class Machine(Events):
 
     def cancel(self) -> None:
         """Ask the run to end as canceled: the steps under way are given up, `finally` steps and compensations still run."""
-        if self.state["done"] is None and self.state["ending"] is None:
+        if self.state["ending"] is not None:
+            self.state["ending"]["cancelled"] = True  # counts if the last commit conflicts
+        elif self.state["done"] is None:
             fibers.kill(self, self.state["fibers"][MAIN])
 
     @property
@@ -202,14 +212,15 @@ class Machine(Events):
     def _run(self, fiber: Fiber, fuel: int) -> int:
         """Run one fiber until it waits or ends; gives the fuel that is left."""
         self.fiber = fiber
-        failures.take_interrupt(self, fiber)
         while fiber["wait"] is None and fuel > 0 and self.state["done"] is None:
             fuel -= 1
-            if not fiber["frames"]:
-                sagas.go_on(self)
-                continue
-            frame = fiber["frames"][-1]
             try:
+                if failures.take_interrupt(self, fiber):
+                    continue
+                if not fiber["frames"]:
+                    sagas.go_on(self)
+                    continue
+                frame = fiber["frames"][-1]
                 instruction = self.programs[frame["program"]].linked[frame["pc"]]
                 operations.OPERATIONS[instruction.op](self, frame, instruction)
             except StepFailure as failure:
@@ -258,6 +269,7 @@ class Machine(Events):
         frames = self.fiber["frames"]
         frame = frames[-1]
         check_output(self.programs[frame["program"]], value)
+        failures.leave_well(self, frame, -1)
         if len(frames) == 1:
             sagas.end_run(self, "completed", value, None)
             return

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import orjson
 
-from script import failures, reruns, sagas, transactions
+from script import reruns, sagas, transactions
 from script.errors import ScriptError
 from script.machine import Machine
 from script.program import Program
@@ -91,9 +91,9 @@ class Retracing(Machine):
     def _run(self, fiber: Fiber, fuel: int) -> int:
         if self.wanted is not None and self.found is None:
             self.fiber = fiber
-            failures.take_interrupt(self, fiber)
             while fiber["wait"] is None and fuel > 0 and self.state["done"] is None and self.found is None:
-                self._look(fiber)
+                if not ("interrupt" in fiber or "failing" in fiber):
+                    self._look(fiber)
                 fuel -= 1 - super()._run(fiber, 1)
         return super()._run(fiber, fuel)
 
@@ -162,8 +162,7 @@ def _settle(machine: Machine, name: str, scope: dict[str, Any], retraced: Retrac
         message = "nobody knows whether the transaction that was open there was committed"
         raise CannotResume("not_resumable", message, hint="look at the data, and run it again from the start")
     if txn["used"]:
-        of_scope = [fiber for fiber in machine.state["fibers"].values() if fiber["scope"] == name]
-        reruns.restore_checkpoint(machine, scope, of_scope)
+        reruns.restore_checkpoint(machine, name, scope)
         sagas.forget(machine, [scope["prefix"], number])
     txn |= {"attempt": 1, "opened": False, "wrote": False, "used": False}
 

@@ -15,6 +15,7 @@ The end of a run has phases, each begun when the one before it is over:
     finish        the last event
 """
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Final
 
 from script import blocks, dry_runs, fibers, transactions
@@ -42,6 +43,7 @@ def remember(machine: "Machine", frame: Frame, instruction: Instruction, record:
     start = instruction.operands["compensate"]
     body = machine.programs[frame["program"]].linked[start].operands
     scope, key = machine.scope(), machine.key(frame, instruction.step)
+    iteration = machine.iteration(frame)
     open_ = scope is not None and transactions.is_used(scope) and not record["outside"]
     if scope is not None and (scope["txn"] or {}).get("inherited"):
         raise StepFailure(
@@ -55,7 +57,7 @@ def remember(machine: "Machine", frame: Frame, instruction: Instruction, record:
         "pc": start,
         "vars": {name: frame["vars"][name] for name in body["reads"] if name in frame["vars"]},
         "prefix": frame["prefix"],
-        "iteration": machine.iteration(frame),
+        "iteration": iteration,
         "database": scope["database"] if scope is not None else transactions.run_database(machine),
         "isolation": scope["isolation"] if scope is not None else "serializable",
         "txn": [scope["prefix"], scope["txn"]["number"]] if open_ and scope is not None else None,
@@ -72,7 +74,11 @@ def remember(machine: "Machine", frame: Frame, instruction: Instruction, record:
     if (
         machine.info(frame, instruction.step).type == "script"
     ):  # its own compensation stands for those of the called script
-        machine.state["sagas"] = [known for known in machine.state["sagas"] if not known["prefix"].startswith(path)]
+        machine.state["sagas"] = [
+            known
+            for known in machine.state["sagas"]
+            if not known["prefix"].startswith(path) or known["iteration"][: len(iteration)] != iteration
+        ]
     _push(machine, entry)
 
 
@@ -80,11 +86,15 @@ def inherit(machine: "Machine", frame: Frame, instruction: Instruction, entries:
     """Take over what a child run has left to be compensated."""
     prefix = machine.key(frame, instruction.step) + "/"
     path = machine.path(frame, instruction.step) + "/"
+    around = machine.iteration(frame)
     for entry in entries:
-        _push(machine, {**entry, "key": prefix + entry["key"], "prefix": path + entry["prefix"]})
+        named = {"key": prefix + entry["key"], "prefix": path + entry["prefix"]}
+        _push(machine, {**entry, **named, "iteration": around + entry["iteration"]})
 
 
 def _push(machine: "Machine", entry: Entry) -> None:
+    if (machine.state["ending"] or {}).get("phase") in ("on_failure", "compensate", "finish"):
+        return  # what runs behind the run's failure is not compensated itself
     kept = [known for known in machine.state["sagas"] if known["key"] != entry["key"]]
     machine.state["sagas"] = [*kept, entry]
 
@@ -98,9 +108,9 @@ def settle(machine: "Machine", txn: list[Any], *, committed: bool) -> None:
             entry["txn"] = None
 
 
-def forget(machine: "Machine", txn: list[Any]) -> None:
-    """What a transaction did is undone."""
-    machine.state["sagas"] = [entry for entry in machine.state["sagas"] if entry["txn"] != txn]
+def forget(machine: "Machine", txn: list[Any], but: Collection[str] = ()) -> None:
+    """What a transaction did is undone, `but` what some keys name."""
+    machine.state["sagas"] = [entry for entry in machine.state["sagas"] if entry["txn"] != txn or entry["key"] in but]
 
 
 def due(machine: "Machine") -> list[Entry]:
@@ -148,6 +158,7 @@ def _transaction(machine: "Machine", ending: dict[str, Any]) -> None:
     txn, completed = scope["txn"], ending["status"] == "completed"
     ending["phase"] = "finish" if completed else "compensate"
     if txn is None or txn.get("inherited") or not txn["used"]:
+        transactions.drop_empty(machine, scope)
         return
     if completed and not txn["explicit"] and not machine.state["dry_run"]:
         transactions.end_transaction(machine, scope, "commit", "end", "commit")
@@ -298,6 +309,7 @@ def part_failed(machine: "Machine", fiber: Fiber, error: dict[str, Any]) -> None
     """Its steps failed, or its commit: roll back, and try again."""
     scope = machine.state["scopes"][fiber["scope"]]
     fiber |= {"frames": [], "error": error}
+    fiber.pop("interrupt", None)
     if transactions.is_used(scope):
         transactions.end_transaction(machine, scope, "rollback", "end", scope["prefix"] + "rollback")
     else:

@@ -82,6 +82,7 @@ def new_scope(database: str | None, isolation: str = "serializable", prefix: str
         "checkpoint": None,
         "memo": {},
         "busy": None,
+        "spent": 0,
     }
 
 

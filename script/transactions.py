@@ -11,7 +11,7 @@ A dry run never commits: a commit in the middle only tells so, and the end rolls
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from script import batches, calls, dry_runs, failures, fibers, reruns, sagas
+from script import batches, blocks, calls, dry_runs, failures, fibers, reruns, sagas
 from script.effects import StepFailure
 from script.program import Instruction
 from script.state import RUN_SCOPE, Fiber, Frame
@@ -39,7 +39,7 @@ def attempt(machine: "Machine") -> int:
     scope = machine.scope()
     if scope is None:
         return int(machine.fiber.get("again", 1))
-    return int((scope["txn"] or {}).get("attempt", 1))
+    return int((scope["txn"] or {}).get("attempt", 1)) + int(scope["spent"])
 
 
 def ask(machine: "Machine", kind: str, key: str, call: dict[str, Any], then: str, **context: Any) -> str:
@@ -57,8 +57,8 @@ def ask_timer(machine: "Machine", key: str, seconds: float) -> str:
 def _add(machine: "Machine", kind: str, key: str, call: dict[str, Any], then: str, **context: Any) -> str:
     dry_runs.check(machine, kind)
     state, name = machine.state, effect_id(machine, key)
-    if name in state["effects"]:
-        raise ValueError(f"the effect {name!r} is pending already")
+    while name in state["effects"]:  # a step is called like something of ours, such as the timer of the block around it
+        name += "_"
     if "seconds" in call:
         seconds = call["seconds"] - state["ahead"]
         call["until"] = (datetime.fromisoformat(state["clock"]) + timedelta(seconds=seconds)).isoformat()
@@ -153,13 +153,42 @@ def savepoints(machine: "Machine", key: str) -> list[str]:
     if txn is None:
         return []
     marks: list[str] = []
-    for frame in machine.fiber["frames"]:
+    top = machine.fiber["frames"][-1]
+    for frame in [frame for fiber in reversed(_line(machine, machine.fiber)) for frame in fiber["frames"]]:
         for record in frame["tries"]:
-            if record["vars"] is not None and record["saved"] is None and frame["pc"] != record["pc"] + 1:
-                name = f"{key}/{record['attempt']}"
-                record["saved"] = {"txn": _number(txn), "name": name}
+            alone = frame is top and frame["pc"] == record["pc"] + 1
+            if record["vars"] is not None and record["saved"] is None and not alone:
+                name = f"{key}/{record['attempt']}/{len(marks)}" if marks else f"{key}/{record['attempt']}"
+                kept = [entry["key"] for entry in machine.state["sagas"]]
+                record["saved"] = {"txn": _number(txn), "name": name, "sagas": kept}
                 marks.append(name)
     return marks
+
+
+def _line(machine: "Machine", fiber: Fiber) -> list[Fiber]:
+    """A fiber, and those of its scope that wait for it."""
+    line = [fiber]
+    while fiber["role"] == "iteration":
+        fiber = machine.state["fibers"][fiber["parent"]]
+        line.append(fiber)
+    return line
+
+
+def is_turn(machine: "Machine", fiber: Fiber) -> bool:
+    """Whether a fiber may do a step of the transaction: one after the other, and none while another is within a group with
+    `retry` that has written: going back there would undo what this one did."""
+    scope = machine.state["scopes"][fiber["scope"]]
+    if scope["busy"] is not None:
+        return False
+    line = _line(machine, fiber)
+    others = [other for other in machine.state["fibers"].values() if other["role"] == "iteration" and other not in line]
+    return not any(
+        record["saved"] is not None
+        for other in others
+        if other["scope"] == fiber["scope"]
+        for frame in other["frames"]
+        for record in frame["tries"]
+    )
 
 
 def restore(machine: "Machine", frame: Frame, record: dict[str, Any]) -> bool:
@@ -171,13 +200,15 @@ def restore(machine: "Machine", frame: Frame, record: dict[str, Any]) -> bool:
     inherited = scope["txn"].get("inherited")
     if not (inherited or is_used(scope)):
         return False
+    if not inherited:
+        sagas.forget(machine, [scope["prefix"], scope["txn"]["number"]], but=saved["sagas"])
     call = {
         "transaction": dict(scope["txn"]["ref"]) if inherited else _reference(machine, scope),
         "savepoint": saved["name"],
         "run_id": machine.state["run_id"],
         "key": f"{machine.state['key_id']}/{machine.key(frame, record['step'])}/restore",
     }
-    ask(machine, "restore", machine.key(frame, record["step"]) + "/restore", call, "restored")
+    scope["busy"] = ask(machine, "restore", machine.key(frame, record["step"]) + "/restore", call, "restored")
     return True
 
 
@@ -231,7 +262,7 @@ def manage(machine: "Machine", frame: Frame, instruction: Instruction, action: A
             begin(scope, explicit=True)
         machine.finish_step(frame, instruction, {"transaction": "begun"})
     elif txn is None or not txn["used"]:
-        scope["txn"] = None
+        drop_empty(machine, scope)
         machine.finish_step(frame, instruction, {"transaction": "empty"})
     elif action == "commit" and machine.state["dry_run"]:
         txn |= {"explicit": False, "wrote": False, "kept": True}
@@ -251,10 +282,16 @@ def end_transaction(machine: "Machine", scope: dict[str, Any], action: str, then
     ask(machine, action, key, call, then)
 
 
+def drop_empty(machine: "Machine", scope: dict[str, Any]) -> None:
+    """A transaction without any step, or that was about to run again, is over."""
+    if scope["txn"] is not None and not scope["txn"].get("inherited"):
+        ended(machine, scope, committed=False)
+
+
 def ended(machine: "Machine", scope: dict[str, Any], *, committed: bool) -> None:
     """The transaction of a scope is over: its compensations are due from now on, or never were."""
     txn, state = scope["txn"], machine.state
-    scope |= {"txn": None, "checkpoint": None, "memo": {}}
+    scope |= {"txn": None, "checkpoint": None, "memo": {}, "spent": scope["spent"] + txn["attempt"] - 1}
     sagas.settle(machine, [scope["prefix"], txn["number"]], committed=committed)
     reruns.drop_all_joined(state)
 
@@ -270,13 +307,13 @@ def answered(machine: "Machine", pending: dict[str, Any], outcome: Outcome, star
         if then == "end":
             sagas.transaction_ended(machine, pending, outcome)
         return  # it was given up: the fiber hears why
-    conflicted = outcome.error is not None and outcome.error.get("code") in RERUN
-    if scope is not None and conflicted and is_used(scope) and not pending.get("outside"):
-        scope["rerun"] = {"error": outcome.error, "ending": not fiber["frames"]}
-    elif pending.get("outside"):
+    if pending.get("outside"):
         calls.remember(machine, pending, outcome)
     if scope is not None and "rerun" in scope:
-        reruns.rerun_if_quiet(machine, scope)
+        reruns.come_late(scope, pending, outcome)
+        return
+    if scope is not None and _is_lost(fiber, scope, pending, outcome):
+        reruns.ask_for(scope, fiber, outcome)
         return
     if then == "end":
         sagas.transaction_ended(machine, pending, outcome)
@@ -309,6 +346,14 @@ def answered(machine: "Machine", pending: dict[str, Any], outcome: Outcome, star
         machine.finish_step(frame, instruction, told, started=started)
     else:
         batches.answered(machine, frame, instruction, pending, outcome)
+
+
+def _is_lost(fiber: Fiber, scope: dict[str, Any], pending: dict[str, Any], outcome: Outcome) -> bool:
+    """Whether an outcome says that the transaction has to run again. (Not for one that is to be rolled back, nor by what is given up.)"""
+    if outcome.error is None or outcome.error.get("code") not in RERUN:
+        return False
+    given_up = fiber["role"] in ("iteration", blocks.ROLE) and fiber.get("cancelled")
+    return is_used(scope) and not pending.get("outside") and pending["kind"] != "rollback" and not given_up
 
 
 def _called(

@@ -11,8 +11,9 @@ tool, with the step's name as summary and its path as activity id, so that the T
     sleep, timer   a timer                              approval   nothing: a signal answers it
 
 The machine's outcomes are all that it knows, and all of them are in the history: that is why a watcher can fold the history
-into the same events. So that both hear them in the same order, whatever has come up to a workflow task is taken together, when
-nothing else is ready: decisions of people, then a cancellation, then outcomes in the order in which they were asked for.
+into the same events. So that both hear them in the same order, whatever has come up to a workflow task is taken when nothing else is
+ready: signals first, after which the machine goes on; then, together, a cancellation and the outcomes in the order in which
+they were asked for.
 How a run stands can be asked with a query, and is shown in the Temporal UI (`details.py`): neither costs history. While a person's
 decision is missing the run has a search attribute, so that all such runs can be found.
 A run that grows long continues as new from the machine's state, when nothing is under way but timers and approvals.
@@ -197,10 +198,12 @@ class ScriptWorkflow:
     async def _news(self, machine: Machine) -> None:
         """Wait until something has come, and give it to the machine."""
         await self._undisturbed(workflow.wait_condition(self._has_news))
-        signals, self._signals = self._signals, []
+        if self._signals:  # they alone: the SDK may or may not let the workflow run before it applies the others
+            signals, self._signals = self._signals, []
+            for kind, told in signals:
+                machine.hear(kind, told)
+            return
         outcomes, self._outcomes = self._outcomes, {}
-        for kind, told in signals:
-            machine.hear(kind, told)
         if self._cancelling:
             self._cancelling, self._cancelled = False, True
             machine.cancel()

@@ -13,8 +13,8 @@ from script.machine import Machine
 from script.resuming import CannotResume, Retracing, adopt, failed_step, resumed
 from script.state import Fiber
 from script.wire import Outcome
+from tests.script.drawn_programs import FIRST, HELPER, OTHER, Drawn, answers, steps
 from tests.script.machine_driver import START, Table, compile_all, drive
-from tests.script.test_machine_random import FIRST, HELPER, OTHER, Drawn, answers, steps
 
 LATER = "2026-02-01T10:00:00.000+00:00"
 NOBODY = "no step has this name"

@@ -1,13 +1,13 @@
 """Reading pages, with the decoded ones kept within a budget of bytes.
 
 Pages are immutable and their ids are never given out twice, so an entry can never be wrong and nothing is ever invalidated.
-The oldest entries go first when the budget is used up: simpler than least-recently-used, and free on a hit. A scan reads its
-leaves many at a time, and puts only the first of them into the cache: a scan of a large tree does not push everything else out.
+The oldest leaves go first when the budget is used up: simpler than least-recently-used, and free on a hit. Branches, which all ways
+lead through, stay while they take up less than half of it. A scan reads its leaves many at a time, and puts only the first of them into the
+cache: a scan of a large tree does not push everything else out.
 """
 
 import threading
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from typing import Final, Protocol
 
 from btree.errors import Corrupted, VersionNotFound
@@ -41,7 +41,7 @@ class PageCache:
         self.budget = budget
         self._pager = pager
         self._nodes: dict[int, Leaf | Branch] = {}
-        self._bytes = 0
+        self._bytes = self._branches = 0
         self._lock = threading.Lock()
 
     @property
@@ -87,16 +87,35 @@ class PageCache:
             for page, node in pages:
                 if page not in self._nodes:
                     self._nodes[page] = node
-                    self._bytes += DECODED * node.size
+                    self._count(node, DECODED)
             if self._bytes > self.budget:
                 self._evict()
 
     def _evict(self) -> None:
         """Make room, many pages at a time: walking to a dictionary's oldest entry takes longer with every one removed."""
-        for oldest in list(islice(self._nodes, max(1, len(self._nodes) // 16))):
-            if self._bytes <= self.budget * 15 // 16 or len(self._nodes) == 1:
-                return
-            self._bytes -= DECODED * self._nodes.pop(oldest).size
+        nodes, over = self._nodes, self._bytes - self.budget * 15 // 16
+        branches, newest = self._branches - self.budget // 2, next(reversed(nodes))
+        gone: list[int] = []
+        stay: list[int] = []
+        for page, node in nodes.items():
+            if over <= 0 or page == newest:
+                break
+            if type(node) is Branch and branches <= 0:
+                stay.append(page)
+            else:
+                gone.append(page)
+                over -= DECODED * node.size
+                branches -= DECODED * node.size if type(node) is Branch else 0
+        for page in gone if over <= 0 else gone + stay:
+            self._count(nodes.pop(page), -DECODED)
+        if over <= 0:
+            for page in stay:  # behind the leaves, so that the next walk is not longer
+                nodes[page] = nodes.pop(page)
+
+    def _count(self, node: Leaf | Branch, times: int) -> None:
+        self._bytes += times * node.size
+        if type(node) is Branch:
+            self._branches += times * node.size
 
     def _explain(self, page: int) -> None:
         """Every page of the file is in an extent, or in the row of its version; one that is in none was given back."""

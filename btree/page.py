@@ -57,6 +57,8 @@ _HEAD: Final = 16
 """Bytes of a leaf before its key lengths."""
 ENTRY: Final = 8
 """Bytes that a pair takes in a leaf beyond its key and value: two lengths and the divider."""
+_FEW: Final = 8
+"""Up to this part of a leaf, keys are made one by one."""
 
 
 class Leaf:
@@ -95,10 +97,8 @@ class Leaf:
 
     def packed_keys(self) -> tuple[int, bytes] | None:
         """The keys one behind the other, and how long each is; None where they differ in length."""
-        raw, count = self._data[_HEAD : _HEAD + 2 * self.count], self.count
-        if raw != raw[:2] * count:
-            return None
-        return int.from_bytes(raw[:2], "little"), self._data[_HEAD + 6 * count : self._run]
+        width = self._width()
+        return (width, self._data[_HEAD + 6 * self.count : self._run]) if width else None
 
     @property
     def values(self) -> list[bytes]:
@@ -127,12 +127,38 @@ class Leaf:
 
     def _place(self, key: bytes) -> int:
         """Where a key is that is seen at once among keys of its own length, without decoding them; -1 if it is not."""
-        data, length, first = self._data, len(key), _HEAD + 6 * self.count
-        if 0 < length < 1 << 16 and data[_HEAD : _HEAD + 2 * self.count] == length.to_bytes(2, "little") * self.count:
-            at = data.find(key, first, self._run) - first
+        length, first = len(key), _HEAD + 6 * self.count
+        if length == self._width():
+            at = self._data.find(key, first, self._run) - first
             if at >= 0 and not at % length:
                 return at // length
         return -1
+
+    def _width(self) -> int:
+        """The length of the keys if they have one length; 0 if not."""
+        raw = self._data[_HEAD : _HEAD + 2 * self.count]
+        return int.from_bytes(raw[:2], "little") if raw == raw[:2] * self.count else 0
+
+    def place(self, key: bytes, start: int = 0) -> int:
+        """How many keys are below a key, all before `start` among them. Nothing is decoded where all keys have one length."""
+        if self._keys is None and (width := self._width()):
+            data, first, stop = self._data, _HEAD + 6 * self.count, self.count
+            while start < stop:
+                middle = (start + stop) // 2
+                at = first + middle * width
+                if data[at : at + width] < key:
+                    start = middle + 1
+                else:
+                    stop = middle
+            return start
+        return bisect_left(self.keys, key, start)
+
+    def some_keys(self, start: int, stop: int) -> list[bytes]:
+        """The keys from `start` to before `stop`. A few of them are had without making the others."""
+        if self._keys is None and (stop - start) * _FEW <= self.count and (width := self._width()):
+            first = _HEAD + 6 * self.count
+            return [self._data[at : at + width] for at in range(first + start * width, first + stop * width, width)]
+        return list(self.keys[start:stop])
 
     def key(self, index: int) -> bytes:
         """One key. The last one is had without making the others."""
@@ -233,6 +259,14 @@ class DirtyLeaf:
 
     def packed_keys(self) -> tuple[int, bytes] | None:
         return None
+
+    def place(self, key: bytes, start: int = 0) -> int:
+        """How many keys are below a key, all before `start` among them."""
+        return bisect_left(self.keys, key, start)
+
+    def some_keys(self, start: int, stop: int) -> list[bytes]:
+        """The keys from `start` to before `stop`."""
+        return self.keys[start:stop]
 
     @property
     def run(self) -> bytes:

@@ -33,7 +33,7 @@ class LeafSlice:
 
     @property
     def keys(self) -> list[bytes]:
-        return list(self._leaf.keys[self._start : self._stop])
+        return self._leaf.some_keys(self._start, self._stop)
 
     @property
     def last_key(self) -> bytes:
@@ -112,7 +112,7 @@ class ReadTree:
             width /= len(node.children)
             place += width * index
             node = self._node(node.children[index])
-        return place + width * bisect_left(node.keys, key) / max(1, node.count)  # type: ignore[union-attr]
+        return place + width * node.place(key) / max(1, node.count)  # type: ignore[union-attr]
 
     def _node(self, page: int) -> Node:
         return self._cached.get(page) or self._nodes.node(page)
@@ -207,9 +207,9 @@ class ReadTree:
             for leaf in leaves:
                 start, stop = 0, leaf.count
                 if lower is not None:
-                    start, lower = bisect_left(leaf.keys, lower), None
+                    start, lower = leaf.place(lower), None
                 if leaf is cut and upper is not None:
-                    stop = bisect_left(leaf.keys, upper, start)
+                    stop = leaf.place(upper, start)
                 if stop > start:
                     yield LeafSlice(leaf, start, stop)
 

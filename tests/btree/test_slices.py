@@ -1,6 +1,7 @@
 """Slices of leaves: what a range has, page at a time, against the same range of a sorted list."""
 
 import random
+from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -138,3 +139,20 @@ def test_stretches_and_picks_of_a_leaf(values: list[bytes], data: st.DataObject)
         assert leaf.stretch(start, stop) == b",\n".join(values[start:stop])
         assert leaf.picked(some) == b",\n".join(values[index] for index in some)
         assert [leaf.key(index) for index in some] == [dirty.keys[index] for index in some]
+
+
+@given(st.integers(1, 3), st.data())
+def test_places_of_keys_are_those_of_a_sorted_list(width: int, data: st.DataObject) -> None:
+    """Whether all keys have one length or not, decoded or not."""
+    texts = st.binary(min_size=data.draw(st.sampled_from([0, width])), max_size=width)
+    keys = sorted(data.draw(st.sets(texts, max_size=40)))
+    wanted, dirty = data.draw(st.binary(max_size=4)), DirtyLeaf(keys, [b"0"] * len(keys))
+    start = data.draw(st.integers(0, bisect_left(keys, wanted)))
+    begin = data.draw(st.integers(0, len(keys)))
+    end = data.draw(st.integers(begin, len(keys)))
+    built = dirty.built()
+    for leaf in (dirty, built, built):
+        assert leaf.place(wanted, start) == bisect_left(keys, wanted)
+        assert leaf.some_keys(begin, end) == keys[begin:end]
+        if leaf is built:
+            assert list(leaf.keys) == keys  # decoded from here on

@@ -128,7 +128,7 @@ class Leaf:
     def _place(self, key: bytes) -> int:
         """Where a key is that is seen at once among keys of its own length, without decoding them; -1 if it is not."""
         length, first = len(key), _HEAD + 6 * self.count
-        if length == self._width():
+        if length and length == self._width():
             at = self._data.find(key, first, self._run) - first
             if at >= 0 and not at % length:
                 return at // length

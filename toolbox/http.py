@@ -6,6 +6,7 @@ at, on every connection, also behind a redirect. The name stays in the Host head
 certificate. No proxy and no .netrc of the worker's environment is used, and no URL with a user or password, also behind a redirect.
 
 The time is that of the whole request, however slowly a name server answers or an answer drips in; the size is that of the decoded body.
+gzip is asked for and taken off, a piece at a time; a body in any other encoding, or in several, comes as it is.
 """
 
 import ipaddress
@@ -13,6 +14,7 @@ import re
 import ssl
 import threading
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +30,8 @@ from toolbox.errors import AddressRefused, HttpInterrupted, HttpUnavailable, Inv
 MAX_REDIRECTS: Final = 5
 CONNECT_SECONDS: Final = 10.0
 """For one address: behind it the next address of the host is tried."""
+PIECE: Final = 16 * 1024
+_GZIP: Final = zlib.MAX_WBITS | 16
 _IDEMPOTENT: Final = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
 _LABEL: Final = r"[A-Za-z0-9_-]{1,63}"
 _HOST: Final = re.compile(rf"(?=.{{1,254}}$){_LABEL}(?:\.{_LABEL})*\.?")
@@ -75,7 +79,7 @@ def request(
     with (
         client,
         _failures(method, target, transport),
-        client.stream(method, target, headers=headers, content=content) as got,
+        client.stream(method, target, headers={"accept-encoding": "gzip", **headers}, content=content) as got,
     ):
         body = b"".join(_limited(got, max_bytes)) if max_bytes is not None else b""
         return HttpResponse(got.status_code, dict(got.headers), body, str(got.url), got.encoding or "utf-8")
@@ -86,14 +90,14 @@ def parse_url(url: str) -> httpx2.URL:
     try:
         target = httpx2.URL(url)
     except (httpx2.InvalidURL, ValueError) as error:
-        raise InvalidArguments(f"{url[:200]!r} is no URL: {error}", pointer="/url") from None
+        raise InvalidArguments(f"this is no URL: {error}", pointer="/url") from None
     _check(target)
     return target
 
 
 def _check(url: httpx2.URL) -> None:
     """What `parse_url` refuses, also of the URLs behind it, that a redirect leads to."""
-    told = str(url.copy_with(userinfo=b""))[:200]
+    told = str(url.copy_with(userinfo=b"", query=None, fragment=None))[:200]  # not what may be secret
     if url.scheme not in _PORTS or not url.host:
         raise InvalidArguments(f"{told!r} is no http or https URL with a host", pointer="/url")
     if url.userinfo:
@@ -118,8 +122,11 @@ def _port(url: httpx2.URL) -> int:
 
 
 def _limited(got: httpx2.Response, max_bytes: int) -> Iterator[bytes]:
+    """The decoded body. Raises ResponseTooLarge, httpx2.DecodingError."""
     size = 0
-    for part in got.iter_bytes(16 * 1024):
+    for part in (
+        _gunzipped(got) if got.headers.get("content-encoding", "").strip().lower() == "gzip" else got.iter_raw()
+    ):
         size += len(part)
         if size > max_bytes:
             raise ResponseTooLarge(
@@ -127,6 +134,31 @@ def _limited(got: httpx2.Response, max_bytes: int) -> Iterator[bytes]:
                 hint="ask for less, page by page",
             )
         yield part
+
+
+def _gunzipped(got: httpx2.Response) -> Iterator[bytes]:
+    """A body out of gzip, in pieces of at most PIECE bytes, however well it is compressed. Raises httpx2.DecodingError for a part of one.
+
+    The client's own decoder stops behind the first of several members, and takes a body that was cut off for a whole one.
+    """
+    decoder, within = zlib.decompressobj(_GZIP), False
+    for raw in got.iter_raw():
+        more = bool(raw)
+        while more:
+            try:
+                part = decoder.decompress(raw, PIECE)
+            except zlib.error as error:
+                raise httpx2.DecodingError(f"the body is no gzip: {error}") from error
+            yield part
+            within = not decoder.eof
+            if within:
+                raw = decoder.unconsumed_tail
+                more = bool(raw) or len(part) == PIECE  # what was taken in already may give more
+            else:
+                raw, decoder = decoder.unused_data, zlib.decompressobj(_GZIP)
+                more = bool(raw)
+    if within:
+        raise httpx2.DecodingError("the body ends within its gzip")
 
 
 @contextmanager

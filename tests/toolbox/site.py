@@ -7,6 +7,9 @@ from typing import Any
 
 from toolbox.requests import MAX_RESPONSE_BYTES
 
+HUGE = gzip.compress(bytes(60_000_000), 9)
+"""60 MB in 58 KB."""
+
 
 class Site:
     """A server on this machine; `seen` is what came: (method, path, headers, body)."""
@@ -48,6 +51,27 @@ class Site:
 
             def page_bomb(self) -> None:
                 self.give(gzip.compress(b"x" * 5_000_000), content_encoding="gzip")
+
+            def page_huge(self) -> None:
+                self.give(HUGE, content_encoding="gzip")
+
+            def page_nested(self) -> None:
+                self.give(gzip.compress(HUGE), content_encoding="gzip, gzip")
+
+            def page_zipped(self) -> None:
+                """As large as it may be, in two members."""
+                half = MAX_RESPONSE_BYTES // 2
+                data = gzip.compress(b"x" * half) + gzip.compress(b"y" * half)
+                self.give(data, content_encoding="gzip", content_type="text/plain")
+
+            def page_torn(self) -> None:
+                self.give(gzip.compress(b"x" * 100)[:-9], content_encoding="gzip")
+
+            def page_no_gzip(self) -> None:
+                self.give(b"x" * 100, content_encoding="gzip")
+
+            def page_empty(self) -> None:
+                self.give(b"", content_encoding="gzip")
 
             def page_moved(self) -> None:
                 self.give(b"", 302, location="/json")

@@ -1,13 +1,16 @@
 """http_request over real sockets; addresses that must not be reached."""
 
+import base64
+import gzip
 import json
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from activities import Resources
-from tests.toolbox.site import Site
+from tests.toolbox.site import HUGE, Site
 from tests.toolbox.test_tools import call
 from toolbox import HttpPolicy, ToolError
 from toolbox.requests import MAX_RESPONSE_BYTES
@@ -103,6 +106,36 @@ def test_an_answer_that_is_too_large_says_the_limit(site: Site, allowing: Resour
     with pytest.raises(ToolError, match=f"larger than {MAX_RESPONSE_BYTES} bytes") as raised:
         ask(allowing, f"{site.url}/{page}")
     assert raised.value.code == "response_too_large"
+
+
+def test_gzip_is_taken_off_whole(site: Site, allowing: Resources) -> None:
+    half = MAX_RESPONSE_BYTES // 2
+    assert ask(allowing, f"{site.url}/zipped")["body"] == "x" * half + "y" * half
+    assert site.seen[0][2]["accept-encoding"] == "gzip"
+    assert ask(allowing, f"{site.url}/empty")["body"] == ""
+
+
+@pytest.mark.parametrize(("page", "told"), [("torn", "ends within its gzip"), ("no_gzip", "is no gzip")])
+def test_gzip_that_is_damaged_is_no_answer(site: Site, allowing: Resources, page: str, told: str) -> None:
+    with pytest.raises(ToolError, match=told) as raised:
+        ask(allowing, f"{site.url}/{page}")
+    assert raised.value.code == "http_unavailable"
+
+
+def test_a_bomb_takes_no_memory(site: Site, allowing: Resources) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(ToolError, match=f"larger than {MAX_RESPONSE_BYTES} bytes"):
+            ask(allowing, f"{site.url}/huge")
+        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_bomb_in_a_bomb_comes_as_it_is(site: Site, allowing: Resources) -> None:
+    found = ask(allowing, f"{site.url}/nested")
+    assert found["headers"]["content-encoding"] == "gzip, gzip"
+    assert gzip.decompress(base64.b64decode(found["body_base64"])) == HUGE
 
 
 def test_the_time_is_that_of_the_whole_request(site: Site, allowing: Resources) -> None:

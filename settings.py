@@ -8,7 +8,6 @@ only what is used where those say nothing.
 
 import os
 from difflib import get_close_matches
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -48,7 +47,8 @@ class Settings(BaseSettings):
     )
     http_allow: str = Field(
         "",
-        description="hosts (or host:port) that `http_request` may reach although their addresses are private, divided by commas",
+        description="hosts (or host:port) that `http_request` and webhooks may reach although their addresses are private, webhooks also "
+        "without TLS, divided by commas",
     )
     openai_base_url: str | None = Field(None, description="an OpenAI-compatible endpoint, for `ask` steps")
     openai_api_key: SecretStr | None = Field(None, description="its key; an endpoint of one's own may need none")
@@ -58,9 +58,6 @@ class Settings(BaseSettings):
     )
     webhook_hosts: str = Field(
         "", description="if set: the only hosts that get webhooks, divided by commas; *.example.com is every name below"
-    )
-    webhook_networks: str = Field(
-        "", description="networks (10.0.0.0/8, ...) that are not public and get webhooks all the same, also without TLS"
     )
     notice_seconds: float = Field(
         10, gt=0, description="how often a worker looks for ended runs of schedules, and sends notices about them"
@@ -98,9 +95,9 @@ class Settings(BaseSettings):
             "recipients": _parts(self.smtp_recipients),
         }
 
-    def allowed_hosts(self) -> frozenset[str]:
-        """The hosts of `http_allow`."""
-        return frozenset(part.strip().lower() for part in self.http_allow.split(",") if part.strip())
+    def allowed_hosts(self) -> tuple[str, ...]:
+        """The hosts of `http_allow`, for toolbox.HttpPolicy.allowing."""
+        return _parts(self.http_allow)
 
     def openai(self) -> dict[str, Any] | None:
         """The language model: the arguments of agent.model.OpenAIModel; None if it is not configured."""
@@ -118,11 +115,8 @@ class Settings(BaseSettings):
             if not sign or not name or not secret.startswith("whsec_") or name in secrets:
                 raise ValueError("SOP_WEBHOOK_SECRETS is name=whsec_..., divided by commas, each name once")
             secrets[name] = secret
-        networks = _parts(self.webhook_networks)
-        for network in networks:
-            ip_network(network)
         hosts = tuple(host.lower() for host in _parts(self.webhook_hosts))
-        return {"secrets": secrets, "hosts": hosts, "networks": networks}
+        return {"secrets": secrets, "hosts": hosts}
 
     def environment(self) -> dict[str, str]:
         """These settings as variables for a child process."""

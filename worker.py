@@ -153,7 +153,7 @@ async def serve(settings: Settings) -> None:
         settings.smtp(),
         lease_seconds=settings.transaction_lease_seconds,
         model=create_model(settings),
-        http=HttpPolicy(settings.allowed_hosts()),
+        http=HttpPolicy.allowing(settings.allowed_hosts()),
         webhooks=settings.webhooks(),
     )
     resources = with_schedules(resources, client, settings.task_queue)

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from settings import Settings, UnknownSetting, connect_options
+from toolbox import HttpPolicy
 
 
 def test_defaults_are_safe(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,25 +40,32 @@ def test_a_typo_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_webhooks(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Settings().webhooks() == {"secrets": {}, "hosts": (), "networks": ()}
+    assert Settings().webhooks() == {"secrets": {}, "hosts": ()}
     monkeypatch.setenv("SOP_WEBHOOK_SECRETS", "default=whsec_AAAA==, other=whsec_BBBB")
     monkeypatch.setenv("SOP_WEBHOOK_HOSTS", "*.Example.com")
-    monkeypatch.setenv("SOP_WEBHOOK_NETWORKS", "10.0.0.0/8")
     found = Settings()
     assert found.webhooks() == {
-        "secrets": {"default": "whsec_AAAA==", "other": "whsec_BBBB"}, "hosts": ("*.example.com",), "networks": ("10.0.0.0/8",),
+        "secrets": {"default": "whsec_AAAA==", "other": "whsec_BBBB"}, "hosts": ("*.example.com",),
     }  # fmt: skip
     assert "AAAA" not in repr(found)
     for name, wrong in (
         ("SECRETS", "default"),
         ("SECRETS", "a=b"),
         ("SECRETS", "a=whsec_x,a=whsec_y"),
-        ("NETWORKS", "10.0.0.1/8"),
     ):
         with monkeypatch.context() as changed:
             changed.setenv(f"SOP_WEBHOOK_{name}", wrong)
             with pytest.raises(ValueError):
                 Settings().webhooks()
+
+
+def test_the_hosts_that_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().allowed_hosts() == ()
+    monkeypatch.setenv("SOP_HTTP_ALLOW", "Crm.internal, [::1]:8080,")
+    assert HttpPolicy.allowing(Settings().allowed_hosts()).allowed == {"crm.internal", "[::1]:8080"}
+    monkeypatch.setenv("SOP_HTTP_ALLOW", "crm.internal,10.0.0.0/8")
+    with pytest.raises(ValueError, match=r"SOP_HTTP_ALLOW is hosts.*'10.0.0.0/8' is none"):
+        HttpPolicy.allowing(Settings().allowed_hosts())
 
 
 def test_a_wrong_value_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,14 @@ library.py      immutable script versions               meta.py      tools about
 webhooks.py     signed webhooks out                     notify.py    the tool notify
 notices.py      that scheduled runs failed, and recovered   schedules.py    tools for schedules
 environment.py  the checker's world                     errors.py    what can be wrong
-http.py         which addresses may be reached  requests.py  http_request
+addresses.py    which addresses may be reached  http.py      the one connection to the outside
+requests.py     http_request
 references.py   rows as the result of a step            analysis.py  join aggregate explain
 """
 
+from toolbox.addresses import HttpPolicy
 from toolbox.context import Services, SmtpSettings, ToolContext, installation_secret
 from toolbox.errors import InvalidArguments, ToolError, UnknownTool
-from toolbox.http import HttpPolicy
 from toolbox.library import ScriptLibrary, ScriptVersion
 from toolbox.outbox import Outbox
 from toolbox.registry import Registry, builtin_registry

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from query import Databases, View
-from toolbox.http import HttpPolicy
+from toolbox.addresses import HttpPolicy
 from toolbox.webhooks import WebhookSettings
 
 if TYPE_CHECKING:

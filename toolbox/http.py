@@ -1,71 +1,41 @@
-"""HTTP to the outside, for tools: which addresses may be reached, how long it may take, and how much may come back.
+"""HTTP to the outside: the one connection of all tools, how long it may take, and how much may come back.
 
-A script's URL may come from a row or from a model, so it must not lead into the network that the worker stands in (server-side request
-forgery). A name may mean another address each time it is asked, so the check is made where it counts: the connection goes to the
-very address that was looked at, on every connection, also behind a redirect. Refused is what is not global: private, loopback, link-local
-(the metadata services of clouds), shared, multicast, reserved, and the IPv6 forms that carry such an IPv4 address. `allowed` names hosts
-that may be reached all the same. No proxy and no .netrc of the worker's environment is used.
+Which addresses may be reached is said by the policy (`addresses.py`). A name may mean another address each time it is asked, so the check
+is made where it counts: a name is resolved once for a connection, and the connection goes to one of the very addresses that were looked
+at, on every connection, also behind a redirect. The name stays in the Host header, in the TLS handshake and in the check of the
+certificate. No proxy and no .netrc of the worker's environment is used, and no URL with a user or password, also behind a redirect.
 
-The time is that of the whole request, however slowly an answer drips in; the size is that of the decoded body.
+The time is that of the whole request, however slowly a name server answers or an answer drips in; the size is that of the decoded body.
+gzip is asked for and taken off, a piece at a time; a body in any other encoding, or in several, comes as it is.
 """
 
 import ipaddress
-import socket
+import re
 import ssl
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 import httpcore2
 import httpx2
 
+from toolbox.addresses import HttpPolicy, named
 from toolbox.errors import AddressRefused, HttpInterrupted, HttpUnavailable, InvalidArguments, ResponseTooLarge
 
 MAX_REDIRECTS: Final = 5
-_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+CONNECT_SECONDS: Final = 10.0
+"""For one address: behind it the next address of the host is tried."""
+PIECE: Final = 16 * 1024
+_GZIP: Final = zlib.MAX_WBITS | 16
 _IDEMPOTENT: Final = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
-
-Resolve = Callable[[str, int], Iterable[str]]
-
-
-def resolve(host: str, port: int) -> list[str]:
-    """The addresses of a name. Raises OSError."""
-    return list(dict.fromkeys(str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
-
-
-def is_public(address: str) -> bool:
-    """Whether an address is one of the public network."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    inner: list[ipaddress.IPv4Address | None] = []
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is not None or found in _NAT64:
-            return is_public(str(ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)))
-        inner = [found.sixtofour, *(found.teredo or ())]
-    plain = found.is_global and not (found.is_multicast or found.is_reserved or found.is_unspecified)
-    return plain and all(part is None or is_public(str(part)) for part in inner)
-
-
-@dataclass(frozen=True)
-class HttpPolicy:
-    """What may be reached. `allowed` are hosts, or host:port, as URLs name them, whatever their addresses are."""
-
-    allowed: frozenset[str] = frozenset()
-    resolve: Resolve = resolve
-
-    def addresses(self, host: str, port: int) -> list[str]:
-        """The addresses of a host that may be connected to. Raises AddressRefused, OSError."""
-        found = list(self.resolve(host, port))
-        if {host.lower(), f"{host.lower()}:{port}"} & self.allowed:
-            return found
-        public = [address for address in found if is_public(address)]
-        if not public:
-            raise AddressRefused(
-                f"{host} is {', '.join(found) or 'no address'}, which is not of the public network",
-                hint=f"an operator may allow it: SOP_HTTP_ALLOW={host}",
-            )
-        return public
+_LABEL: Final = r"[A-Za-z0-9_-]{1,63}"
+_HOST: Final = re.compile(rf"(?=.{{1,254}}$){_LABEL}(?:\.{_LABEL})*\.?")
+_PORTS: Final = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
@@ -87,16 +57,18 @@ def request(
     headers: Mapping[str, str],
     content: bytes | None = None,
     timeout_seconds: float,
-    max_bytes: int,
+    max_bytes: int | None,
     follow_redirects: bool = False,
+    needs_tls: bool = False,
 ) -> HttpResponse:
     """One request, and its answer, whatever its status is.
 
+    `max_bytes`: of the body; with None it is not read at all. `needs_tls`: only hosts that the policy names are reached without TLS.
     Raises AddressRefused; InvalidArguments for a URL that is none; HttpUnavailable (may pass) where nothing was done, or may be done again;
     HttpInterrupted where nobody knows whether the request was done; ResponseTooLarge.
     """
-    target = _target(url)
-    transport = _Transport(policy, time.monotonic() + timeout_seconds)
+    target = parse_url(url)
+    transport = _Transport(policy, time.monotonic() + timeout_seconds, needs_tls)
     client = httpx2.Client(
         transport=transport,
         follow_redirects=follow_redirects,
@@ -107,27 +79,54 @@ def request(
     with (
         client,
         _failures(method, target, transport),
-        client.stream(method, target, headers=headers, content=content) as got,
+        client.stream(method, target, headers={"accept-encoding": "gzip", **headers}, content=content) as got,
     ):
-        body = b"".join(_limited(got, max_bytes))
+        body = b"".join(_limited(got, max_bytes)) if max_bytes is not None else b""
         return HttpResponse(got.status_code, dict(got.headers), body, str(got.url), got.encoding or "utf-8")
 
 
-def _target(url: str) -> httpx2.URL:
+def parse_url(url: str) -> httpx2.URL:
+    """The URL of a text. Raises InvalidArguments for what is no http or https URL with a host, and without a user and password."""
     try:
         target = httpx2.URL(url)
-    except httpx2.InvalidURL as error:
-        raise InvalidArguments(f"{url[:200]!r} is no URL: {error}", pointer="/url") from None
-    if target.scheme not in ("http", "https") or not target.host:
-        raise InvalidArguments(f"{url[:200]!r} is no http or https URL with a host", pointer="/url")
-    if target.userinfo:
-        raise InvalidArguments("the URL holds a user or password", pointer="/url", hint="use an Authorization header")
+    except (httpx2.InvalidURL, ValueError) as error:
+        raise InvalidArguments(f"this is no URL: {error}", pointer="/url") from None
+    _check(target)
     return target
 
 
+def _check(url: httpx2.URL) -> None:
+    """What `parse_url` refuses, also of the URLs behind it, that a redirect leads to."""
+    told = str(url.copy_with(userinfo=b"", query=None, fragment=None))[:200]  # not what may be secret
+    if url.scheme not in _PORTS or not url.host:
+        raise InvalidArguments(f"{told!r} is no http or https URL with a host", pointer="/url")
+    if url.userinfo:
+        raise InvalidArguments(
+            "the URL holds a user or password", pointer="/url", hint="http_request takes an Authorization header"
+        )
+    if not _is_host(url.raw_host.decode()) or not 0 < _port(url) < 65536:
+        raise InvalidArguments(f"{told!r} names no host and port that there can be", pointer="/url")
+
+
+def _is_host(text: str) -> bool:
+    if ":" not in text:
+        return _HOST.fullmatch(text) is not None
+    try:
+        return ipaddress.IPv6Address(text).scope_id is None
+    except ValueError:
+        return False
+
+
+def _port(url: httpx2.URL) -> int:
+    return url.port if url.port is not None else _PORTS[url.scheme]
+
+
 def _limited(got: httpx2.Response, max_bytes: int) -> Iterator[bytes]:
+    """The decoded body. Raises ResponseTooLarge, httpx2.DecodingError."""
     size = 0
-    for part in got.iter_bytes(16 * 1024):
+    for part in (
+        _gunzipped(got) if got.headers.get("content-encoding", "").strip().lower() == "gzip" else got.iter_raw()
+    ):
         size += len(part)
         if size > max_bytes:
             raise ResponseTooLarge(
@@ -135,6 +134,31 @@ def _limited(got: httpx2.Response, max_bytes: int) -> Iterator[bytes]:
                 hint="ask for less, page by page",
             )
         yield part
+
+
+def _gunzipped(got: httpx2.Response) -> Iterator[bytes]:
+    """A body out of gzip, in pieces of at most PIECE bytes, however well it is compressed. Raises httpx2.DecodingError for a part of one.
+
+    The client's own decoder stops behind the first of several members, and takes a body that was cut off for a whole one.
+    """
+    decoder, within = zlib.decompressobj(_GZIP), False
+    for raw in got.iter_raw():
+        more = bool(raw)
+        while more:
+            try:
+                part = decoder.decompress(raw, PIECE)
+            except zlib.error as error:
+                raise httpx2.DecodingError(f"the body is no gzip: {error}") from error
+            yield part
+            within = not decoder.eof
+            if within:
+                raw = decoder.unconsumed_tail
+                more = bool(raw) or len(part) == PIECE  # what was taken in already may give more
+            else:
+                raw, decoder = decoder.unused_data, zlib.decompressobj(_GZIP)
+                more = bool(raw)
+    if within:
+        raise httpx2.DecodingError("the body ends within its gzip")
 
 
 @contextmanager
@@ -148,7 +172,7 @@ def _failures(method: str, target: httpx2.URL, transport: "_Transport") -> Itera
         raise InvalidArguments(f"the request cannot be sent: {error}", pointer="/url") from error
     except (httpx2.HTTPError, OSError, TimeoutError) as error:
         told = f"{target.host}: {error or type(error).__name__}"
-        if not transport.connected or method in _IDEMPOTENT:
+        if not transport.sent or method in _IDEMPOTENT:
             raise HttpUnavailable(f"there is no answer from {told}") from error
         raise HttpInterrupted(
             f"the request was sent, and there is no answer from {told}",
@@ -157,10 +181,11 @@ def _failures(method: str, target: httpx2.URL, transport: "_Transport") -> Itera
 
 
 class _Transport(httpx2.BaseTransport):
-    """Sends requests over connections that the policy has looked at. `connected`: whether anything may have been sent."""
+    """Sends requests over connections that the policy has looked at. `sent`: whether a request, or a part of one, was sent."""
 
-    def __init__(self, policy: HttpPolicy, deadline: float) -> None:
-        self.connected = False
+    def __init__(self, policy: HttpPolicy, deadline: float, needs_tls: bool) -> None:
+        self.sent = False
+        self._policy, self._needs_tls = policy, needs_tls
         self._pool = httpcore2.ConnectionPool(
             ssl_context=httpcore2.default_ssl_context(),
             max_connections=1,
@@ -169,7 +194,14 @@ class _Transport(httpx2.BaseTransport):
         )
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """See httpx2.BaseTransport."""
+        """See httpx2.BaseTransport. Raises AddressRefused, InvalidArguments."""
+        _check(request.url)
+        host = request.url.raw_host.decode()
+        if self._needs_tls and request.url.scheme != "https" and not self._policy.names(host, _port(request.url)):
+            raise AddressRefused(
+                f"{host} would be reached without TLS",
+                hint=f"use https; an operator may allow it: SOP_HTTP_ALLOW={named(host)}",
+            )
         with _mapped():
             got = self._pool.handle_request(
                 httpcore2.Request(
@@ -233,33 +265,52 @@ class _Backend(httpcore2.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.NetworkStream:
-        try:
-            addresses = self._policy.addresses(host, port)
-        except OSError as error:
-            raise httpcore2.ConnectError(f"the name is not known: {error}") from error
         failure: Exception = httpcore2.ConnectError("it has no address")
-        for address in addresses:
+        for address in self._addresses(host, port):
+            seconds = min(CONNECT_SECONDS, _left(self._deadline))
             try:
-                stream = self._plain.connect_tcp(address, port, _left(self._deadline), local_address, socket_options)
+                stream = self._plain.connect_tcp(address, port, seconds, local_address, socket_options)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failure = error
                 continue
-            self._transport.connected = True
-            return _Stream(stream, self._deadline)
+            return _Stream(stream, self._deadline, self._transport)
         raise failure
+
+    def _addresses(self, host: str, port: int) -> list[str]:
+        """What the policy says, within the time: the system's resolver has no limit that could be set, and is left alone then."""
+        answers: SimpleQueue[list[str] | Exception] = SimpleQueue()
+
+        def ask() -> None:
+            try:
+                answers.put(self._policy.addresses(host, port))
+            except Exception as error:
+                answers.put(error)
+
+        threading.Thread(target=ask, name="resolve", daemon=True).start()
+        try:
+            found = answers.get(timeout=_left(self._deadline))
+        except Empty:
+            raise httpcore2.ConnectTimeout("it took too long to resolve the name") from None
+        if isinstance(found, OSError | UnicodeError):
+            raise httpcore2.ConnectError(f"the name is not known: {found}") from found
+        if isinstance(found, Exception):
+            raise found
+        return found
 
 
 class _Stream(httpcore2.NetworkStream):
-    """A connection that ends with the deadline of its request."""
+    """A connection that ends with the deadline of its request, and tells that something was sent."""
 
-    def __init__(self, stream: httpcore2.NetworkStream, deadline: float) -> None:
-        self._stream, self._deadline = stream, deadline
+    def __init__(self, stream: httpcore2.NetworkStream, deadline: float, transport: _Transport) -> None:
+        self._stream, self._deadline, self._transport = stream, deadline, transport
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return self._stream.read(max_bytes, _left(self._deadline))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _left(self._deadline))
+        left = _left(self._deadline)
+        self._transport.sent = True  # not when the connection is made: a certificate that is refused sends nothing
+        self._stream.write(buffer, left)
 
     def close(self) -> None:
         self._stream.close()
@@ -267,7 +318,8 @@ class _Stream(httpcore2.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.NetworkStream:
-        return _Stream(self._stream.start_tls(ssl_context, server_hostname, _left(self._deadline)), self._deadline)
+        stream = self._stream.start_tls(ssl_context, server_hostname, _left(self._deadline))
+        return _Stream(stream, self._deadline, self._transport)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)

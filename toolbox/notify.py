@@ -68,7 +68,7 @@ async def deliver(services: Services, key: str, whom: Receiver, message: Message
     if message.data is not None:
         told["data"] = message.data
     body = {"type": message.kind, "timestamp": message.at.isoformat(timespec="milliseconds"), "data": told}
-    await send_webhook(services.webhooks, whom.secret, whom.url, name, orjson.dumps(body))
+    await send_webhook(services.http, services.webhooks, whom.secret, whom.url, name, orjson.dumps(body))
     return {"status": "sent", "channel": "webhook", "id": name}
 
 

@@ -8,9 +8,28 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import quote
 
+import typer
+
+from gateway.cli.connection import Connection
 from gateway.cli.failures import USAGE, CommandFailed
+
+Arg = Annotated[list[str] | None, typer.Option(help="name=value, typed by the script's parameters")]
+Args = Annotated[str | None, typer.Option(help="all arguments: a JSON object, @FILE, or - for stdin")]
+Mock = Annotated[list[str] | None, typer.Option(help="a tool to write to the outbox instead of calling it")]
+IdempotencyKey = Annotated[str | None, typer.Option(help="one key is one run")]
+Detach = Annotated[bool, typer.Option("--detach", help="start it, print its id, and go")]
+
+
+def arguments_for(
+    gateway: Connection, name: str, version: str | None, given: Sequence[str] | None, document: str | None
+) -> dict[str, Any]:
+    """The arguments of a run of a script; None for its version is the latest."""
+    params = {"version": version} if version else None
+    script = gateway.get(f"/v1/scripts/{quote(name, safe='')}", params=params)
+    return read_arguments(given or (), document, script["script"].get("parameters", []))
 
 
 def read_arguments(given: Sequence[str], document: str | None, parameters: Sequence[Any]) -> dict[str, Any]:

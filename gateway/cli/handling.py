@@ -3,11 +3,10 @@
 import uuid
 from collections.abc import Iterator
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
-from gateway.cli.arguments import read_arguments
+from gateway.cli.arguments import Detach, IdempotencyKey, arguments_for
 from gateway.cli.connection import Connection
 from gateway.cli.following import RunId, address, follow
 from gateway.cli.output import Format, write_object, write_rows
@@ -54,8 +53,8 @@ def rerun(
     arg: Annotated[list[str] | None, typer.Option(help="name=value: change this argument")] = None,
     args: Annotated[str | None, typer.Option(help="other arguments: a JSON object, @FILE, or - for stdin")] = None,
     version: Annotated[str | None, typer.Option(help="another version: latest, a number, or a hash")] = None,
-    idempotency_key: Annotated[str | None, typer.Option(help="one key is one run")] = None,
-    detach: Annotated[bool, typer.Option("--detach", help="start it, print its id, and go")] = False,
+    idempotency_key: IdempotencyKey = None,
+    detach: Detach = False,
     output: Format = "table",
 ) -> None:
     """Run a run again that has ended, as a new run, and watch it. What is before the step is not done again."""
@@ -63,7 +62,7 @@ def rerun(
     with Connection() as gateway:
         body: dict[str, Any] = {"from": from_step, "version": version}
         if arg or args is not None:
-            body["arguments"] = _arguments(gateway, run_id, arg or [], args, version)
+            body["arguments"] = _arguments(gateway, run_id, arg, args, version)
         told = gateway.post(address(run_id, ":rerun"), json=body, headers={"Idempotency-Key": key})
         if detach:
             write_object(told, output)
@@ -73,14 +72,12 @@ def rerun(
 
 
 def _arguments(
-    gateway: Connection, run_id: str, given: list[str], document: str | None, version: str | None
+    gateway: Connection, run_id: str, given: list[str] | None, document: str | None, version: str | None
 ) -> dict[str, Any]:
     """The old run's arguments, with those of `--arg` over them; or those of `--args`."""
     old = gateway.get(address(run_id))
     wanted = None if version == "latest" else version or old["version"]
-    path = f"/v1/scripts/{quote(old['script'], safe='')}"
-    script = gateway.get(path, params={"version": wanted} if wanted else None)
-    changed = read_arguments(given, document, script["script"].get("parameters", []))
+    changed = arguments_for(gateway, old["script"], wanted, given, document)
     return changed if document is not None else {**old["arguments"], **changed}
 
 

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from gateway.cli import handling
-from gateway.cli.arguments import read_arguments
+from gateway.cli.arguments import Arg, Args, Detach, IdempotencyKey, Mock, arguments_for
 from gateway.cli.connection import Connection
 from gateway.cli.following import RunId, address, follow
 from gateway.cli.output import Format, write_object, write_rows
@@ -37,20 +37,19 @@ app = typer.Typer(cls=RunGroup, no_args_is_help=True, help="Run a script (sop ru
 @app.command(_START)
 def start(
     name: Annotated[str, typer.Argument(help="the script")],
-    arg: Annotated[list[str] | None, typer.Option(help="name=value, typed by the script's parameters")] = None,
-    args: Annotated[str | None, typer.Option(help="all arguments: a JSON object, @FILE, or - for stdin")] = None,
+    arg: Arg = None,
+    args: Args = None,
     version: Annotated[str | None, typer.Option(help="a number, or a hash or its beginning")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="read for real, write nothing")] = False,
-    mock: Annotated[list[str] | None, typer.Option(help="a tool to write to the outbox instead of calling it")] = None,
-    idempotency_key: Annotated[str | None, typer.Option(help="one key is one run")] = None,
-    detach: Annotated[bool, typer.Option("--detach", help="start it, print its id, and go")] = False,
+    mock: Mock = None,
+    idempotency_key: IdempotencyKey = None,
+    detach: Detach = False,
     output: Format = "table",
 ) -> None:
     """Run a script and watch it: the trace on stderr, its value on stdout."""
     key = idempotency_key or str(uuid.uuid4())
     with Connection() as gateway:
-        script = gateway.get(f"/v1/scripts/{quote(name, safe='')}", params={"version": version} if version else None)
-        arguments = read_arguments(arg or [], args, script["script"].get("parameters", []))
+        arguments = arguments_for(gateway, name, version, arg, args)
         body = {"arguments": arguments, "version": version, "dry_run": dry_run, "mocks": mock or []}
         options = {"json": body, "headers": {"Idempotency-Key": key}}
         if detach:

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import typer
 
-from gateway.cli.arguments import read_arguments
+from gateway.cli.arguments import Arg, Args, Mock, arguments_for
 from gateway.cli.connection import Connection
 from gateway.cli.failures import USAGE, CommandFailed
 from gateway.cli.output import Format, tell, write_object, write_rows
@@ -23,9 +23,6 @@ Calendars = Annotated[
 ]
 Cron = Annotated[str | None, typer.Option(help='instead: five fields, such as "0 9 * * 1"')]
 Every = Annotated[float | None, typer.Option(help="instead: seconds")]
-Arg = Annotated[list[str] | None, typer.Option(help="name=value, typed by the script's parameters")]
-Args = Annotated[str | None, typer.Option(help="all arguments: a JSON object, @FILE, or - for stdin")]
-Mock = Annotated[list[str] | None, typer.Option(help="a tool to write to the outbox instead of calling it")]
 Catchup = Annotated[float | None, typer.Option(help="seconds for which missed runs are made up for")]
 Jitter = Annotated[float | None, typer.Option(help="put each time off at random by up to so many seconds")]
 Start = Annotated[str | None, typer.Option(help="not before this time (ISO 8601 with a time zone)")]
@@ -78,7 +75,7 @@ def create(
             "id": schedule_id,
             "script": name,
             "version": version,
-            "arguments": _arguments(gateway, name, version, arg, args),
+            "arguments": arguments_for(gateway, name, version, arg, args),
             "mocks": mock,
             "time_zone": tz,
             "overlap": overlap,
@@ -136,7 +133,7 @@ def update(
         if arg or args:
             name = script or gateway.get(_address(schedule_id))["script"]
             pinned = version if version != "latest" else None
-            body["arguments"] = _arguments(gateway, name, pinned, arg, args)
+            body["arguments"] = arguments_for(gateway, name, pinned, arg, args)
         body = (
             _given(body) | ({"version": None} if version == "latest" else {}) | ({"notify": None} if no_notify else {})
         )
@@ -276,14 +273,6 @@ def _notify(url: str | None, mail: list[str] | None, every: bool) -> dict[str, A
             raise CommandFailed(USAGE, "error: --notify-every needs --notify-url or --notify-mail")
         return None
     return {"every": every, **_given({"url": url, "to": mail or None})}
-
-
-def _arguments(
-    gateway: Connection, name: str, version: str | None, arg: list[str] | None, args: str | None
-) -> dict[str, Any]:
-    params = {"version": version} if version else None
-    script = gateway.get(f"/v1/scripts/{quote(name, safe='')}", params=params)
-    return read_arguments(arg or [], args, script["script"].get("parameters", []))
 
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:

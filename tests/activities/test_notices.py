@@ -17,7 +17,7 @@ from query import open_store
 from tests.conftest import System
 from tests.gateway.conftest import eventually
 from tests.hooks import SECRET, Hooks, local
-from toolbox import WebhookSettings
+from toolbox import HttpPolicy, WebhookSettings
 from toolbox.notices import PAUSES, EndedRun, NoticeBook, Notify
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -91,8 +91,8 @@ def test_what_was_told_long_ago_is_forgotten(resources: Resources) -> None:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def notices(system: System, hooks: Hooks) -> AsyncIterator[Notices]:
-    webhooks = WebhookSettings({"default": SECRET}, (), ("127.0.0.0/8",))
-    services = replace(system.resources.services, webhooks=webhooks)
+    webhooks, policy = WebhookSettings({"default": SECRET}), HttpPolicy.allowing(["localhost"])
+    services = replace(system.resources.services, webhooks=webhooks, http=policy)
     yield Notices(system.client, replace(system.resources, services=services), system.task_queue)
 
 

@@ -1,5 +1,6 @@
-"""A data directory with a database `shop` and its store `items` of one record."""
+"""A data directory with a database `shop` and its store `items` of one record; a site on this machine."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from activities import Resources
 from query import create_store
+from tests.toolbox.site import Site
 from worker import create_resources
 
 
@@ -18,3 +20,15 @@ def resources(tmp_path: Path) -> Iterator[Resources]:
     )
     yield made
     made.databases.close()
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    made = Site()
+    thread = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    yield made
+    made.stop.set()
+    made.server.shutdown()
+    made.server.server_close()
+    thread.join()

@@ -1,104 +1,19 @@
 """http_request over real sockets; addresses that must not be reached."""
 
+import base64
 import gzip
 import json
-import threading
-from collections.abc import Iterator
+import tracemalloc
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from activities import Resources
+from tests.toolbox.site import HUGE, Site
 from tests.toolbox.test_tools import call
 from toolbox import HttpPolicy, ToolError
-from toolbox.http import is_public
 from toolbox.requests import MAX_RESPONSE_BYTES
-
-
-class Site:
-    """A server on this machine; `seen` is what came: (method, path, headers, body)."""
-
-    def __init__(self) -> None:
-        self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
-        self.stop = threading.Event()
-        site = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def answer(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                site.seen.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body))
-                getattr(self, "page_" + self.path.strip("/").partition("?")[0])()
-
-            do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = answer  # noqa: N815
-
-            def give(self, data: bytes, status: int = 200, **headers: str) -> None:
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name.replace("_", "-"), value)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def page_json(self) -> None:
-                self.give(b'{"a": [1, 2]}', content_type="application/json; charset=utf-8")
-
-            def page_text(self) -> None:
-                self.give("grün".encode("latin-1"), 404, content_type="text/plain; charset=iso-8859-1")
-
-            def page_binary(self) -> None:
-                self.give(b"\xff\xfe\x00", content_type="application/octet-stream")
-
-            def page_large(self) -> None:
-                self.give(b"x" * (MAX_RESPONSE_BYTES + 1))
-
-            def page_bomb(self) -> None:
-                self.give(gzip.compress(b"x" * 5_000_000), content_encoding="gzip")
-
-            def page_moved(self) -> None:
-                self.give(b"", 302, location="/json")
-
-            def page_away(self) -> None:
-                self.give(b"", 302, location=f"http://localhost:{site.port}/json")
-
-            def page_round(self) -> None:
-                self.give(b"", 302, location="/round")
-
-            def page_hang_up(self) -> None:
-                self.close_connection = True
-                self.connection.close()
-
-            def page_drip(self) -> None:
-                self.send_response(200)
-                self.end_headers()
-                try:
-                    while not site.stop.wait(0.05):
-                        self.wfile.write(b"x")
-                except OSError:
-                    pass
-                self.close_connection = True
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self.server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    made = Site()
-    thread = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    yield made
-    made.stop.set()
-    made.server.shutdown()
-    made.server.server_close()
-    thread.join()
 
 
 @pytest.fixture
@@ -193,6 +108,36 @@ def test_an_answer_that_is_too_large_says_the_limit(site: Site, allowing: Resour
     assert raised.value.code == "response_too_large"
 
 
+def test_gzip_is_taken_off_whole(site: Site, allowing: Resources) -> None:
+    half = MAX_RESPONSE_BYTES // 2
+    assert ask(allowing, f"{site.url}/zipped")["body"] == "x" * half + "y" * half
+    assert site.seen[0][2]["accept-encoding"] == "gzip"
+    assert ask(allowing, f"{site.url}/empty")["body"] == ""
+
+
+@pytest.mark.parametrize(("page", "told"), [("torn", "ends within its gzip"), ("no_gzip", "is no gzip")])
+def test_gzip_that_is_damaged_is_no_answer(site: Site, allowing: Resources, page: str, told: str) -> None:
+    with pytest.raises(ToolError, match=told) as raised:
+        ask(allowing, f"{site.url}/{page}")
+    assert raised.value.code == "http_unavailable"
+
+
+def test_a_bomb_takes_no_memory(site: Site, allowing: Resources) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(ToolError, match=f"larger than {MAX_RESPONSE_BYTES} bytes"):
+            ask(allowing, f"{site.url}/huge")
+        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_bomb_in_a_bomb_comes_as_it_is(site: Site, allowing: Resources) -> None:
+    found = ask(allowing, f"{site.url}/nested")
+    assert found["headers"]["content-encoding"] == "gzip, gzip"
+    assert gzip.decompress(base64.b64decode(found["body_base64"])) == HUGE
+
+
 def test_the_time_is_that_of_the_whole_request(site: Site, allowing: Resources) -> None:
     """The answer drips in until the site is closed: each read gets something."""
     with pytest.raises(ToolError, match=r"took too long|timed out") as raised:
@@ -214,18 +159,3 @@ def test_what_may_be_sent_again_is_retryable(site: Site, allowing: Resources) ->
     with pytest.raises(ToolError) as raised:
         ask(nobody, "http://127.0.0.1:9/", method="POST")
     assert raised.value.code == "http_unavailable", "nothing was sent"
-
-
-@pytest.mark.parametrize(
-    "address",
-    ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1", "239.1.1.1",
-     "255.255.255.255", "240.0.0.1", "192.0.2.1", "198.18.0.1", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "fd00:ec2::254", "ff02::1",
-     "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2001:db8::1"],
-)  # fmt: skip
-def test_addresses_that_are_not_public(address: str) -> None:
-    assert not is_public(address)
-
-
-@pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "64:ff9b::808:808", "::ffff:8.8.8.8"])
-def test_addresses_that_are(address: str) -> None:
-    assert is_public(address)

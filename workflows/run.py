@@ -127,7 +127,13 @@ class ScriptWorkflow:
     async def _machine(self) -> Machine:
         if not self._programs:
             call = wire.LoadCall(self._start.script, self._start.version)
-            outcome = await _activity(wire.LOAD_ACTIVITY, call, wire.LOAD_ACTIVITY, f"load {call.script}")
+            loading = asyncio.ensure_future(
+                _activity(wire.LOAD_ACTIVITY, call, wire.LOAD_ACTIVITY, f"load {call.script}")
+            )
+            await self._unless_cancelled(loading)
+            outcome = await loading
+            if self._cancelling and outcome.error is not None:
+                raise asyncio.CancelledError("the run was cancelled before it began")
             if outcome.error is not None:
                 raise ApplicationError(
                     outcome.error["message"], outcome.error, type=outcome.error["code"], non_retryable=True
@@ -212,6 +218,14 @@ class ScriptWorkflow:
 
     def _has_news(self) -> bool:
         return bool(self._outcomes or self._signals or self._cancelling)
+
+    async def _unless_cancelled(self, task: asyncio.Task[Any]) -> None:
+        """Wait for something; a cancellation of the run is noted, and the task is asked to end. It may still go well."""
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._cancelling = True
+            task.cancel()
 
     async def _undisturbed(self, waiting: Any) -> None:
         """Wait for something; a cancellation of the run is noted, and the waiting goes on."""

@@ -1,17 +1,19 @@
 """Scripts on a real Temporal server, through the real worker, over real databases."""
 
 import asyncio
+import threading
 import uuid
 from typing import Any
 
 import pytest
-from temporalio.client import WorkflowFailureError
+from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 
 from gateway.watch import watch_run
 from query import open_store, select
 from script.wire import WORKFLOW_TYPE, RunInput, RunOutput
 from tests.conftest import System
 from toolbox import SmtpSettings
+from toolbox.errors import ScriptNotFound
 
 
 def statuses(events: list[dict[str, Any]]) -> list[str]:
@@ -173,6 +175,42 @@ async def test_cancelling_rolls_the_transaction_back(system: System) -> None:
     database = system.resources.databases.open("shop")
     assert open_store(database.snapshot(), "items").count() == 4000
     assert not database.open_transactions()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_run_that_is_cancelled_while_its_script_is_loaded(
+    system: System, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    system.store("shop", "items", ["id"])
+    library, asked, goes_on = system.resources.library, threading.Event(), threading.Event()
+    library.save(
+        {"name": "late", "database": "shop", "steps": [
+            {"type": "command", "command": "add", "args": {"store": "items", "record": {"id": 1}}}]},
+    )  # fmt: skip
+    programs = library.closure("late")
+
+    def slowly(*_: Any) -> Any:
+        asked.set()
+        assert goes_on.wait(20)
+        if fails:
+            raise ScriptNotFound("it was deleted")
+        return programs
+
+    monkeypatch.setattr(type(library), "closure", slowly)
+    handle = await system.client.start_workflow(
+        WORKFLOW_TYPE, RunInput(script="late"), id=f"late-{uuid.uuid4().hex[:8]}", task_queue=system.task_queue
+    )
+    assert await asyncio.to_thread(asked.wait, 20)
+    await handle.cancel()
+    async for event in handle.fetch_history_events(wait_new_event=True):
+        if event.HasField("activity_task_cancel_requested_event_attributes"):
+            break
+    goes_on.set()
+    events = [event async for event in watch_run(system.client, handle.id)]
+    assert events[-1]["status"] == "canceled"
+    assert (await handle.describe()).status == WorkflowExecutionStatus.CANCELED
+    assert open_store(system.resources.databases.open("shop").snapshot(), "items").count() == 0
+    assert not system.resources.databases.open("shop").open_transactions()
 
 
 async def test_the_stream_is_the_same_live_later_and_in_parts(system: System) -> None:

@@ -253,6 +253,7 @@ class Fold:
         if machine is None:
             self._coming = batch
             return
+        waited = bool(self._pausing) and (batch.cancelled or bool(batch.outcomes))
         if self._pausing:
             self._pausing -= batch.yields
             if not self._pausing and self._yielding and not self._moves(machine):
@@ -272,7 +273,9 @@ class Fold:
             moving = self._moves(machine)
             if not (moving or early):  # where an outcome was heard early, the workflow has none yet, and stands still
                 self._drive(machine)
-            if self._pauses() or (moving and machine.is_quiet):
+            if moving and machine.is_quiet and not waited:
+                self._pausing = 1  # the workflow waits for what else has come, before it continues as new
+            if self._pauses():
                 self._coming = replace(batch, signals=[], yields=0)
                 return
         if batch.cancelled:

@@ -77,7 +77,7 @@ class ScriptWorkflow:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._outcomes: dict[str, Outcome] = {}
         self._signals: list[tuple[str, Any]] = []
-        self._cancelling = self._cancelled = False
+        self._cancelling = self._cancelled = self._signalled = False
         self._running: Machine | None = None
         self._details = Details()
         self._waiting = workflow.info().typed_search_attributes.get(WAITING) is not None
@@ -174,6 +174,11 @@ class ScriptWorkflow:
         while True:
             info = workflow.info()
             if info.is_continue_as_new_suggested() and machine.prepares_to_move(info.get_current_history_length()):
+                if machine.is_quiet and self._signalled and not self._has_news():
+                    # The SDK may have let this run before it applies the rest of what has come up to this workflow task.
+                    self._signalled = False
+                    await self._undisturbed(workflow.sleep(timedelta(milliseconds=1), summary=wire.YIELD))
+                    continue
                 if machine.is_quiet and not self._has_news():
                     following = replace(self._start, programs=self._programs, state=machine.state, rerun=None)
                     workflow.continue_as_new(following)
@@ -208,7 +213,9 @@ class ScriptWorkflow:
             signals, self._signals = self._signals, []
             for kind, told in signals:
                 machine.hear(kind, told)
+            self._signalled = True
             return
+        self._signalled = False
         outcomes, self._outcomes = self._outcomes, {}
         if self._cancelling:
             self._cancelling, self._cancelled = False, True

@@ -8,7 +8,7 @@ import os
 import uuid
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -23,6 +23,7 @@ from script import machine as machine_module
 from script import wire
 from script.wire import Decision, RunInput
 from tests.conftest import System
+from tests.workflows.test_order import workflow_worker
 from toolbox import builtin_registry, tool
 from worker import THREADS, create_resources, create_worker
 
@@ -211,6 +212,32 @@ async def test_a_cancellation_that_meets_a_move_of_pure_steps(short: System, mov
     found = await following
     assert found.events[-1]["status"] == "canceled"
     assert (await handle.describe()).status == WorkflowExecutionStatus.CANCELED
+
+
+@pytest.mark.parametrize("cancelling", [False, True])
+async def test_a_cancellation_that_comes_with_signals_that_make_the_history_long(
+    short: System, cancelling: bool
+) -> None:
+    """The SDK lets the workflow hear the signals of a task first, and a run that then continued as new would never hear the rest."""
+    queue = f"late-{uuid.uuid4().hex[:8]}"
+    steps = [
+        {"type": "wait", "name": "person", "approval": {"by": "ann", "prompt": "?"}},
+        {"type": "return", "value": "{{ 1 }}"},
+    ]
+    async with workflow_worker(short.client, queue):
+        handle = await start(replace(short, task_queue=queue), steps)
+        async for event in handle.fetch_history_events(wait_new_event=True):
+            if event.HasField("workflow_task_completed_event_attributes"):
+                break
+    for _ in range(SUGGESTED):
+        await handle.signal(wire.GO_ON_SIGNAL)
+    decision = Decision("person", True, "ann", "2026-01-01T00:00:00.000+00:00")
+    await (handle.cancel() if cancelling else handle.signal(wire.DECIDE_SIGNAL, decision))
+    following = asyncio.create_task(follow(short.client, handle.id))
+    async with workflow_worker(short.client, queue):
+        found = await following
+    assert found.events[-1]["status"] == ("canceled" if cancelling else "completed")
+    assert found.events[-1].get("result") == (None if cancelling else 1)
 
 
 async def test_a_cancelled_run_stays_to_end_as_canceled(short: System) -> None:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from script.errors import EvaluationError
-from script.expressions import Expression
-from script.functions import EvaluationContext
+from script.expressions.expressions import Expression
+from script.expressions.functions import EvaluationContext
 from script.quick_schema import quick_check
 
 SCALARS = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.0, 1.0, 2.5]) | st.text(max_size=2)

@@ -83,30 +83,15 @@ def done(machine: "Machine", fiber: Fiber, outputs: dict[str, Any], last: Any) -
     """Its steps are done: commit."""
     scope = machine.state["scopes"][fiber["scope"]]
     fiber |= {"frames": [], "gave": {"outputs": outputs, "last": last}}
-    if not transactions.is_used(scope):
+    if not transactions.end_scope(machine, scope, completed=True):
         _over(machine, fiber)
-        return
-    if scope["txn"]["explicit"]:
-        machine.emit_run(
-            "rolled_back",
-            kind="warning",
-            error={
-                "code": "uncommitted_transaction",
-                "message": "a transaction was left open and is rolled back",
-                "retryable": False,
-            },
-        )
-    action = "rollback" if machine.state["dry_run"] or scope["txn"]["explicit"] else "commit"
-    transactions.end_transaction(machine, scope, action, "end", scope["prefix"] + action)
 
 
 def failed(machine: "Machine", fiber: Fiber, error: dict[str, Any]) -> None:
     """One of its steps failed, or its commit: roll back."""
     scope = machine.state["scopes"][fiber["scope"]]
     fiber |= {"frames": [], "error": error}
-    if transactions.is_used(scope):
-        transactions.end_transaction(machine, scope, "rollback", "end", scope["prefix"] + "rollback")
-    else:
+    if not transactions.end_scope(machine, scope, completed=False):
         _over(machine, fiber)
 
 

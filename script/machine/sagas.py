@@ -155,25 +155,10 @@ def _fibers(machine: "Machine", ending: dict[str, Any]) -> None:
 
 def _transaction(machine: "Machine", ending: dict[str, Any]) -> None:
     scope = machine.state["scopes"][RUN_SCOPE]
-    txn, completed = scope["txn"], ending["status"] == "completed"
+    completed = ending["status"] == "completed"
     ending["phase"] = "finish" if completed else "compensate"
-    if txn is None or txn.get("inherited") or not txn["used"]:
+    if not transactions.end_scope(machine, scope, completed=completed):
         transactions.drop_empty(machine, scope)
-        return
-    if completed and not txn["explicit"] and not machine.state["dry_run"]:
-        transactions.end_transaction(machine, scope, "commit", "end", "commit")
-        return
-    if completed and txn["explicit"]:
-        machine.emit_run(
-            "rolled_back",
-            kind="warning",
-            error={
-                "code": "uncommitted_transaction",
-                "message": "a transaction was left open and is rolled back",
-                "retryable": False,
-            },
-        )
-    transactions.end_transaction(machine, scope, "rollback", "end", "rollback")
 
 
 def transaction_ended(machine: "Machine", pending: dict[str, Any], outcome: Outcome) -> None:
@@ -298,10 +283,7 @@ def part_done(machine: "Machine", fiber: Fiber) -> None:
     """Its steps are done: commit."""
     scope = machine.state["scopes"][fiber["scope"]]
     fiber["frames"] = []
-    if transactions.is_used(scope):
-        action = "rollback" if machine.state["dry_run"] or scope["txn"]["explicit"] else "commit"
-        transactions.end_transaction(machine, scope, action, "end", scope["prefix"] + action)
-    else:
+    if not transactions.end_scope(machine, scope, completed=True):
         _part_over(machine, fiber)
 
 
@@ -310,9 +292,7 @@ def part_failed(machine: "Machine", fiber: Fiber, error: dict[str, Any]) -> None
     scope = machine.state["scopes"][fiber["scope"]]
     fiber |= {"frames": [], "error": error}
     fiber.pop("interrupt", None)
-    if transactions.is_used(scope):
-        transactions.end_transaction(machine, scope, "rollback", "end", scope["prefix"] + "rollback")
-    else:
+    if not transactions.end_scope(machine, scope, completed=False):
         _part_over(machine, fiber)
 
 

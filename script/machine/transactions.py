@@ -282,6 +282,30 @@ def end_transaction(machine: "Machine", scope: dict[str, Any], action: str, then
     ask(machine, action, key, call, then)
 
 
+def end_scope(machine: "Machine", scope: dict[str, Any], *, completed: bool) -> bool:
+    """Commit what the steps of a scope left open, or roll it back; False if there is nothing.
+
+    Only what completed and began its transaction by itself is committed, and never in a dry run. One that was begun with
+    `manage_transaction` and left open is rolled back, with a warning.
+    """
+    if not is_used(scope):
+        return False
+    explicit = scope["txn"]["explicit"]
+    if completed and explicit:
+        machine.emit_run(
+            "rolled_back",
+            kind="warning",
+            error={
+                "code": "uncommitted_transaction",
+                "message": "a transaction was left open and is rolled back",
+                "retryable": False,
+            },
+        )
+    action = "commit" if completed and not explicit and not machine.state["dry_run"] else "rollback"
+    end_transaction(machine, scope, action, "end", scope["prefix"] + action)
+    return True
+
+
 def drop_empty(machine: "Machine", scope: dict[str, Any]) -> None:
     """A transaction without any step, or that was about to run again, is over."""
     if scope["txn"] is not None and not scope["txn"].get("inherited"):

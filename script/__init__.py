@@ -11,6 +11,8 @@ machine/          running a program: steps, transactions, sagas, fibers, batches
 environment.py    the world around a script (tools, scripts, databases), for checker and compiler
 errors.py         what can be wrong
 json_schemas.py   JSON Schemas in scripts
+schema_tests.py   a JSON Schema as a quick test of values
+equality.py       when two JSON values are equal
 wire.py           what crosses a process border
 
 A folder imports only folders above it and the modules below them; checker and machine do not know each other. Users of the

@@ -1,8 +1,9 @@
-"""A JSON Schema as a test made of closures: several times faster than walking the schema for every record.
+"""A JSON Schema as a test made of closures: several times faster than walking the schema for every value.
 
-The keywords that schemas of records are made of have closures here; a subschema with any other keyword is left to `jsonschema` as a
-whole, and the rest stays fast. A schema is the conjunction of its keywords and each keyword here looks at nothing but the value,
-so the parts can be compiled apart; keywords that look at others beside them (`unevaluatedProperties`) never are.
+The keywords that schemas of records and arguments are made of have closures here; a subschema with any other keyword is left to
+`jsonschema` as a whole, and the rest stays fast. So is a subschema with `$id` or `$schema`: references, or keywords, mean something
+else in it than around it. A schema is the conjunction of its keywords and each keyword here looks at nothing but the value, so the
+parts can be compiled apart; keywords that look at others beside them (`unevaluatedProperties`) never are.
 
 A test says yes only to what `jsonschema` accepts. It may say no to an acceptable value that is no plain JSON (of a subclass of
 dict, say): who gets a no asks `jsonschema`, which knows the reason too. 1.0 is an integer, and true is no number.
@@ -15,7 +16,7 @@ from typing import Any, Final
 
 from jsonschema import Draft202012Validator
 
-from query.filters.predicates import equal
+from script.equality import equal
 
 Test = Callable[[Any], bool]
 
@@ -33,11 +34,13 @@ NOTES: Final = frozenset(
     | {"readOnly", "writeOnly", "contentEncoding", "contentMediaType", "contentSchema"}
 )
 """Keywords that say nothing about which values are valid."""
+_OF_ITS_OWN: Final = frozenset({"$id", "$schema"})
+"""With one of them, a subschema is read in another way than the schema around it."""
 
 
-def compile_test(schema: Any, validator: Draft202012Validator) -> Test:
-    """The test of a valid schema: a part of the one of `validator`, which knows its formats and where its references lead."""
-    test = _compile(schema, validator)
+def compile_test(validator: Draft202012Validator) -> Test:
+    """The test of a validator's schema, which has to be a valid one. The validator knows the formats, and where references lead."""
+    test = _compile(validator.schema, validator)
     return _anything if test is None else test
 
 
@@ -48,16 +51,30 @@ def _compile(schema: Any, validator: Draft202012Validator) -> Test | None:
     if schema is False:
         return lambda value: False
     keywords = schema.keys() - NOTES
-    if any(keyword not in _MAKERS and keyword not in _OBJECT and not keyword.startswith("x-") for keyword in keywords):
-        return validator.evolve(schema=schema).is_valid
+    if any(keyword not in _MAKERS and keyword not in _OTHERS and not keyword.startswith("x-") for keyword in keywords):
+        return _whole(schema, validator)
+    if schema is not validator.schema and not _OF_ITS_OWN.isdisjoint(schema):
+        return _whole(schema, validator)
+    is_object = schema.get("type") == "object" and not keywords.isdisjoint(_FIELDS)
+    if is_object:
+        keywords.remove("type")
     tests = [_MAKERS[keyword](schema[keyword]) for keyword in _MAKERS if keyword in keywords]
     if "items" in keywords:
         tests.append(_items(_compile(schema["items"], validator)))
-    if "format" in keywords:
+    if "format" in keywords and validator.format_checker is not None:
         tests.append(validator.evolve(schema={"format": schema["format"]}).is_valid)
-    if keywords & {"properties", "required", "additionalProperties"}:
-        tests.append(_object(schema, validator))
+    if not keywords.isdisjoint(_FIELDS):
+        tests.append(_object(schema, validator, others=not is_object))
     return _all(tests)
+
+
+def _whole(schema: Any, validator: Draft202012Validator) -> Test:
+    """The test that `jsonschema` makes of a schema, or of one inside of it."""
+    if schema is validator.schema:
+        return validator.is_valid
+    if "$id" in schema:
+        return lambda value: next(validator.descend(value, schema), None) is None
+    return validator.evolve(schema=schema).is_valid
 
 
 def _all(tests: list[Test]) -> Test | None:
@@ -73,19 +90,19 @@ def _anything(value: Any) -> bool:
     return True
 
 
-def _object(schema: Mapping[str, Any], validator: Draft202012Validator) -> Test:
-    """`properties`, `required` and `additionalProperties`: one look at each field."""
+def _object(schema: Mapping[str, Any], validator: Draft202012Validator, others: bool) -> Test:
+    """`properties`, `required` and `additionalProperties`: one look at each field. `others`: what values that are no objects get."""
     tests = {name: _compile(part, validator) for name, part in schema.get("properties", {}).items()}
     required = frozenset(schema.get("required", ()))
-    others = _compile(schema.get("additionalProperties", True), validator)
+    further = _compile(schema.get("additionalProperties", True), validator)
 
     def test(value: Any) -> bool:
         if not isinstance(value, dict):
-            return True
+            return others
         if not required <= value.keys():
             return False
         for name, element in value.items():
-            one = tests.get(name, others)
+            one = tests.get(name, further)
             if one is not None and not one(element):
                 return False
         return True
@@ -149,4 +166,5 @@ _MAKERS: Final[dict[str, Callable[[Any], Test]]] = {
     "maxItems": _sized(list, lambda length, bound: length <= bound),
     "pattern": _pattern,
 }
-_OBJECT: Final = frozenset({"properties", "required", "additionalProperties", "items", "format"})
+_FIELDS: Final = frozenset({"properties", "required", "additionalProperties"})
+_OTHERS: Final = _FIELDS | {"items", "format"}

@@ -42,7 +42,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/btree.py
 
 docs: $(READY)
-	$(BIN)/python -m script.schema > docs/script.schema.json
+	$(BIN)/python -m script.source.schema > docs/script.schema.json
 	$(BIN)/python -m toolbox.pages > docs/tools.md
 
 lock:

@@ -29,9 +29,9 @@ from activities.execution import (
 from activities.failures import error_of
 from btree import StorageError, Transaction
 from query import QueryError, open_store, reference_page, reference_places
-from script.effects import Effect
-from script.local import Iterations
-from script.program import Program
+from script.compiler.program import Program
+from script.machine.effects import Effect
+from script.machine.local import Iterations
 from script.wire import (
     ASK_ACTIVITY,
     MAX_WIRE_BYTES,
@@ -55,7 +55,7 @@ _LOOK: Final = 1.0
 
 
 def run_chunk(resources: Resources, call: ChunkCall, heartbeat: Heartbeat) -> dict[str, Any]:
-    """Run one chunk; see `script.batches` for the answer's shape.
+    """Run one chunk; see `script.machine.batches` for the answer's shape.
 
     Raises ChunkFailed when the body fails for an element (nothing of the chunk is kept), Conflict when it could not be
     committed. `heartbeat` is called with the number of elements done, and may raise to stop.

@@ -8,8 +8,8 @@ behind the failed one: so no element is done more than twice, and a chunk withou
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from script.effects import Done
-from script.local import Iterations, Perform
+from script.machine.effects import Done
+from script.machine.local import Iterations, Perform
 
 Heartbeat = Callable[[int], None]
 _BEAT = 50

@@ -17,7 +17,7 @@ from activities.errors import ChunkFailed, TransactionLost
 from btree import BTreeError
 from query import QueryError
 from script.errors import ScriptError
-from script.transactions import RERUN
+from script.machine.transactions import RERUN
 from toolbox import ToolError
 
 

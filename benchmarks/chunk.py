@@ -24,8 +24,8 @@ import prepare  # noqa: E402
 
 from activities.chunks import perform  # noqa: E402
 from query import create_store, import_ndjson  # noqa: E402
-from script.effects import Done, Waiting  # noqa: E402
-from script.machine import Machine  # noqa: E402
+from script.machine.effects import Done, Waiting  # noqa: E402
+from script.machine.machine import Machine  # noqa: E402
 from script.wire import Outcome  # noqa: E402
 from worker import create_resources  # noqa: E402
 

@@ -76,8 +76,8 @@ async def measure(client: Client, rounds: int, programs: list[dict[str, Any]]) -
 async def main(rounds: int) -> int:
     """Run everything; 0 when all figures are within their bars."""
     from activities import Activities
-    from script.ast import Script
-    from script.compiler import compile_script
+    from script.compiler.compiler import compile_script
+    from script.source.ast import Script
     from toolbox import Registry, tool
     from worker import THREADS, create_resources, create_worker
 

@@ -19,10 +19,10 @@ from by_hand import HandWritten
 from temporalio.client import Client
 
 from gateway.dev import Stack
-from script.ast import Script
-from script.compiler import compile_script
-from script.effects import Done
-from script.machine import Machine
+from script.compiler.compiler import compile_script
+from script.machine.effects import Done
+from script.machine.machine import Machine
+from script.source.ast import Script
 from script.wire import WORKFLOW_TYPE, RunInput, RunOutput
 from settings import Settings
 

@@ -104,7 +104,7 @@ async def describe_run(here: Services, run_id: str) -> dict[str, Any]:
 
 
 async def standing(here: Services, run_id: str) -> dict[str, Any] | None:
-    """How a running run stands (see `script.standing`); None if no worker tells in time, or it is about to begin."""
+    """How a running run stands (see `script.machine.standing`); None if no worker tells in time, or it is about to begin."""
     try:
         handle = here.client.get_workflow_handle(run_id)
         found: dict[str, Any] | None = await handle.query(STANDING_QUERY, rpc_timeout=_PATIENCE)

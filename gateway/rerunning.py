@@ -2,7 +2,7 @@
 
 From the start it is a new run with the same programs (or another version of the script) and the same arguments (or others). From a
 step it is a new run that begins with the state which the old one had before the step's first execution: the old history is folded
-through the machine once more (twice, to find the step that failed), and `script.resuming` makes the state one of another run.
+through the machine once more (twice, to find the step that failed), and `script.machine.resuming` makes the state one of another run.
 """
 
 from collections.abc import AsyncIterator
@@ -17,9 +17,9 @@ from gateway.problems import ApiError
 from gateway.services import Services
 from gateway.starting import check_key, check_request, launch, resolve
 from gateway.watch import Fold, fold_run
-from script.machine import MAX_MOVED_BYTES
-from script.program import Program
-from script.resuming import CannotResume, Retracing, failed_step, resumed
+from script.compiler.program import Program
+from script.machine.machine import MAX_MOVED_BYTES
+from script.machine.resuming import CannotResume, Retracing, failed_step, resumed
 from script.wire import RunInput, wire_size
 
 START: Final = "start"

@@ -20,7 +20,7 @@ from temporalio.client import (
 from gateway.calendars import WAYS, Calendar, When, check_zone, set_limits
 from gateway.problems import ApiError
 from gateway.starting import RunRequest, Scripts, attributes, check_request, resolve, summary
-from script.program import Program
+from script.compiler.program import Program
 from script.wire import NOTICES_MEMO, WORKFLOW_TYPE, RunInput
 from toolbox.notices import Notify, check_notify
 

@@ -29,10 +29,10 @@ from temporalio.common import (
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from gateway.problems import ApiError, translate
-from script.arguments import bind_arguments
+from script.compiler.program import Program
 from script.errors import ScriptError
-from script.functions import EvaluationContext
-from script.program import Program
+from script.expressions.functions import EvaluationContext
+from script.machine.arguments import bind_arguments
 from script.wire import ASK_ACTIVITY, MAX_WIRE_BYTES, SEARCH_ATTRIBUTES, WORKFLOW_TYPE, RunInput, wire_size
 from toolbox import Registry, ScriptLibrary
 from toolbox.errors import ToolError

@@ -32,11 +32,12 @@ from temporalio.converter import DataConverter, decode_typed_search_attributes
 from temporalio.service import RPCError, RPCStatusCode
 
 from gateway.outcomes import Outcomes
-from script import resuming, wire
-from script.effects import TIMERS, Waiting, Yielded, portions
-from script.machine import Machine
-from script.program import Program
-from script.state import new_state
+from script import wire
+from script.compiler.program import Program
+from script.machine import resuming
+from script.machine.effects import TIMERS, Waiting, Yielded, portions
+from script.machine.machine import Machine
+from script.machine.state import new_state
 from script.wire import GIVEN_UP, Outcome, RunInput, RunOutput, failure
 from workflows.failures import outcome_of_failure
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from script.ast import Parameter
+from script.source.ast import Parameter
 
 
 @dataclass(frozen=True)

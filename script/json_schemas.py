@@ -13,18 +13,16 @@ from jsonschema.exceptions import SchemaError, UnknownType
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from script.quick_schema import Check, quick_check
+from script.schema_tests import Test, compile_test
 
 
 def violation(schema: Mapping[str, Any] | None, value: Any) -> str | None:
     """What is wrong with a value; None if it satisfies the schema (or there is none)."""
     if not schema:
         return None
-    quick, text = _known(schema)
-    if quick is not None and quick(value):
-        return None
+    test, validator = _known(schema)
     try:
-        error = next(_validator(text).iter_errors(value), None)
+        error = None if test(value) else next(validator.iter_errors(value), None)
     except Unresolvable as unresolvable:
         return f"the schema has a reference that leads nowhere: {unresolvable}"
     except UnknownType as unknown:
@@ -62,21 +60,30 @@ def _references(schema: Any) -> Iterator[str]:
             yield from _references(element)
 
 
-def _known(schema: Mapping[str, Any]) -> tuple[Check | None, bytes]:
-    known = _checks.get(id(schema))
+_Compiled = tuple[Test, Draft202012Validator]
+
+
+def _known(schema: Mapping[str, Any]) -> _Compiled:
+    known = _compiled.get(id(schema))
     if known is None or known[0] is not schema:
-        known = (schema, quick_check(schema), orjson.dumps(schema, option=orjson.OPT_SORT_KEYS))
-        if len(_checks) >= _CACHED:
-            _checks.clear()
-        _checks[id(schema)] = known
-    return known[1:]
+        known = (schema, _compile(orjson.dumps(schema, option=orjson.OPT_SORT_KEYS)))
+        if len(_compiled) >= _CACHED:
+            _compiled.clear()
+        _compiled[id(schema)] = known
+    return known[1]
 
 
 _CACHED: Final = 512
-_checks: Final[dict[int, tuple[Mapping[str, Any], Check | None, bytes]]] = {}
+_compiled: Final[dict[int, tuple[Mapping[str, Any], _Compiled]]] = {}
 """By the schema's identity: it is kept, so the number is not given to another."""
 
 
 @lru_cache(maxsize=_CACHED)
-def _validator(schema: bytes) -> Draft202012Validator:
-    return Draft202012Validator(orjson.loads(schema), registry=Registry())
+def _compile(text: bytes) -> _Compiled:
+    """The test of a schema, and the validator that tells what is wrong. What is no valid schema is for the validator alone."""
+    validator = Draft202012Validator(orjson.loads(text), registry=Registry())
+    try:
+        Draft202012Validator.check_schema(validator.schema)
+    except (SchemaError, RecursionError):
+        return (lambda value: False), validator
+    return compile_test(validator), validator

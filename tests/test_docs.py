@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from script.ast import STEP_MODELS, Script, StepBase
-from script.checker import check_script
+from script.checker.checker import check_script
 from script.environment import StaticEnvironment, ToolSignature
-from script.loading import load_script
-from script.reruns import ATTEMPTS
+from script.machine.reruns import ATTEMPTS
+from script.source.ast import STEP_MODELS, Script, StepBase
+from script.source.loading import load_script
 from toolbox.pages import tools_page
 from toolbox.registry import builtin_registry
 

@@ -7,7 +7,7 @@ from pydantic import WithJsonSchema
 
 import query
 from query import View
-from script.deferred import ROW_TEMPLATES
+from script.compiler.deferred import ROW_TEMPLATES
 from toolbox.context import ToolContext
 from toolbox.data import check_guards, evaluation, reading, writing
 from toolbox.errors import UnreachableDatabase

@@ -8,8 +8,8 @@ import query
 from btree import Transaction
 from query import Store, View, open_store
 from query import select as select_rows
-from script.deferred import ROW_TEMPLATES
-from script.functions import EvaluationContext
+from script.compiler.deferred import ROW_TEMPLATES
+from script.expressions.functions import EvaluationContext
 from toolbox.context import ToolContext
 from toolbox.errors import NoDatabase, ReservedStore
 from toolbox.references import rows_or_reference

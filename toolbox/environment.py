@@ -5,8 +5,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from query import Databases, QueryError, list_stores
-from script.ast import Parameter
 from script.environment import ScriptSignature, ToolSignature
+from script.source.ast import Parameter
 from toolbox.errors import ToolError
 from toolbox.registry import PLANNED, Registry
 

@@ -18,12 +18,12 @@ import orjson
 
 from btree import Transaction
 from query import SYSTEM, Databases, View, create_store, list_stores, open_store, select
-from script.ast import Script
-from script.checker import check_script
-from script.compiler import compile_script
+from script.checker.checker import check_script
+from script.compiler.compiler import compile_script
+from script.compiler.program import Program
 from script.errors import Problem, ScriptInvalid
-from script.loading import canonical_json, load_script, script_hash
-from script.program import Program
+from script.source.ast import Script
+from script.source.loading import canonical_json, load_script, script_hash
 from toolbox.environment import LibraryEnvironment
 from toolbox.errors import ScriptNotFound, VersionNotFound
 from toolbox.registry import Registry

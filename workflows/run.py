@@ -29,11 +29,12 @@ from temporalio.common import RetryPolicy, SearchAttributeKey, SearchAttributePa
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from script import resuming, wire
-    from script.effects import TIMERS, Done, Effect, Yielded, portions
-    from script.machine import Machine
-    from script.program import Program
-    from script.standing import standing
+    from script import wire
+    from script.compiler.program import Program
+    from script.machine import resuming
+    from script.machine.effects import TIMERS, Done, Effect, Yielded, portions
+    from script.machine.machine import Machine
+    from script.machine.standing import standing
     from script.wire import Outcome, RunInput, RunOutput
     from workflows.details import Details
     from workflows.failures import outcome_of_failure

@@ -27,7 +27,7 @@ from query.selects.select import Selection
 from query.sorting.sorting import sorted_rows
 from query.stores.store import Record, Store, decode_record
 from query.values import keycode
-from script.functions import EvaluationContext
+from script.expressions.functions import EvaluationContext
 
 SHOWN: Final = 10
 """Rows that a preview shows."""

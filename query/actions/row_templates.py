@@ -7,7 +7,7 @@
 
 They stand anywhere in a value, and are compiled once: what holds no template is a literal, and costs nothing for a row.
 Names are known before the first row: the rows (`row`; `left` and `right` in a join) and the variables brought along. The
-language, its functions and its errors are those of `script/expressions.py`. `now()` is the clock of the context;
+language, its functions and its errors are those of `script/expressions/`. `now()` is the clock of the context;
 `uuid()` is derived from its seed, the place in the value and the row, so it differs from row to row and is the same in a second try.
 
 Any other object with a key that begins with `$` is refused: it is an operator in the wrong place more often than data.
@@ -26,8 +26,8 @@ import orjson
 
 from query.errors import InvalidQuery, did_you_mean, point
 from script.errors import EvaluationError, ExpressionSyntaxError
-from script.functions import EvaluationContext
-from script.templates import Template, compile_template
+from script.expressions.functions import EvaluationContext
+from script.expressions.templates import Template, compile_template
 from script.wire import is_rows
 
 Rows = Mapping[str, Any]

@@ -27,7 +27,7 @@ from query.errors import InvalidQuery, UnknownOperator, UpdateFailed, point
 from query.filters.predicates import MISSING
 from query.values.fields import check_field
 from script.errors import EvaluationError
-from script.functions import EvaluationContext
+from script.expressions.functions import EvaluationContext
 
 Record = dict[str, Any]
 Work = Callable[[Any, Any], Any]

@@ -34,7 +34,8 @@ from query.filters.tree import (
     parse_filter,
     top_level_fields,
 )
-from query.values.values import MISSING, comparable, equal, follow
+from query.values.values import MISSING, comparable, follow
+from script.equality import equal
 
 __all__ = [
     "MISSING",

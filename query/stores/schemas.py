@@ -2,7 +2,7 @@
 
 A schema is read once, and strictly: an unknown keyword, format or reference is an error, not a promise that nobody keeps. So `format`
 is checked (JSON Schema leaves that open), references lead to places in the schema itself, and keywords of one's own begin with
-`x-`. Records are checked by compiled closures (`schema_tests.py`); only one that fails is looked at again, for the reason.
+`x-`. Records are checked by compiled closures (`script/schema_tests.py`); only one that fails is looked at again, for the reason.
 """
 
 import re
@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator, FormatChecker, SchemaError, Validat
 
 from query.errors import InvalidRecord, InvalidSchema, did_you_mean, point
 from query.stores.schema_inference import infer_schema
-from query.stores.schema_tests import NOTES, TYPES, compile_test
+from script.schema_tests import NOTES, TYPES, compile_test
 
 __all__ = ["FORMATS", "RecordSchema", "infer_schema"]
 
@@ -86,7 +86,7 @@ class RecordSchema:
         self.schema = schema
         self.fields = _closed_fields(schema)
         self._validator = Draft202012Validator(schema, format_checker=_CHECKER)
-        self._test = compile_test(schema, self._validator)
+        self._test = compile_test(self._validator)
 
     @classmethod
     def parse(cls, schema: Mapping[str, Any], pointer: str = "/schema") -> "RecordSchema":

@@ -1,4 +1,4 @@
-"""JSON values: when two are equal, which comes first, and what stands at a dotted path.
+"""JSON values: which comes first, and what stands at a dotted path. (When two are equal: `script/equality.py`.)
 
     null < false < true < numbers < strings < arrays < objects
 
@@ -16,17 +16,6 @@ import msgspec
 
 MISSING: Final = msgspec.UNSET
 """No value at all. The decoder's own mark for it, so that a decoded page needs no translation."""
-
-
-def equal(left: Any, right: Any) -> bool:
-    """Equality of JSON values. Recurs as deep as the shallower of the two."""
-    if isinstance(left, bool) or isinstance(right, bool):
-        return left is right
-    if isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(map(equal, left, right))
-    if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(equal(value, right[name]) for name, value in left.items())
-    return bool(left == right)
 
 
 def comparable(left: Any, right: Any) -> bool:

@@ -12,8 +12,8 @@ from activities import Resources
 from activities.chunks import perform
 from activities.failures import error_of
 from query import Record, create_store, list_stores, select
-from script.effects import Done, Effect, Waiting, Yielded
-from script.machine import Machine
+from script.machine.effects import Done, Effect, Waiting, Yielded
+from script.machine.machine import Machine
 from script.wire import Outcome
 from tests.toolbox.conftest import resources
 from worker import create_resources

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from script.effects import Done, Effect, Waiting
-from script.machine import Machine
+from script.machine.effects import Done, Effect, Waiting
+from script.machine.machine import Machine
 from script.wire import Concurrency
 from tests.activities.conftest import Local
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from activities import chunks
 from query import StoreNotFound, drop_store
-from script.effects import Done, Effect
+from script.machine.effects import Done, Effect
 from script.wire import Outcome
 from tests.activities.conftest import Local
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from script.effects import Done
+from script.machine.effects import Done
 from tests.activities.conftest import Local
 
 NOTE = {

@@ -9,7 +9,7 @@ from temporalio.client import WorkflowFailureError
 
 from gateway.watch import watch_run
 from query import select
-from script import sagas
+from script.machine import sagas
 from tests.conftest import System
 
 SCRIPTS = Path(__file__).parent.parent.parent / "examples" / "saga" / "scripts"

@@ -17,7 +17,8 @@ from btree import Database, MemoryPager, Snapshot
 from query import InvalidQuery, create_index, create_store
 from query.filters.predicates import compile_filter
 from query.joins import METHODS, TYPES, Joined, join, lookup, merge
-from query.values.values import MISSING, equal, follow
+from query.values.values import MISSING, follow
+from script.equality import equal
 
 Record = dict[str, Any]
 

@@ -12,7 +12,7 @@ from query.actions.row_templates import TemplateScope, compile_value
 from query.actions.updates import compile_update
 from query.errors import InvalidQuery, UpdateFailed
 from script.errors import EvaluationError
-from script.functions import EvaluationContext
+from script.expressions.functions import EvaluationContext
 
 CONTEXT = EvaluationContext(datetime(2026, 1, 31, 12, tzinfo=UTC), "run-1/step")
 SCOPE = TemplateScope()

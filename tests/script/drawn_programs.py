@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from script.effects import TIMERS
+from script.machine.effects import TIMERS
 from script.wire import Outcome
 from tests.script.machine_driver import Table
 

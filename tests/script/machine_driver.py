@@ -12,12 +12,12 @@ from typing import Any
 
 import orjson
 
-from script.ast import Script
-from script.compiler import compile_script
-from script.effects import TIMERS, Done, Effect, Waiting, Yielded
-from script.loading import load_script
-from script.machine import Machine
-from script.program import Program
+from script.compiler.compiler import compile_script
+from script.compiler.program import Program
+from script.machine.effects import TIMERS, Done, Effect, Waiting, Yielded
+from script.machine.machine import Machine
+from script.source.ast import Script
+from script.source.loading import load_script
 from script.wire import Outcome
 
 EFFECTS = {

@@ -7,12 +7,12 @@ from typing import Any
 
 import orjson
 
-from script import local
-from script.effects import TIMERS, Done, Effect, Waiting
-from script.machine import Machine
-from script.program import Program
-from script.reruns import ATTEMPTS
-from script.state import MAIN, RUN_SCOPE
+from script.compiler.program import Program
+from script.machine import local
+from script.machine.effects import TIMERS, Done, Effect, Waiting
+from script.machine.machine import Machine
+from script.machine.reruns import ATTEMPTS
+from script.machine.state import MAIN, RUN_SCOPE
 from script.wire import GIVEN_UP, Decision, Outcome
 from tests.script.machine_driver import START, event_line
 

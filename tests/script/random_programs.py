@@ -7,10 +7,10 @@ Loops and pauses are short, so that real runs of them are, too.
 from random import Random
 from typing import Any
 
-from script.ast import Parameter
-from script.checker import check_script
+from script.checker.checker import check_script
 from script.environment import ScriptSignature, StaticEnvironment, ToolSignature
-from script.loading import load_script
+from script.source.ast import Parameter
+from script.source.loading import load_script
 from tests.script.machine_driver import EFFECTS
 
 Step = dict[str, Any]

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from script.ast import Parameter
-from script.checker import check_script
+from script.checker.checker import check_script
 from script.environment import ScriptSignature, StaticEnvironment, ToolSignature
-from script.loading import load_script
+from script.source.ast import Parameter
+from script.source.loading import load_script
 
 FOLDER = Path(__file__).parent / "golden" / "check"
 

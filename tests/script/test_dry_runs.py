@@ -2,7 +2,7 @@
 
 import pytest
 
-from script import dry_runs
+from script.machine import dry_runs
 from tests.script.machine_driver import START, Table, compile_all, drive, start
 
 WAITING = {"name": "t", "steps": [

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from script.errors import EvaluationError, ExpressionSyntaxError, ScriptError
-from script.expressions import compile_expression
-from script.functions import EvaluationContext
-from script.templates import compile_template
+from script.expressions.expressions import compile_expression
+from script.expressions.functions import EvaluationContext
+from script.expressions.templates import compile_template
 
 CONTEXT = EvaluationContext(datetime(2026, 1, 5, 9, 30, tzinfo=UTC), "run/step")
 ROWS = {"$rows": {"database": "d", "version": 1, "store": "s", "query": {}, "count": 23570}}

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from script.ast import STEP_MODELS, Script
-from script.compiler import compile_script
+from script.compiler.compiler import compile_script
 from script.errors import ScriptInvalid
-from script.goforms import to_cel
-from script.loading import canonical_json, load_script, script_hash, strip_comments
-from script.schema import schema_text
+from script.source.ast import STEP_MODELS, Script
+from script.source.goforms import to_cel
+from script.source.loading import canonical_json, load_script, script_hash, strip_comments
+from script.source.schema import schema_text
 
 SEEDS = Path(__file__).parent / "fixtures" / "seeds"
 TOOLS = dict.fromkeys(("heavy_computation", "update_record", "insert_log", "process_item"), "write")

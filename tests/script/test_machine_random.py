@@ -10,8 +10,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from script.effects import Done
-from script.reruns import ATTEMPTS
+from script.machine.effects import Done
+from script.machine.reruns import ATTEMPTS
 from tests.script.drawn_programs import CANCEL, FIRST, HELPER, OTHER, Drawn, answers, steps
 from tests.script.machine_driver import compile_all, drive, start
 from tests.script.random_driver import Driver, check

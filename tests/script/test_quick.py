@@ -1,7 +1,8 @@
 """Quick ways give what the slow ones give: schemas against the whole validator, member paths against CEL."""
 
 from datetime import UTC, datetime
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -9,9 +10,10 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from script.errors import EvaluationError
-from script.expressions import Expression
-from script.functions import EvaluationContext
-from script.quick_schema import quick_check
+from script.expressions.expressions import Expression
+from script.expressions.functions import EvaluationContext
+from script.json_schemas import violation
+from script.schema_tests import compile_test
 
 SCALARS = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.0, 1.0, 2.5]) | st.text(max_size=2)
 VALUES = st.recursive(
@@ -40,10 +42,9 @@ SCHEMAS = st.recursive(SIMPLE, objects, max_leaves=5)
 
 @settings(max_examples=400, deadline=None)
 @given(SCHEMAS, VALUES)
-def test_what_a_quick_check_lets_pass_is_valid(schema: dict[str, Any], value: Any) -> None:
-    check = quick_check(schema)
-    if check is not None and check(value):
-        assert Draft202012Validator(schema).is_valid(value)
+def test_a_compiled_schema_lets_pass_what_is_valid(schema: dict[str, Any], value: Any) -> None:
+    validator = Draft202012Validator(schema)
+    assert compile_test(validator)(value) == validator.is_valid(value) == (violation(schema, value) is None)
 
 
 @pytest.mark.parametrize(
@@ -52,12 +53,49 @@ def test_what_a_quick_check_lets_pass_is_valid(schema: dict[str, Any], value: An
         ({"type": "string", "minLength": 1, "description": "x"}, "a"),
         ({"type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["a"], "additionalProperties": False}, {"a": True}),
         ({"type": "number"}, 2.5),
+        ({"type": "array", "items": {"type": ["integer", "null"], "minimum": 1}}, [1, None]),
+        ({"enum": ["a", 1]}, 1.0),
+        ({"type": "string", "format": "date"}, "a day"),
     ],
 )  # fmt: skip
 def test_common_schemas_are_checked_quickly(schema: dict[str, Any], value: Any) -> None:
-    check = quick_check(schema)
-    assert check is not None
-    assert check(value)
+    alone = cast(Draft202012Validator, SimpleNamespace(schema=schema, format_checker=None))  # that can validate nothing
+    assert compile_test(alone)(value)
+
+
+INNER = {
+    "$id": "http://localhost/inner",
+    "$defs": {"t": {"type": "string"}},
+    "properties": {"b": {"$ref": "#/$defs/t"}, "c": {"items": {"$ref": "#/$defs/t"}}},
+}
+OLDER = {"$schema": "http://json-schema.org/draft-07/schema#", "prefixItems": [{"type": "string"}]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "valid"),
+    [
+        ({"properties": {"a": INNER}, "$defs": {"t": {"type": "integer"}}}, {"a": {"b": "x", "c": ["y"]}}, True),
+        ({"properties": {"a": INNER}, "$defs": {"t": {"type": "integer"}}}, {"a": {"b": 1}}, False),
+        ({"items": {"items": INNER}, "$defs": {"t": {"type": "integer"}}}, [[{"c": [1]}]], False),
+        ({"items": {"$ref": "inner"}, "$id": "http://localhost/outer", "$defs": {"i": INNER}}, [{"b": 1}], False),
+        (OLDER, [1], False),
+        ({"items": OLDER}, [[1]], True),
+        ({"items": {**OLDER, "type": "array"}}, [1], False),
+        ({"type": "object", "$schema": "https://json-schema.org/draft/2020-12/schema", "required": ["a"]}, [], False),
+    ],
+)  # fmt: skip
+def test_schemas_inside_of_schemas(schema: dict[str, Any], value: Any, valid: bool) -> None:
+    validator = Draft202012Validator(schema)
+    assert compile_test(validator)(value) is validator.is_valid(value) is valid
+    assert (violation(schema, value) is None) is valid
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [({"type": "strng"}, 1), ({"type": "object", "properties": {"a": {"type": "strng"}}}, {"a": 1}), ({"properties": {"a": {"$ref": "#/$defs/b"}}}, {"a": 1})],
+)  # fmt: skip
+def test_what_is_wrong_with_a_schema_is_a_violation(schema: dict[str, Any], value: Any) -> None:
+    assert "the schema" in (violation(schema, value) or "")
 
 
 CONTEXT = EvaluationContext(datetime(2026, 1, 5, tzinfo=UTC), "seed")

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from script.effects import Done, Waiting
-from script.machine import Machine
-from script.resuming import CannotResume, Retracing, adopt, failed_step, resumed
-from script.state import Fiber
+from script.machine.effects import Done, Waiting
+from script.machine.machine import Machine
+from script.machine.resuming import CannotResume, Retracing, adopt, failed_step, resumed
+from script.machine.state import Fiber
 from script.wire import Outcome
 from tests.script.drawn_programs import FIRST, HELPER, OTHER, Drawn, answers, steps
 from tests.script.machine_driver import START, Table, compile_all, drive

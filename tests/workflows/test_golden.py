@@ -21,7 +21,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from gateway.watch import Fold
 from script import wire
-from script.state import MAIN
+from script.machine.state import MAIN
 from script.wire import WORKFLOW_TYPE, Decision, Outcome, RunInput
 from tests.script.machine_driver import EFFECTS, Table, compile_all, drive, event_line, start
 from worker import PASSED_THROUGH

@@ -19,8 +19,8 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 from activities import Activities
 from gateway.watch import Fold, watch_run
-from script import machine as machine_module
 from script import wire
+from script.machine import machine as machine_module
 from script.wire import Decision, RunInput
 from tests.conftest import System
 from tests.workflows.test_order import workflow_worker

@@ -12,8 +12,8 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from gateway.watch import watch_run
-from script.ast import Script
-from script.compiler import compile_script
+from script.compiler.compiler import compile_script
+from script.source.ast import Script
 from script.wire import WORKFLOW_TYPE, RunInput
 from worker import PASSED_THROUGH
 from workflows import ScriptWorkflow

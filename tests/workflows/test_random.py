@@ -22,7 +22,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from gateway.watch import Fold
 from script import wire
-from script.machine import Machine
+from script.machine.machine import Machine
 from script.wire import WORKFLOW_TYPE, Decision, Outcome, RunInput
 from tests.script.machine_driver import EFFECTS, compile_all, event_line
 from tests.script.random_programs import scripts

@@ -13,7 +13,7 @@ from temporalio.worker import Replayer
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from gateway.watch import Fold
-from script import machine, transactions
+from script.machine import machine, transactions
 from tests.workflows.recorded import FOLDER, KINDS
 from worker import PASSED_THROUGH
 from workflows import ScriptWorkflow

@@ -3,8 +3,9 @@
 Settings -> databases, tools, script library -> a Temporal worker with the one workflow and the activities. Run as
 `python -m worker`; any number of them may run side by side on one machine, over the same data directory.
 
-It prints "worker ready" when it polls, and on SIGTERM or SIGINT lets running steps end before it goes. A worker that is killed
-loses nothing: its steps are tried again elsewhere, and find in the databases what they had done already.
+It prints "worker ready (process <pid>)" when it polls, and on SIGTERM or SIGINT lets running steps end before it goes. A worker that
+is killed costs nothing but time: Temporal gives its steps to another one, and the request log of each database gives what they had
+done already.
 """
 
 import asyncio
@@ -163,7 +164,7 @@ async def serve(settings: Settings) -> None:
             sweeping = asyncio.create_task(keep_swept(resources.databases, settings, stop))
             notices = Notices(client, resources, settings.task_queue)
             telling = asyncio.create_task(notices.keep_told(settings.notice_seconds, stop))
-            print("worker ready", flush=True)  # noqa: T201
+            print(f"worker ready (process {os.getpid()})", flush=True)  # noqa: T201
             await stop.wait()
             await asyncio.gather(sweeping, telling)
     activities.close()

@@ -41,7 +41,7 @@ class _Part:
 
     name: str
     command: list[str]
-    ready: re.Pattern[str]
+    ready: str
     environment: dict[str, str]
     log: Path
     process: subprocess.Popen[bytes] | None = None
@@ -135,7 +135,7 @@ class Stack:
             )
         ports = ["--port", str(self._ports["temporal"]), "--ui-port", str(self._ports["ui"])]
         command = [sys.executable, script, "--data-dir", str(self.data_dir), *ports]
-        part = self._part("temporal", command, r"temporal ready on (\S+), web page (\S+)", {})
+        part = self._part("temporal", command, r"temporal ready on (\S+), web page (\S+) ", {})
         try:
             found = self._launch(part)
         except StackError:
@@ -159,11 +159,11 @@ class Stack:
         return "", str(state["address"]), str(state["ui_url"])
 
     def _start_worker(self) -> None:
-        self._launch(self._part("worker", [sys.executable, "-m", "worker"], "worker ready", self._addresses()))
+        self._launch(self._part("worker", [sys.executable, "-m", "worker"], "worker ready ", self._addresses()))
 
     def _start_gateway(self) -> None:
         part = self._part(
-            "gateway", [sys.executable, "-m", "gateway.serve"], r"gateway ready on (\S+)", self._addresses()
+            "gateway", [sys.executable, "-m", "gateway.serve"], r"gateway ready on (\S+) ", self._addresses()
         )
         self.gateway_url = self._launch(part)[1]
         part.environment["SOP_PORT"] = self.gateway_url.rpartition(":")[2].rstrip("/")
@@ -178,12 +178,15 @@ class Stack:
         }
 
     def _part(self, name: str, command: list[str], ready: str, environment: Mapping[str, str]) -> _Part:
-        part = _Part(name, command, re.compile(ready), dict(environment), self.data_dir / "logs" / f"{name}.log")
+        part = _Part(name, command, ready, dict(environment), self.data_dir / "logs" / f"{name}.log")
         self._parts[name] = part
         return part
 
     def _launch(self, part: _Part) -> tuple[str, ...]:
-        """Start a part and wait for its ready line; gives the groups of the line."""
+        """Start a part and wait for its ready line; gives the groups of the line.
+
+        The line names the process: stacks on one folder write into the same logs.
+        """
         with part.log.open("ab") as log:
             begin = log.tell()
             part.process = subprocess.Popen(
@@ -200,7 +203,7 @@ class Stack:
         deadline = time.monotonic() + READY_TIMEOUT
         while time.monotonic() < deadline:
             text = _read(part.log, begin)
-            match = part.ready.search(text)
+            match = re.search(rf"{part.ready}\(process {part.process.pid}\)", text)
             if match is not None:
                 return (match.group(), *match.groups())
             if part.process.poll() is not None:

@@ -3,7 +3,7 @@
 Settings -> databases, script library, Temporal client -> the application under uvicorn. It listens on loopback; anything
 else has to be allowed explicitly, because keys would travel the network without encryption: put a TLS proxy in front.
 
-It prints "gateway ready on <url>" when it listens. On SIGTERM or SIGINT it takes no new connections, ends open streams with
+It prints "gateway ready on <url> (process <pid>)" when it listens. On SIGTERM or SIGINT it takes no new connections, ends open streams with
 a record that says so (their runs go on), lets other requests finish, and goes.
 """
 
@@ -44,7 +44,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            print(f"gateway ready on {self.url}", flush=True)  # noqa: T201
+            print(f"gateway ready on {self.url} (process {os.getpid()})", flush=True)  # noqa: T201
 
     @property
     def url(self) -> str:

@@ -351,7 +351,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _death_with_parent()()
     try:
         server.start()
-        print(f"temporal ready on {server.address}, web page {server.ui_url}", flush=True)  # noqa: T201
+        pid = os.getpid()
+        print(f"temporal ready on {server.address}, web page {server.ui_url} (process {pid})", flush=True)  # noqa: T201
         ended = server.wait()
         print(f"the Temporal server ended with {ended}:\n{_tail(options.data_dir / 'temporal.log')}", file=sys.stderr)  # noqa: T201
         return 1

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -129,3 +130,12 @@ def test_a_second_stack_on_the_same_folder_uses_the_running_server(stack: Stack,
         other.stop()
     state = json.loads((stack.data_dir / "temporal.json").read_text(encoding="utf-8"))
     assert state["address"] == stack.temporal_address
+
+
+def test_the_ready_line_of_another_stack_in_the_same_log_is_not_taken_for_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    code = "import os, time; print('other ready (process 1)', flush=True); time.sleep(0.3); print(f'own ready (process {os.getpid()})')"
+    stack = Stack(Settings(data_dir=tmp_path, port=0))
+    part = stack._part("part", [sys.executable, "-c", code], r"(\w+) ready ", {})
+    assert stack._launch(part)[1] == "own"
+    stack.stop()

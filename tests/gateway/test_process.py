@@ -47,7 +47,7 @@ class Process:
         """Where it listens, when it does."""
         assert self.process.stdout is not None
         line = await asyncio.to_thread(self.process.stdout.readline)
-        match = re.fullmatch(r"gateway ready on (http://127\.0\.0\.1:\d+)\n", line)
+        match = re.fullmatch(r"gateway ready on (http://127\.0\.0\.1:\d+) \(process \d+\)\n", line)
         assert match, line
         return match[1]
 

@@ -5,7 +5,7 @@ text --loading--> Script --checker--> problems
 
 the text          ast.py the tree | loading.py text -> Script | goforms.py older template forms -> CEL | schema.py the JSON Schema
 expressions       expressions.py CEL | functions.py what we add | tokens.py which variables are read | templates.py {{ }} in values
-                  deferred.py templates for somebody else | durations.py "1h 30m", points in time
+                  nul.py text with the character NUL | deferred.py templates for somebody else | durations.py "1h 30m", points in time
 what is wrong     checker.py steps | check_calls.py tools, scripts, stores | check_values.py expressions | arguments_check.py arguments
                   json_schemas.py JSON Schemas in scripts | scope.py which variables are defined | environment.py the world around
                   a script | errors.py

@@ -26,6 +26,8 @@ from typing import Any, Final
 import orjson
 from cel_expr_python import cel
 
+from script.nul import answering
+
 _NAMESPACE: Final = uuids.UUID("6f1c1a52-94b1-4a29-8d0e-7a7f1c0f8f5e")
 
 
@@ -117,7 +119,8 @@ def _declared(functions: list[tuple[str, list[Any], Any, Callable[..., Any]]]) -
     overloads: dict[str, list[cel.Overload]] = {}
     for name, parameters, result, implementation in functions:
         known = overloads.setdefault(name, [])
-        known.append(cel.Overload(f"sop_{name}_{len(known)}", result, parameters, False, implementation))
+        work = answering(implementation) if result == cel.Type.DYN else implementation
+        known.append(cel.Overload(f"sop_{name}_{len(known)}", result, parameters, False, work))
     return [cel.FunctionDecl(name, known) for name, known in overloads.items()]
 
 

@@ -188,7 +188,8 @@ def _round(value: float) -> int:
 
 
 def plain(value: Any) -> Any:
-    """A value of the runtime as JSON: timestamps as ISO text, durations as seconds.
+    """A value of the runtime as JSON: timestamps as ISO text, durations as seconds, fields by their names: the runtime has them in
+    an order of its own, another one in each process.
 
     Raises ValueError for what JSON has no form for: bytes, types, NaN and infinity, keys that are not text.
     """
@@ -203,7 +204,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
             raise ValueError("the keys of a map have to be text")
-        return {key: plain(element) for key, element in value.items()}
+        return {key: plain(value[key]) for key in sorted(value)}
     if isinstance(value, datetime):
         return value.isoformat(timespec="milliseconds")
     if hasattr(value, "total_seconds"):

@@ -263,3 +263,11 @@ _TEXTS = st.text("\0a\\u0", max_size=6)
 def test_what_goes_in_comes_out(given_value: Any) -> None:
     assert value("[x]", x=given_value) == [given_value]
     assert value("[coalesce(x, x)]", x=given_value) == [given_value]
+
+
+def test_the_fields_of_an_object_come_in_the_same_order_in_every_process() -> None:
+    names = list("hgfedcba")
+    given_value = {name: dict.fromkeys(names, 0) for name in names}
+    assert list(value("x", x=given_value)) == sorted(names)
+    assert list(value("[x]", x=given_value)[0]["a"]) == sorted(names)
+    assert value("json({'b': 1, 'c': {'e': 2, 'd': 3}, 'a': 4})") == '{"a":4,"b":1,"c":{"d":3,"e":2}}'

@@ -98,26 +98,29 @@ async def import_rows(
             return query.import_json(opened, store, pieces, options)
         return query.import_ndjson(opened, store, lines(pieces), options)
 
+    unit = "element" if kind == "application/json" else "line"
     options = ImportOptions(mode=given.mode, max_rejects=given.max_rejects)
     if any(part.partition(";")[0].strip().lower() in _NDJSON for part in accept.split(",")):
-        return ImportStream(work, options, here.data_dir, request)
-    report = await to_thread.run_sync(_reported, work, options)
+        return ImportStream(work, options, unit, here.data_dir, request)
+    report = await to_thread.run_sync(_reported, work, options, unit)
     return Response(orjson.dumps(report), media_type="application/json")
 
 
-def _reported(work: Import, options: ImportOptions) -> dict[str, Any]:
-    """Do it; the report as JSON. Raises ApiError, which tells what was stored before."""
+def _reported(work: Import, options: ImportOptions, unit: str) -> dict[str, Any]:
+    """Do it; the report as JSON. Raises ApiError, which tells what was stored before, and which line or element (`unit`) was reached."""
     began, report = time.monotonic(), ImportReport()
     try:
         work(replace(options, report=report))
     except Exception as error:
-        if not report.imported:
-            raise
+        if not report.reached and not isinstance(error, ApiError):
+            raise  # what is wrong is the question, not the body
         refusal = translate(error)
+        reached = f"{unit} {report.reached} was the last that was read" if report.reached else f"no {unit} was read"
+        stays = "what was stored stays; importing the file again replaces it" if report.imported else None
         raise ApiError(
             refusal.code,
-            f"{refusal.message}; {report.imported} records were stored before",
-            hint=refusal.hint or "what was stored stays; importing the file again replaces it",
+            f"{refusal.message}; {report.imported} records were stored before, and {reached}",
+            hint=refusal.hint or stays,
             errors=refusal.errors,
             retryable=refusal.retryable,
             status=refusal.status,
@@ -140,11 +143,12 @@ def column_types(text: str | None) -> dict[str, str]:
 class ImportStream(Response):
     """Runs an import while its body arrives, and tells how it goes. What fails before the first chunk is a problem."""
 
-    def __init__(self, work: Import, options: ImportOptions, directory: Any, request: Request) -> None:
+    def __init__(self, work: Import, options: ImportOptions, unit: str, directory: Any, request: Request) -> None:
         super().__init__(media_type=_NDJSON[0])
         del self.headers["content-length"]
         self._work = work
         self._options = options
+        self._unit = unit
         self._directory = directory
         self._request = request
         self._news = Event()
@@ -180,7 +184,7 @@ class ImportStream(Response):
 
         try:
             options = replace(self._options, rejects=told, progress=progress)
-            self._report = await to_thread.run_sync(_reported, self._work, options)
+            self._report = await to_thread.run_sync(_reported, self._work, options, self._unit)
         except Exception as error:
             self._error = error
         self._done = True

@@ -8,13 +8,15 @@ Both are read page by page, whatever was written meanwhile, and each page costs 
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 from btree import Snapshot
 from query.databases import SYSTEM, Databases
 from query.errors import InvalidQuery
 from query.selects.select import select_page, select_places
 from query.stores.store import Record
+
+_HINT: Final = "pass a row reference on as it came"
 
 
 def reference_page(
@@ -47,9 +49,14 @@ def reference_places(
 
 
 def _check(reference: Mapping[str, Any]) -> None:
-    known = {"database": str, "version": int, "count": int}
-    if not all(isinstance(reference.get(name), kind) for name, kind in known.items()):
-        raise InvalidQuery("this is no row reference")
+    for name, kind in (("database", str), ("version", int), ("count", int)):
+        value = reference.get(name)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise InvalidQuery(f"this is no row reference: {name} is {value!r}", pointer=f"/{name}", hint=_HINT)
+    if reference["count"] < 0:
+        raise InvalidQuery(
+            f"this is no row reference: no query has {reference['count']} rows", pointer="/count", hint=_HINT
+        )
 
 
 def _query(databases: Databases, reference: Mapping[str, Any]) -> tuple[Snapshot, dict[str, Any]]:

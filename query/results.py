@@ -43,6 +43,8 @@ _HEAD: Final = struct.Struct(">QI")
 _FIRST: Final = struct.Struct(">Q")
 _PLACE: Final = struct.Struct(">QI")
 _ID: Final = re.compile(r"[0-9a-f]{32}")
+_LEAST: Final = len(b"{}")
+"""Bytes of a row, at least."""
 _DIVIDER: Final = b",\n"
 _decode: Final = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
@@ -85,7 +87,8 @@ class Results:
     def page(self, name: str, count: int, *, after: bytes | None, limit: int) -> tuple[list[Record], bytes | None]:
         """At most `limit` rows from a place on (None: the beginning), and the place behind them (None: there are no more).
 
-        `count` is how many rows there are in all. Raises ResultNotFound, Corrupted, InvalidQuery, StorageError.
+        `count` is how many rows there are in all: what is read is held against it page by page, so that no page goes beyond it. Raises
+        ResultNotFound, Corrupted, InvalidQuery, StorageError.
         """
         start, skip = _place(after)
         found: list[Record] = []
@@ -93,6 +96,7 @@ class Results:
         with storage_errors("the rows could not be read"), self._open(name) as file:
             os.utime(file.fileno())
             size = os.fstat(file.fileno()).st_size
+            _check_room(count, size)
             while len(found) < limit and start < size:
                 block = _read(file, start, size)
                 taken = block.rows[skip : skip + limit - len(found)]
@@ -101,9 +105,11 @@ class Results:
                 if skip >= len(block.rows):
                     start, skip = block.end, 0
         if start < size:
+            if seen > count or (seen == count and not skip):
+                raise _wrong(f"more than {count}", count)
             return found, _PLACE.pack(start, skip)
         if seen != count:
-            raise Corrupted(f"a result has {seen} rows, and should have {count}", hint="run the query again")
+            raise _wrong(str(seen), count)
         return found, None
 
     def places(self, name: str, count: int, *, every: int, first: int = 0) -> Iterator[bytes]:
@@ -114,6 +120,7 @@ class Results:
         due, begin, start = first + every, 0, 0
         with storage_errors("the rows could not be read"), self._open(name) as file:
             size = os.fstat(file.fileno()).st_size
+            _check_room(count, size)
             while start < size:
                 file.seek(start)
                 head = file.read(_HEAD.size)
@@ -125,6 +132,8 @@ class Results:
                 if following < size and len(text) < _FIRST.size:
                     raise Corrupted("a result is damaged", hint="run the query again")
                 behind = _FIRST.unpack(text)[0] if following < size else count
+                if behind <= begin or behind > count:
+                    raise _wrong(f"more than {begin}", count)
                 while due < behind:
                     yield _PLACE.pack(start, due - begin)
                     due += every
@@ -208,6 +217,16 @@ def _read(file: BinaryIO, start: int, size: int) -> _Block:
         raise Corrupted("a result is damaged", hint="run the query again")
     (first,) = _FIRST.unpack_from(body)
     return _Block(first, _decode(b"[%b]" % body[_FIRST.size :]), end)
+
+
+def _check_room(count: int, size: int) -> None:
+    """Raises Corrupted where a file is too small for so many rows."""
+    if count * _LEAST > size:
+        raise _wrong(f"less than {size}", count)
+
+
+def _wrong(rows: str, count: int) -> Corrupted:
+    return Corrupted(f"a result has {rows} rows, and should have {count}", hint="run the query again")
 
 
 def _place(after: bytes | None) -> tuple[int, int]:

@@ -7,7 +7,7 @@ output.py       table, json, ndjson             schedules.py  sop schedule
 arguments.py    --arg, typed by the script      trace.py      a run's events as lines
 db.py           sop db                          transfer.py   files up and down
 handling.py     deciding, pausing, rerunning    following.py  watching a run
-keys.py         sop key
+keys.py         sop key                         texts.py      texts are UTF-8
 
 Data goes to stdout, everything else to stderr, so that output can be piped.
 """

@@ -13,6 +13,7 @@ from gateway.cli import data, db, handling, keys, runs, schedules, scripts
 from gateway.cli.connection import read_settings
 from gateway.cli.failures import INTERRUPTED, OK, CommandFailed
 from gateway.cli.output import tell
+from gateway.cli.texts import check_texts
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,6 +47,9 @@ def dev(
     settings = read_settings(**{name: value for name, value in given.items() if value is not None})
     code = run_dev(settings, tell, temporal_port=temporal_port, ui_port=ui_port)
     raise typer.Exit(code)
+
+
+check_texts(app)
 
 
 def run(arguments: Sequence[str]) -> int:

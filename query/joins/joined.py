@@ -12,7 +12,7 @@ value is equal to nothing. Where several rows have the same values, each left ro
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from query.errors import InvalidQuery, placed
 from query.filters.conditions import conjuncts, together
@@ -32,12 +32,14 @@ from query.joins.sides import JoinKeys, Side, StoreSide
 from query.joins.spec import METHODS, JoinSpec, StoreSpec, check_name, nearest, parse_join
 from query.selects.access import Slice
 from query.selects.plan import Plan
-from query.selects.rows import RowsQuery, check_window
+from query.selects.rows import RowsQuery, Tie, check_window
 from query.selects.select import key_and_filter
 from query.sorting.sorting import BUDGET, OrderItem, parse_order
-from query.stores.store import Store, View, open_store
+from query.stores.store import Record, Store, View, open_store
+from query.values.boxes import COMPLEMENT
 from query.values.fields import Projection, compile_projection
 
+_NO_RECORD: Final = b"\x00"
 Views = Callable[[str], View]
 
 
@@ -250,6 +252,20 @@ class Joined(RowsQuery):
         run = self._run = self._start()
         return run.rows() if isinstance(run, HashJoin) else run.rows(after)
 
+    def _ties(self, *, descending: bool) -> Tie:
+        """By the primary key of the first side, in the direction of the order's last field, then by those of the others."""
+        first, *others = [
+            (name, store.key_of) for name in self.spec.names if (store := self._store_of(name)) is not None
+        ]
+
+        def tie_of(record: Record, _: bytes) -> bytes:
+            tie = _key_of(record, *first)
+            return b"".join(
+                [tie.translate(COMPLEMENT) if descending else tie, *[_key_of(record, *each) for each in others]]
+            )
+
+        return tie_of
+
     def _start(self) -> Merge | Lookup | HashJoin:
         choice, count = self._choice, len(self.spec.on)
         path, left_path = choice.right_path, choice.left_path
@@ -318,6 +334,12 @@ class Joined(RowsQuery):
         elif isinstance(self._run, HashJoin):
             found["partitions"] = self._run.partitions
         return found
+
+
+def _key_of(record: Record, name: str, key_of: Callable[[Record], bytes]) -> bytes:
+    """The primary key of a side of a joined row; where there is none, it comes first."""
+    side = record[name]
+    return key_of(side) if side is not None else _NO_RECORD
 
 
 def _joins(side: StoreInput, plan: Plan | None, names: Sequence[str]) -> JoinKeys:

@@ -17,6 +17,7 @@ from query.errors import InvalidQuery
 from query.filters.conditions import Conjunct, together
 from query.joins.paths import JoinPath, join_paths
 from query.selects.plan import LOOKUP, SORT, Plan, plan_path, plan_select
+from query.selects.weighing import follows_key
 from query.sorting.sorting import OrderItem
 from query.stores.store import Store
 
@@ -149,7 +150,7 @@ def _merges(
                     left_path=other,
                     right=path.plan,
                     right_path=path,
-                    ordered=kind in KEEPS_LEFT_ORDER and _in_order(other, order),
+                    ordered=kind in KEEPS_LEFT_ORDER and _in_order(other, order) and (not order or _by_key(path, kind)),
                     left_rows=other.plan.rows,
                 )
             )
@@ -214,6 +215,16 @@ def _in_order(path: JoinPath, order: Sequence[OrderItem] | None) -> bool:
     return not plan.sort and not plan.reverse
 
 
+def _by_key(path: JoinPath, kind: str) -> bool:
+    """Whether the right rows that a left row is joined with come in the order of their primary key, which orders equal joined rows."""
+    if kind in ("semi", "anti"):
+        return True
+    key = path.store.info.primary_key
+    fields = key if path.index is None else [*path.index.info.fields, *key]
+    behind = fields.index(path.fields[0]) + len(path.fields)
+    return follows_key(fields, fields[:behind], key)
+
+
 def _lookups(
     left: StoreInput | JoinedInput,
     right: StoreInput,
@@ -235,7 +246,7 @@ def _lookups(
             left_path=None,
             right=None,
             right_path=path,
-            ordered=ordered,
+            ordered=ordered and (not order or _by_key(path, kind)),
             left_rows=rows,
         )
         for path in right.paths(indexes=indexes)

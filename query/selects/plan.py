@@ -72,7 +72,7 @@ def plan_path(
     fields = key if index is None else list(index.info.fields)
     ranges, used, fixed = _ranges(fields, conditions)
     path = fields if index is None else [*fields, *(name for name in key if name not in fields)]
-    reverse, sort = direction(path, fixed, order)
+    reverse, sort = direction(path, fixed, order, key)
     exact = {part.field for part in used if part.operator in POINTS} == set(fields)
     rows = rows_of(store, index, ranges, exact=exact)
     taken = set(map(id, used))  # true and 1 are equal to Python: which condition it is tells its identity

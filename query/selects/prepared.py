@@ -99,7 +99,7 @@ def _path(
         prefix.append(names.index(field))
     rest = tuple(at for at in range(len(names)) if at not in prefix)
     path = [*fields, *(name for name in key if name not in fields)]
-    reverse, sort = direction(path, len(prefix), order)
+    reverse, sort = direction(path, len(prefix), order, key)
     return _Path(number, tuple(prefix), rest, len(prefix) == len(fields), reverse, sort)
 
 

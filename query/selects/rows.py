@@ -2,11 +2,11 @@
 
 A source gives *slices* (see `access`): keys, and rows as JSON texts. The filter works on a slice as a whole; rows are decoded only
 where they are sorted or asked for as records, and as JSON they go from the page to the sink. Nothing is kept but for a sort, which spills
-to disk.
+to disk. Rows that are equal in the order have one all the same, which no plan changes (`_ties`).
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -14,13 +14,15 @@ from btree import LeafSlice
 from query.errors import InvalidQuery
 from query.filters.pages import PageFilter, values_at
 from query.selects.access import Slice
-from query.sorting.sorting import OrderItem, compile_sort_key, sorted_rows
+from query.sorting.sorting import OrderItem, SortKey, compile_sort_key, sorted_rows
 from query.stores.store import Record, decode_record
 from query.values.fields import Projection, partial_decoder
 
 MANY: Final = 1 << 60
 """More rows than there can be: a larger limit or offset means the same."""
 _CHUNK: Final = 256
+
+Tie = Callable[[Record, bytes], bytes]
 
 
 class RowsQuery(ABC):
@@ -49,6 +51,13 @@ class RowsQuery(ABC):
     @abstractmethod
     def slices(self, after: bytes | None = None) -> Iterator[Slice]:
         """The rows before the filter; from behind the key `after`, if given."""
+
+    @abstractmethod
+    def _ties(self, *, descending: bool) -> Tie | None:
+        """What orders rows that are equal in `_sort`: a function of the record and the key; None where they are read in that order.
+
+        It does not depend on the plan, so that a limit gives the same rows by each.
+        """
 
     @property
     def progress(self) -> dict[str, int]:
@@ -186,19 +195,27 @@ class RowsQuery(ABC):
                     return
 
     def _sorted(self) -> Iterator[bytes]:
-        key_of = compile_sort_key(self._sort)
         wanted = None if self._limit is None else self._offset + self._limit
-        rows = (
-            (key_of(decode_record(value)), value)
-            for part, _, chosen in self._matches(None)
-            for value in (part.values() if chosen is None else _picked(part.values(), chosen))
-        )
-        ordered = sorted_rows(rows, limit=wanted)
+        ordered = sorted_rows(self._keyed(compile_sort_key(self._sort)), limit=wanted)
         try:
             for _, value in islice(ordered, self._offset, wanted):
                 yield value
         finally:
             ordered.close()
+
+    def _keyed(self, key_of: SortKey) -> Iterator[tuple[bytes, bytes]]:
+        """The rows with their sort keys, to which what orders equal ones is appended."""
+        tie_of = self._ties(descending=self._sort[-1].descending)
+        for part, _, chosen in self._matches(None):
+            values = part.values() if chosen is None else _picked(part.values(), chosen)
+            if tie_of is None:
+                for value in values:
+                    yield key_of(decode_record(value)), value
+                continue
+            keys = part.keys if chosen is None else _picked(part.keys, chosen)
+            for key, value in zip(keys, values, strict=True):
+                record: Record = decode_record(value)
+                yield key_of(record) + tie_of(record, key), value
 
 
 def check_window(limit: Any, offset: Any) -> tuple[int | None, int]:

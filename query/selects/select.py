@@ -12,9 +12,10 @@ from query.errors import InvalidQuery
 from query.filters.pages import page_filter
 from query.selects.access import Slice, slices
 from query.selects.plan import plan_select
-from query.selects.rows import RowsQuery, check_window
+from query.selects.rows import RowsQuery, Tie, check_window
 from query.stores.store import Record, Store, View, open_store
 from query.values import keycode
+from query.values.boxes import COMPLEMENT
 from query.values.fields import compile_projection
 
 _FEW: Final = 400
@@ -103,6 +104,17 @@ class Selection(RowsQuery):
 
     def slices(self, after: bytes | None = None) -> Iterator[Slice]:
         return slices(self.store, self._plan, after, edit=self._editing)
+
+    def _ties(self, *, descending: bool) -> Tie | None:
+        """By the primary key, in the direction of the order's last field."""
+        if self._plan.index is None:
+            return (lambda record, key: key.translate(COMPLEMENT)) if descending else None
+        key_of = self.store.key_of
+        return (
+            (lambda record, key: key_of(record).translate(COMPLEMENT))
+            if descending
+            else lambda record, key: key_of(record)
+        )
 
     def _count_all(self) -> int:
         if self._filter is None and self._plan.access == "scan":

@@ -6,7 +6,7 @@ another order than is wanted.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -75,13 +75,31 @@ def access_of(index: Index | None, *, exact: bool, used: bool) -> str:
     return "index" if index is not None else "key" if exact else "range" if used else "scan"
 
 
-def direction(fields: Sequence[str], fixed: int, order: tuple[OrderItem, ...]) -> tuple[bool, tuple[OrderItem, ...]]:
-    """Whether to read backwards, and what to sort by where that is not enough."""
+def direction(
+    fields: Sequence[str], fixed: int, order: tuple[OrderItem, ...], key: Sequence[str]
+) -> tuple[bool, tuple[OrderItem, ...]]:
+    """Whether to read a path backwards, and what to sort by where that is not enough.
+
+    The path has the fields `fields`, the primary key's among them, of which the first `fixed` have one value. Rows that are equal in the
+    order come in the order of the primary key `key`, in the direction of the order's last field.
+    """
+    if not order:
+        return False, ()
     free = [item for item in order if item.name not in fields[:fixed]]
     directions = {item.descending for item in free}
-    if [item.name for item in free] == list(fields[fixed : fixed + len(free)]) and len(directions) <= 1:
+    equal = {*fields[:fixed], *(item.name for item in order)}
+    if not equal.issuperset(key):
+        directions.add(order[-1].descending)
+    in_order = [item.name for item in free] == list(fields[fixed : fixed + len(free)])
+    if in_order and len(directions) <= 1 and follows_key(fields, equal, key):
         return directions == {True}, ()
     return False, order
+
+
+def follows_key(fields: Sequence[str], equal: Collection[str], key: Sequence[str]) -> bool:
+    """Whether the rows of a path that have the same values in the fields `equal` come in the order of the primary key."""
+    wanted = [name for name in key if name not in equal]
+    return [name for name in fields if name not in equal][: len(wanted)] == wanted
 
 
 def _shown(bound: bytes | None) -> Any:

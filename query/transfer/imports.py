@@ -49,6 +49,10 @@ class ImportReport:
     rejected: list[dict[str, Any]] = field(default_factory=list)
     stopped: bool = False
 
+    def __post_init__(self) -> None:
+        self.reached = 0
+        """The number of the last line that was read, stored or not; no part of the report."""
+
     def reject(self, line: int, code: str, message: str) -> None:
         self.rejected_count += 1
         if len(self.rejected) < MAX_REPORTED:
@@ -65,7 +69,7 @@ class ImportOptions:
     max_rejects   stop at the first line that is one too many
     progress      is called with the report after each chunk
     rejects       is called with every rejected line, however many there are
-    report        the report to go on with: whoever passes it has the counts also when the import raises
+    report        the report to go on with: whoever passes it has the counts, and the line reached, also when the import raises
     """
 
     mode: Mode = "upsert"
@@ -131,7 +135,7 @@ class _Stopped(Exception):
 def _import(database: Database, store: str, lines: Iterator[Line], options: ImportOptions) -> ImportReport:
     report = options.report or ImportReport()
     open_store(database.snapshot(), store)
-    for chunk in _chunks(lines):
+    for chunk in _chunks(_noted(lines, report)):
         work = _Chunk(store, chunk, options, report.rejected_count)
         try:
             report.imported += database.transact(work.store)
@@ -146,6 +150,12 @@ def _import(database: Database, store: str, lines: Iterator[Line], options: Impo
         if report.stopped:
             break
     return report
+
+
+def _noted(lines: Iterator[Line], report: ImportReport) -> Iterator[Line]:
+    for line in lines:
+        report.reached = line.number
+        yield line
 
 
 def _chunks(lines: Iterator[Line]) -> Iterator[list[Line]]:

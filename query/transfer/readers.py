@@ -7,6 +7,8 @@ CSV cells are text until a column's type says otherwise. An empty cell of a type
 is written `""`. A file may have a text of its own for null (`NA`, `\\N`): such a cell is then as good as an empty one, and `"NA"` in a
 column of `string?` is text. With `empty="missing"` an empty cell is not null but a field that the
 record does not have. The number of a record of several lines is that of its first.
+
+A record with a cell that is too large is rejected whole: reading goes on behind the end of its quotes, however many lines on that is.
 """
 
 import csv
@@ -92,7 +94,8 @@ def read_csv(
         )
     csv.field_size_limit(MAX_CELL)
     taken: list[str] = []
-    reader = csv.reader(_noted(lines, taken), strict=True)
+    source = _noted(lines, taken)
+    reader = csv.reader(source, strict=True)
     try:
         header = next(reader)
     except StopIteration:
@@ -100,6 +103,7 @@ def read_csv(
     except csv.Error as error:
         raise InvalidRecord(f"the header is no CSV: {error}") from None
     columns = _Columns([unguarded(name) for name in header] if unguard else header, types, unguard, null, empty)
+    passed = 0
     while True:
         taken.clear()
         try:
@@ -107,11 +111,50 @@ def read_csv(
         except StopIteration:
             return
         except csv.Error as error:
-            number = reader.line_num - len(taken) + 1
-            yield Line(number, tuple(taken), error=InvalidRecord(f"the line is no CSV: {error}"))
+            number, begun = reader.line_num + passed - len(taken) + 1, tuple(taken)
+            more, told = _pass_over(begun, source, taken) if _TOO_LARGE in str(error) else (0, "")
+            passed += more
+            yield Line(number, begun, error=InvalidRecord(f"the line is no CSV: {error}{told}"))
             continue
         if row:
-            yield columns.line(reader.line_num - len(taken) + 1, row, tuple(taken))
+            yield columns.line(reader.line_num + passed - len(taken) + 1, row, tuple(taken))
+
+
+def _pass_over(begun: Iterable[str], source: Iterator[str], taken: list[str]) -> tuple[int, str]:
+    """Read a record that was given up in a cell to its end, a line at a time; how many lines those are, and what to tell of them."""
+    inside = False
+    for line in begun:
+        inside = _stays_open(line, inside)
+    count = 0
+    while inside:
+        taken.clear()
+        line = next(source, "")
+        if not line:
+            return (
+                count,
+                f"; its quotes are not closed: all {count} lines behind were passed over, to the end of the file",
+            )
+        inside = _stays_open(line, inside)
+        count += 1
+    return count, f"; the {count} lines behind that belong to the record were passed over" if count else ""
+
+
+def _stays_open(line: str, inside: bool) -> bool:
+    """Whether a quoted cell is open at the end of a line; `inside` tells whether one was at its beginning."""
+    at = 0
+    while True:
+        if inside:
+            closing = _CLOSING.match(line, at)
+            if closing is None:
+                return True
+            at = closing.end()
+        comma = line.find(",", at)
+        if not inside and line.startswith('"', at):
+            inside, at = True, at + 1
+        elif comma < 0:
+            return False
+        else:
+            inside, at = False, comma + 1
 
 
 def _noted(lines: Iterable[str], taken: list[str]) -> Iterator[str]:
@@ -158,6 +201,8 @@ class _Columns:
 _TEXTS: Final = frozenset({"string", "string?"})
 _WHOLE: Final = re.compile("[+-]?[0-9]+")
 _EXACT: Final = float(1 << 53)
+_TOO_LARGE: Final = "field larger than field limit"
+_CLOSING: Final = re.compile('[^"]*+(?:""[^"]*+)*+"')
 _CELL: Final = re.compile(r'"(?:[^"]|"")*+"|[^,\r\n]*+')
 
 

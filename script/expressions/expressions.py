@@ -19,6 +19,7 @@ from cel_expr_python.ext import ext_strings
 
 from script.errors import EvaluationError, ExpressionSyntaxError
 from script.expressions.functions import Current, EvaluationContext, extension, plain
+from script.expressions.nul import whole
 from script.expressions.tokens import Path, paths
 from script.wire import ROWS, is_rows
 
@@ -35,6 +36,7 @@ _CODES: Final = (
     ("overflow", "overflow"),
     ("udget exceeded", "budget"),
     ("No matching overload", "type_mismatch"),
+    ("the character NUL", "bad_value"),
 )
 
 
@@ -70,6 +72,8 @@ class Expression:
                 return self._with_rows(name, variables, context)
         _current.begin(context)
         try:
+            for name, value in data.items():
+                data[name] = whole(value, name)
             found = self._compiled.eval(data=data)
             if found.type() == cel.Type.ERROR:
                 raise self._error(str(found.value()), variables)

@@ -26,6 +26,8 @@ from typing import Any, Final
 import orjson
 from cel_expr_python import cel
 
+from script.expressions.nul import answering
+
 _NAMESPACE: Final = uuids.UUID("6f1c1a52-94b1-4a29-8d0e-7a7f1c0f8f5e")
 
 
@@ -117,7 +119,8 @@ def _declared(functions: list[tuple[str, list[Any], Any, Callable[..., Any]]]) -
     overloads: dict[str, list[cel.Overload]] = {}
     for name, parameters, result, implementation in functions:
         known = overloads.setdefault(name, [])
-        known.append(cel.Overload(f"sop_{name}_{len(known)}", result, parameters, False, implementation))
+        work = answering(implementation) if result == cel.Type.DYN else implementation
+        known.append(cel.Overload(f"sop_{name}_{len(known)}", result, parameters, False, work))
     return [cel.FunctionDecl(name, known) for name, known in overloads.items()]
 
 
@@ -185,7 +188,8 @@ def _round(value: float) -> int:
 
 
 def plain(value: Any) -> Any:
-    """A value of the runtime as JSON: timestamps as ISO text, durations as seconds.
+    """A value of the runtime as JSON: timestamps as ISO text, durations as seconds, fields by their names: the runtime has them in
+    an order of its own, another one in each process.
 
     Raises ValueError for what JSON has no form for: bytes, types, NaN and infinity, keys that are not text.
     """
@@ -200,7 +204,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
             raise ValueError("the keys of a map have to be text")
-        return {key: plain(element) for key, element in value.items()}
+        return {key: plain(value[key]) for key in sorted(value)}
     if isinstance(value, datetime):
         return value.isoformat(timespec="milliseconds")
     if hasattr(value, "total_seconds"):

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from gateway.cli import run
 from gateway.cli.arguments import read_arguments, typed
 from gateway.cli.failures import CommandFailed, of_problem
 from gateway.cli.trace import line, short
@@ -352,3 +353,41 @@ def test_lines_of_a_trace() -> None:
 def test_problems_become_exit_codes() -> None:
     codes = {401: 4, 403: 4, 404: 3, 409: 5, 412: 5, 422: 2, 413: 2, 408: 6, 500: 7, 503: 7}
     assert {status: of_problem(status, {"detail": "x"}).exit_code for status in codes} == codes
+
+
+TEXTS = [
+    ("where", ["data", "select", "d/s", "--where", '{"a": "\udcff"}']),
+    ("fields", ["data", "select", "d/s", "--fields", "\udcff"]),
+    ("order-by", ["data", "export", "d/s", "--order-by", "\udcff"]),
+    ("null", ["data", "export", "d/s", "-o", "csv", "--null", "\udcff"]),
+    ("target", ["data", "select", "d/\udcff"]),
+    ("key", ["data", "import", "d/s", "rows.csv", "--create", "--key", "\udcff"]),
+    ("arg", ["run", "risk", "--arg", "id=\udcff"]),
+    ("args", ["run", "risk", "--args", '{"id": "\udcff"}']),
+    ("name", ["run", "\udcff"]),
+    ("name", ["script", "show", "\udcff"]),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments"), TEXTS, ids=["-".join(words[:2]) + "-" + name for name, words in TEXTS])
+def test_what_is_not_utf8_is_wrong_usage(name: str, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith(f"error: {name} is not UTF-8: '") and "\\udcff" in told.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["\udcff"],
+        ["--\udcff"],
+        ["data", "select", "d/s", "--limit", "\udcff"],
+        ["data", "select", "d/s", "-o", "\udcff"],
+    ],
+)
+def test_nor_are_names_and_numbers(arguments: list[str]) -> None:
+    command = [sys.executable, "-c", "from gateway.cli import main; main()", *arguments]
+    ended = subprocess.run(command, capture_output=True, check=False)
+    assert ended.returncode == 2
+    assert b"Traceback" not in ended.stderr and ended.stderr

@@ -5,6 +5,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -393,6 +394,51 @@ async def test_an_import_that_cannot_be_read_to_its_end_tells_what_was_stored(
     assert json.loads(streamed.text.splitlines()[-1])["error"]["code"] == "invalid_record"
     early = await live.post(f"{ITEMS}/rows:import", content=b"{}", headers={**STREAM, **kind})
     problem_of(early, 422, "invalid_record")
+
+
+BODIES = {
+    "application/x-ndjson": b"".join(b'{"id": %d}\n' % number for number in range(30_000)),
+    "application/json": b"[" + b",".join(b'{"id": %d}' % number for number in range(30_000)) + b"]",
+    "text/csv": b"id\n" + b"".join(b"%d\n" % number for number in range(30_000)),
+}
+
+
+@pytest.mark.parametrize("kind", BODIES)
+@pytest.mark.parametrize("tail", ["cut", "wrong"])
+async def test_a_damaged_gzip_tells_what_was_stored_and_how_far_it_was_read(
+    gateway: Gateway, live: httpx2.AsyncClient, kind: str, tail: str
+) -> None:
+    database = fill(gateway, [])
+    headers = {"Content-Type": kind, "Content-Encoding": "gzip"}
+    types = "?types=id=integer" if kind == "text/csv" else ""
+    first, last = gzip.compress(BODIES[kind][:-1000]), gzip.compress(BODIES[kind][-1000:])
+    damaged = first + (last[:-20] if tail == "cut" else last[:-8] + bytes(8))
+    failed = problem_of(
+        await live.post(f"{ITEMS}/rows:import{types}", content=damaged, headers=headers), 422, "damaged_gzip"
+    )
+    unit = "element" if kind == "application/json" else "line"
+    told = re.search(
+        rf"; (\d+) records were stored before, and {unit} (\d+) was the last that was read$", failed["detail"]
+    )
+    assert told is not None
+    assert len(stored(database)) == int(told[1]) > 0
+    assert int(told[1]) < int(told[2]) <= 30_001
+    streamed = await live.post(f"{ITEMS}/rows:import{types}", content=damaged, headers={**headers, **STREAM, **headers})
+    assert json.loads(streamed.text.splitlines()[-1])["error"]["detail"] == failed["detail"]
+
+
+async def test_a_damaged_gzip_that_stored_nothing_tells_so(gateway: Gateway, live: httpx2.AsyncClient) -> None:
+    database = fill(gateway, [])
+    headers = {**NDJSON, "Content-Encoding": "gzip"}
+    for content, told in (
+        (gzip.compress(BODIES["text/csv"][:2] + b"\n1\n")[:-4], "and line 2 was the last that was read"),
+        (b"no gzip", "and no line was read"),
+    ):
+        failed = problem_of(
+            await live.post(f"{ITEMS}/rows:import", content=content, headers=headers), 422, "damaged_gzip"
+        )
+        assert failed["detail"].endswith(f"; 0 records were stored before, {told}")
+    assert stored(database) == []
 
 
 async def test_an_uploading_client_that_vanishes_frees_the_import(gateway: Gateway, url: str) -> None:

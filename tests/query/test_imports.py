@@ -1,16 +1,18 @@
 """Imports: JSON arrays cut anywhere, modes, limits, and reports that leave no line out."""
 
+import csv
 import itertools
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import query.transfer.elements
 import query.transfer.imports
+import query.transfer.readers
 from btree import Conflict, Database
 from query import (
     ImportOptions,
@@ -301,3 +303,46 @@ def test_csv_that_is_refused_as_a_whole() -> None:
     ):
         with pytest.raises(InvalidRecord):
             list(read_csv(text, types))
+
+
+@pytest.fixture
+def small_cells(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Cells of CSV have at most 8 characters."""
+    monkeypatch.setattr(query.transfer.readers, "MAX_CELL", 8)
+    limit = csv.field_size_limit()
+    yield
+    csv.field_size_limit(limit)
+
+
+CELLS = st.text('ab",\n', max_size=24)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(CELLS, CELLS), max_size=6))
+def test_a_record_with_too_large_a_cell_is_rejected_and_no_other(
+    small_cells: None, rows: list[tuple[str, str]]
+) -> None:
+    text, expected, line = "a,b\n", [], 2
+    for row in rows:
+        record = ",".join('"' + cell.replace('"', '""') + '"' for cell in row) + "\n"
+        large = any(len(cell) > 8 for cell in row)
+        expected.append((line, None if large else {"a": row[0], "b": row[1]}))
+        text, line = text + record, line + record.count("\n")
+    found = list(read_csv(text.splitlines(keepends=True), {}))
+    assert [(each.number, each.record) for each in found] == expected
+    assert all((each.record is None) == (each.error is not None) for each in found)
+
+
+def test_what_is_passed_over_is_told_and_not_kept(small_cells: None) -> None:
+    text = ["a,b\n", '1,"123456789\n', 'x""\n', 'y,",z\n', "2,3\n", '4,"56789012\n', "5,6\n"]
+    read = read_csv(iter(text), {"a": "integer"})
+    first, second, third = read
+    assert (first.number, first.source) == (2, ('1,"123456789\n',))
+    assert first.error is not None and first.error.message.endswith(
+        "(8); the 2 lines behind that belong to the record were passed over"
+    )
+    assert (second.number, second.record) == (5, {"a": 2, "b": "3"})
+    assert (third.number, third.source) == (6, ('4,"56789012\n',))
+    assert third.error is not None and third.error.message.endswith(
+        "(8); its quotes are not closed: all 1 lines behind were passed over, to the end of the file"
+    )

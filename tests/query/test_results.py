@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from btree import BTreeError, Corrupted, DiskFull
-from query import Databases, InvalidQuery, ResultNotFound, create_store, join, reference_page, select
+from query import Databases, InvalidQuery, ResultNotFound, create_store, join, reference_page, reference_places, select
 from query.results import BLOCK, GRACE, Results
 
 RECORDS = st.lists(st.dictionaries(st.sampled_from("ab,\n"), st.text(max_size=20) | st.integers(-9, 9) | st.none()))
@@ -223,3 +223,49 @@ def test_what_is_no_reference_is_refused(tmp_path: Path, reference: dict[str, An
     with pytest.raises(InvalidQuery):
         reference_page(databases, reference, after=None, limit=1)
     databases.close()
+
+
+@pytest.mark.parametrize("count", [-1, 1.0, True, "3", None])
+def test_a_reference_with_a_count_that_is_none_is_refused(tmp_path: Path, count: Any) -> None:
+    databases = Databases(tmp_path)
+    name, _ = databases.results.keep(numbers(3))
+    reference = {"database": "d", "version": 1, "count": count, "result": name}
+    for read in (
+        lambda: reference_page(databases, reference, after=None, limit=1),
+        lambda: list(reference_places(databases, reference, every=1, after=None, done=0)),
+    ):
+        with pytest.raises(InvalidQuery) as raised:
+            read()
+        assert raised.value.pointer == "/count"
+
+
+@pytest.mark.parametrize("count", [0, 1, 7_999, 8_001, 1 << 20, 1 << 62, 1 << 70])
+def test_a_reference_with_another_count_gives_no_row_too_many(tmp_path: Path, count: int) -> None:
+    databases = Databases(tmp_path)
+    name, rows = databases.results.keep(numbers(8_000))
+    reference = {"database": "d", "version": 1, "count": count, "result": name}
+    found: list[Any] = []
+    after = None
+    with pytest.raises(Corrupted, match=f"and should have {count}"):
+        while True:
+            page, after = reference_page(databases, reference, after=after, limit=500, done=len(found))
+            found += page
+            assert after is not None
+    assert len(found) <= min(count, rows)
+    assert not found or count in (7_999, 8_001)
+
+
+@pytest.mark.parametrize("count", [1_001, 1 << 20, 1 << 62])
+def test_nor_do_its_places(tmp_path: Path, count: int) -> None:
+    databases = Databases(tmp_path)
+    name, _ = databases.results.keep(numbers(8_000))
+    reference = {"database": "d", "version": 1, "count": count, "result": name}
+    with pytest.raises(Corrupted, match=f"and should have {count}"):
+        list(reference_places(databases, reference, every=1_000, after=None, done=0))
+
+
+def test_a_page_that_ends_with_a_block_sees_that_there_are_more(tmp_path: Path) -> None:
+    results, name, path = kept(tmp_path)
+    first = msgspec.json.decode(b"[" + path.read_bytes()[20 : 12 + int.from_bytes(path.read_bytes()[:8], "big")] + b"]")
+    with pytest.raises(Corrupted, match="more than"):
+        results.page(name, len(first), after=None, limit=len(first))

@@ -207,3 +207,67 @@ def test_the_time_that_a_run_was_scheduled_for() -> None:
         ("scheduled_at() == null", False),
     ):
         assert compile_expression(source).evaluate({}, context) == value
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("x", "a\0b"),
+        ("x + 'c'", "a\0bc"),
+        ("size(x)", 3),
+        ("x == 'a\\u0000b'", True),
+        ("x < 'a\\u0000c' && x > 'a'", True),
+        ("{'k': [x]}", {"k": ["a\0b"]}),
+        ("nested.k[0].l + '!'", "a\0b!"),
+        ("nested.k.map(e, size(e.l))", [3]),
+        ("{x: 1}", {"a\0b": 1}),
+        ("{x: 1}['a\\u0000b']", 1),
+        ("'a\\u0000b'", "a\0b"),
+        ("'a\0b'", "a\0b"),
+        ("hash(x) == hash('a\\u0000b')", True),
+        ("coalesce(x, '') + 'c'", "a\0bc"),
+        ("coalesce([x], null)", ["a\0b"]),
+        ("max('a', x)", "a\0b"),
+        ("min([x, 'b'])", "a\0b"),
+        ("json(x)", '"a\\u0000b"'),
+        ("parse_json(json({'k': x})).k", "a\0b"),
+        ("string(coalesce(b'a\\000b', null))", "a\0b"),
+        ("x.replace('a', 'z') + x.split('b')[0]", "z\0ba\0"),
+    ],
+)
+def test_a_text_with_a_nul_is_whole_everywhere(source: str, expected: Any) -> None:
+    assert value(source, x="a\0b", nested={"k": [{"l": "a\0b"}]}) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "variable"), [("x", "x"), ("size(x.k)", "x"), ("parse_json(json({'a\\u0000b': 1}))", None)]
+)
+def test_a_name_with_a_nul_is_refused(source: str, variable: str | None) -> None:
+    with pytest.raises(
+        EvaluationError, match="'a\\\\x00b', and expressions take no names with the character NUL"
+    ) as got:
+        value(source, x={"k": [{"a\0b": 1}]})
+    assert (got.value.code, got.value.variable) == ("bad_value", variable)
+
+
+_TEXTS = st.text("\0a\\u0", max_size=6)
+
+
+@given(
+    st.recursive(
+        _TEXTS | st.integers(-5, 5) | st.none(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab\\u0", max_size=3), inner, max_size=3),
+        max_leaves=6,
+    )
+)
+def test_what_goes_in_comes_out(given_value: Any) -> None:
+    assert value("[x]", x=given_value) == [given_value]
+    assert value("[coalesce(x, x)]", x=given_value) == [given_value]
+
+
+def test_the_fields_of_an_object_come_in_the_same_order_in_every_process() -> None:
+    names = list("hgfedcba")
+    given_value = {name: dict.fromkeys(names, 0) for name in names}
+    assert list(value("x", x=given_value)) == sorted(names)
+    assert list(value("[x]", x=given_value)[0]["a"]) == sorted(names)
+    assert value("json({'b': 1, 'c': {'e': 2, 'd': 3}, 'a': 4})") == '{"a":4,"b":1,"c":{"d":3,"e":2}}'

@@ -64,13 +64,14 @@ _FEW: Final = 8
 class Leaf:
     """A leaf as bytes: sorted keys and their values, decoded from `data` when they are asked for. Never changed."""
 
-    __slots__ = ("_data", "_keys", "_run", "_values", "count", "size")
+    __slots__ = ("_data", "_keys", "_run", "_values", "_width", "count", "size")
 
     def __init__(self, data: bytes, count: int, run: int) -> None:
         self._data = data
         self.size = len(data)
         self.count = count
         self._run = run
+        self._width = -1  # the length of the keys if they have one length, 0 if not, -1 if it was not looked at
         self._keys: Sequence[bytes] | None = None
         self._values: list[bytes] | None = None
 
@@ -97,7 +98,7 @@ class Leaf:
 
     def packed_keys(self) -> tuple[int, bytes] | None:
         """The keys one behind the other, and how long each is; None where they differ in length."""
-        width = self._width()
+        width = self._one_length()
         return (width, self._data[_HEAD + 6 * self.count : self._run]) if width else None
 
     @property
@@ -114,7 +115,16 @@ class Leaf:
     def find(self, key: bytes) -> bytes | None:
         """The value of a key."""
         count, data, run = self.count, self._data, self._run
-        index = self._place(key) if self._keys is None else -1
+        index = -1
+        if (
+            self._keys is None
+            and (length := len(key))
+            and length == (self._width if self._width >= 0 else self._one_length())
+        ):
+            first = _HEAD + 6 * count  # among keys of its own length it is seen at once, without decoding them
+            at = data.find(key, first, run) - first
+            if at >= 0 and not at % length:
+                index = at // length
         if index < 0:
             keys = self._keys or self.keys
             index = bisect_left(keys, key)
@@ -125,23 +135,16 @@ class Leaf:
             return data[run + before + 2 : run + end]
         return self.value(0)
 
-    def _place(self, key: bytes) -> int:
-        """Where a key is that is seen at once among keys of its own length, without decoding them; -1 if it is not."""
-        length, first = len(key), _HEAD + 6 * self.count
-        if length and length == self._width():
-            at = self._data.find(key, first, self._run) - first
-            if at >= 0 and not at % length:
-                return at // length
-        return -1
-
-    def _width(self) -> int:
+    def _one_length(self) -> int:
         """The length of the keys if they have one length; 0 if not."""
-        raw = self._data[_HEAD : _HEAD + 2 * self.count]
-        return int.from_bytes(raw[:2], "little") if raw == raw[:2] * self.count else 0
+        if self._width < 0:
+            raw = self._data[_HEAD : _HEAD + 2 * self.count]
+            self._width = int.from_bytes(raw[:2], "little") if raw == raw[:2] * self.count else 0
+        return self._width
 
     def place(self, key: bytes, start: int = 0) -> int:
         """How many keys are below a key, all before `start` among them. Nothing is decoded where all keys have one length."""
-        if self._keys is None and (width := self._width()):
+        if self._keys is None and (width := self._one_length()):
             data, first, stop = self._data, _HEAD + 6 * self.count, self.count
             while start < stop:
                 middle = (start + stop) // 2
@@ -155,7 +158,7 @@ class Leaf:
 
     def some_keys(self, start: int, stop: int) -> list[bytes]:
         """The keys from `start` to before `stop`. A few of them are had without making the others."""
-        if self._keys is None and (stop - start) * _FEW <= self.count and (width := self._width()):
+        if self._keys is None and (stop - start) * _FEW <= self.count and (width := self._one_length()):
             first = _HEAD + 6 * self.count
             return [self._data[at : at + width] for at in range(first + start * width, first + stop * width, width)]
         return list(self.keys[start:stop])

@@ -9,12 +9,13 @@ and it may be changed while the batch runs.
     partials    what parts that have ended, or were given back, brought out: first ordinal -> reductions
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from script import fibers, reduce, transactions
 from script.iterations import reducing
 from script.program import Instruction
-from script.state import Frame
+from script.state import Fiber, Frame
 
 if TYPE_CHECKING:
     from script.machine import Machine
@@ -121,17 +122,22 @@ def may_end(machine: "Machine", record: dict[str, Any]) -> bool:
     return True
 
 
+def running(machine: "Machine") -> Iterator[tuple[Fiber, str, dict[str, Any]]]:
+    """The batches that the run is in the middle of: the fiber, the key of the loop, and its record."""
+    for fiber in machine.state["fibers"].values():
+        for frame in fiber["frames"]:
+            for record in frame["loops"]:
+                if "batch" in record:
+                    step = machine.programs[frame["program"]].code[record["pc"]]["step"]
+                    yield fiber, machine.key(frame, step), record
+
+
 def change(machine: "Machine", step: str, concurrency: int) -> None:
     """How many chunks of a running batch may run at once from now on; nothing where there is no such batch, or no such number."""
     if not (isinstance(concurrency, int) and 1 <= concurrency <= MOST):
         return
-    for fiber in machine.state["fibers"].values():
-        for frame in fiber["frames"]:
-            for record in frame["loops"]:
-                if "batch" not in record:
-                    continue
-                info = machine.programs[frame["program"]].code[record["pc"]]
-                if machine.key(frame, info["step"]) == step:
-                    record["concurrency"] = concurrency
-                    if "any" in (fiber["wait"] or ()):
-                        fiber["wait"] = None
+    for fiber, key, record in running(machine):
+        if key == step:
+            record["concurrency"] = concurrency
+            if "any" in (fiber["wait"] or ()):
+                fiber["wait"] = None

@@ -1,4 +1,4 @@
-"""sop run approve, reject, pause, resume and rerun, and sop approvals: runs as people handle them."""
+"""sop run approve, reject, pause, resume, concurrency and rerun, and sop approvals: runs as people handle them."""
 
 import uuid
 from collections.abc import Iterator
@@ -44,6 +44,18 @@ def resume(run_id: RunId, output: Format = "table") -> None:
     """Let a paused run go on."""
     with Connection() as gateway:
         write_object(gateway.post(address(run_id, ":resume")), output)
+
+
+def concurrency(
+    run_id: RunId,
+    chunks: Annotated[int, typer.Argument(metavar="N", help="chunks that may run side by side, 1 to 100")],
+    step: Annotated[str | None, typer.Option(help="the batch's loop, if the run is in the middle of several")] = None,
+    output: Format = "table",
+) -> None:
+    """Let a running batch run so many chunks side by side from now on."""
+    with Connection() as gateway:
+        body = {"concurrency": chunks, "step": step}
+        write_object(gateway.post(address(run_id, ":concurrency"), json=body), output)
 
 
 def rerun(
@@ -104,4 +116,4 @@ def _flat(runs: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             yield {"run": run["id"], "script": run["script"], "started_at": run["started_at"], **entry, "by": by}
 
 
-COMMANDS = (approve, reject, pause, resume, rerun)
+COMMANDS = (approve, reject, pause, resume, concurrency, rerun)

@@ -29,7 +29,12 @@ _PARTS_FOR_EACH: Final = 4
 
 def are_wanted(record: dict[str, Any], size: int) -> bool:
     """Whether a batch that goes chunk by chunk should be divided now."""
-    return bool("parts" not in record and record["concurrency"] > 1 and record["end"] - record["position"] > size)
+    return bool(
+        "parts" not in record
+        and "again" not in record
+        and record["concurrency"] > 1
+        and record["end"] - record["position"] > size
+    )
 
 
 def divide(machine: "Machine", frame: Frame, instruction: Instruction, record: dict[str, Any], size: int) -> None:

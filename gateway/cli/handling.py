@@ -61,8 +61,11 @@ def concurrency(
 def rerun(
     run_id: RunId,
     from_step: Annotated[
-        str, typer.Option("--from", help="start, failed, or a step's path or key (path#iteration)")
-    ] = "start",
+        str | None, typer.Option("--from", help="start (the default), failed, or a step's path or key (path#iteration)")
+    ] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="only the elements that failed in its batches, nothing else of them")
+    ] = False,
     arg: Annotated[list[str] | None, typer.Option(help="name=value: change this argument")] = None,
     args: Annotated[str | None, typer.Option(help="other arguments: a JSON object, @FILE, or - for stdin")] = None,
     version: Annotated[str | None, typer.Option(help="another version: latest, a number, or a hash")] = None,
@@ -73,7 +76,8 @@ def rerun(
     """Run a run again that has ended, as a new run, and watch it. What is before the step is not done again."""
     key = idempotency_key or str(uuid.uuid4())
     with Connection() as gateway:
-        body: dict[str, Any] = {"from": from_step, "version": version}
+        body: dict[str, Any] = {"elements": "failed"} if failed else {}
+        body |= {name: value for name, value in (("from", from_step), ("version", version)) if value is not None}
         if arg or args is not None:
             body["arguments"] = _arguments(gateway, run_id, arg or [], args, version)
         told = gateway.post(address(run_id, ":rerun"), json=body, headers={"Idempotency-Key": key})

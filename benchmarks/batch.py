@@ -9,7 +9,7 @@ so each is a row of the outbox. Three runs, each on a system of its own:
 
 Prints one JSON line for each figure: {"figure", "value", "unit", "bar", "holds", "load"}; the exit code says whether all bars hold.
 
-`python benchmarks/batch.py [--customers N] [--concurrency N] [--folder PATH] [--no-kill]`
+`python benchmarks/batch.py [--customers N] [--concurrency N] [--chunk N] [--folder PATH] [--no-kill]`
 """
 
 import argparse
@@ -70,18 +70,17 @@ class Bars:
         print(json.dumps({**line, **more, "load": round(os.getloadavg()[0], 2)}), flush=True)
 
 
-def scripts(concurrency: int) -> list[dict[str, Any]]:
+def scripts(concurrency: int, chunk: int) -> list[dict[str, Any]]:
     """Those of the example; orders are fetched through the index on customer and date."""
     check, weekly = (
         json.loads((SCRIPTS / f"{name}.json").read_text()) for name in ("check_churn_risk", "weekly_churn_prevention")
     )
     check["steps"][0]["order_by"] = "date"
-    if concurrency > 1:
-        weekly["steps"][1]["concurrency"] = concurrency
+    weekly["steps"][1] |= {"concurrency": concurrency, "batch_size": chunk}
     return [check, weekly]
 
 
-async def run(folder: Path, concurrency: int, *, kill: bool = False) -> Ran:
+async def run(folder: Path, concurrency: int, chunk: int, *, kill: bool = False) -> Ran:
     """One run on a system of its own over a folder."""
     stack = Stack(Settings(data_dir=folder, port=0))
     stack.start()
@@ -91,7 +90,7 @@ async def run(folder: Path, concurrency: int, *, kill: bool = False) -> Ran:
         async with httpx2.AsyncClient(
             base_url=stack.gateway_url, headers=headers, timeout=600, trust_env=False
         ) as http:
-            for script in scripts(concurrency):
+            for script in scripts(concurrency, chunk):
                 saved = await http.post("/v1/scripts", json=script)
                 assert saved.status_code == 201, saved.text
             ran, run_id = await _followed(stack, http, kill=kill)
@@ -180,21 +179,21 @@ def check(bars: Bars, name: str, ran: Ran, count: int, at_risk: set[str]) -> Non
     bars.tell(f"{name}: most events in a history", max(ran.executions), "events", f"< {EVENTS}", **events)
 
 
-async def main(count: int, concurrency: int, folder: Path, *, kill: bool) -> int:
+async def main(count: int, concurrency: int, chunk: int, folder: Path, *, kill: bool) -> int:
     bars, tenth = Bars(), folder / "tenth"
     prepare(tenth, count // 10)
-    small = await run(tenth, concurrency)
+    small = await run(tenth, concurrency, chunk)
     shutil.rmtree(tenth)
     bars.tell("peak memory of the worker, a tenth of the customers", small.peak_mb, "MB")
     at_risk = prepare(folder / "whole", count)
-    ran = await run(folder / "whole", concurrency)
+    ran = await run(folder / "whole", concurrency, chunk)
     bars.tell("customers a second, one worker process", count / ran.seconds, "1/s", f">= {RATE}", seconds=ran.seconds)
     bars.tell("processor time of the worker for each customer", ran.cpu_seconds / count * 1e6, "us")
     bars.tell("peak memory of the worker", ran.peak_mb, "MB", f"< {PEAK_MB}")
     bars.tell("peak memory beyond that of a tenth", ran.peak_mb - small.peak_mb, "MB", f"< {FLAT_MB}")
     check(bars, "undisturbed", ran, count, at_risk)
     if kill:
-        killed = await run(folder / "whole", concurrency, kill=True)
+        killed = await run(folder / "whole", concurrency, chunk, kill=True)
         assert killed.killed
         bars.tell("after kill -9 of the worker in the middle", count / killed.seconds, "1/s", seconds=killed.seconds)
         check(bars, "killed", killed, count, at_risk)
@@ -206,12 +205,15 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--customers", type=int, default=1_000_000)
     parser.add_argument("--concurrency", type=int, default=1, help="chunks side by side")
+    parser.add_argument("--chunk", type=int, default=500, help="customers in a chunk")
     parser.add_argument("--folder", type=Path, help="where the data goes (about 1 GB for a million customers)")
     parser.add_argument("--no-kill", dest="kill", action="store_false", help="without the run whose worker is killed")
     options = parser.parse_args()
     if options.customers < 1000:
         parser.error("--customers is 1000 or more")
     with tempfile.TemporaryDirectory(prefix="sop-batch-", dir=options.folder) as temporary:
-        code = asyncio.run(main(options.customers, options.concurrency, Path(temporary), kill=options.kill))
+        code = asyncio.run(
+            main(options.customers, options.concurrency, options.chunk, Path(temporary), kill=options.kill)
+        )
     sys.stdout.flush()
     os._exit(code)

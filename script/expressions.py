@@ -17,6 +17,7 @@ import orjson
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_strings
 
+from script.comparisons import comparison
 from script.errors import EvaluationError, ExpressionSyntaxError
 from script.functions import Current, EvaluationContext, extension, plain
 from script.tokens import Path, paths
@@ -46,6 +47,7 @@ class Expression:
         self.paths: list[Path] = paths(source)
         self.names = frozenset(path.names[0] for path in self.paths)
         self._path = _plain_path(source, self.paths)
+        self._comparison = comparison(source)
         environment = _environment(self.names)
         try:
             self._compiled = environment.compile(source)
@@ -64,6 +66,10 @@ class Expression:
                 kind = type(value)
                 if kind is str or kind is bool or kind is float or (kind is int and -_WHOLE <= value < _WHOLE):
                     return value
+        elif self._comparison is not None:
+            truth = self._comparison(variables)
+            if truth is not None:
+                return truth
         data = {name: variables[name] for name in self.names if name in variables}
         for name, value in data.items():
             if is_rows(value):

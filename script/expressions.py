@@ -10,6 +10,7 @@ give their number, `x` alone passes it on, and anything else is the error `row_r
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ import orjson
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_strings
 
-from script.comparisons import comparison
+from script.direct import UNSURE, direct
 from script.errors import EvaluationError, ExpressionSyntaxError
 from script.functions import Current, EvaluationContext, extension, plain
 from script.tokens import Path, paths
@@ -47,7 +48,7 @@ class Expression:
         self.paths: list[Path] = paths(source)
         self.names = frozenset(path.names[0] for path in self.paths)
         self._path = _plain_path(source, self.paths)
-        self._comparison = comparison(source)
+        self._direct = direct(source)
         environment = _environment(self.names)
         try:
             self._compiled = environment.compile(source)
@@ -66,10 +67,9 @@ class Expression:
                 kind = type(value)
                 if kind is str or kind is bool or kind is float or (kind is int and -_WHOLE <= value < _WHOLE):
                     return value
-        elif self._comparison is not None:
-            truth = self._comparison(variables)
-            if truth is not None:
-                return truth
+        elif self._direct is not None:
+            with suppress(*UNSURE):
+                return self._direct(variables)
         data = {name: variables[name] for name in self.names if name in variables}
         for name, value in data.items():
             if is_rows(value):

@@ -8,7 +8,8 @@
     index        value or whole number, then + or - a whole number
 
 An expression of any other form has no evaluation here. One that has is evaluated by the runtime all the same where the variables are not
-what Python and CEL surely agree on: a missing name, null, whole numbers beyond 2^53, rows. So errors are always the runtime's.
+what Python and CEL surely agree on: a missing name, null, whole numbers beyond 2^53, rows, a list beyond the runtime's budget. So errors
+are always the runtime's.
 """
 
 import math
@@ -41,6 +42,8 @@ _COMPARED: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
 _WORDS: Final = frozenset({"true", "false", "null", "in"})
 _MOST: Final = 8
 """Values within one expression."""
+_BUDGET: Final = 10_000
+"""Elements that the runtime does not go through any more."""
 _EXACT: Final = 1 << 53
 """Whole numbers up to this are compared with doubles without any rounding."""
 
@@ -135,6 +138,8 @@ class _Parser:
 
         def mapped(variables: Variables) -> Any:
             found = _list(value(variables))
+            if len(found) >= _BUDGET:
+                raise ValueError
             for name in names:
                 found = [_field(element, name) for element in found]
             return found

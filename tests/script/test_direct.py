@@ -94,6 +94,7 @@ def test_what_is_evaluated_here(source: str, variables: dict[str, Any], expected
         ("avg(prices)", {"prices": []}),
         ("days_between(a, b)", {"a": "x", "b": "2026-01-05"}),
         ("orders.map(o, o)", {"orders": [1]}),
+        ("sum(orders.map(o, o.n))", {"orders": [{"n": 1}] * 10_000}),
     ],
 )
 def test_what_the_runtime_is_asked(source: str, variables: dict[str, Any]) -> None:

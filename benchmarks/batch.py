@@ -9,7 +9,7 @@ so each is a row of the outbox. Three runs, each on a system of its own:
 
 Prints one JSON line for each figure: {"figure", "value", "unit", "bar", "holds", "load"}; the exit code says whether all bars hold.
 
-`python benchmarks/batch.py [--customers N] [--concurrency N] [--chunk N] [--folder PATH] [--no-kill]`
+`python benchmarks/batch.py [--customers N] [--concurrency N] [--chunk N] [--together] [--folder PATH] [--no-kill]`
 """
 
 import argparse
@@ -156,9 +156,9 @@ def _mails(folder: Path, run_id: str) -> list[str]:
         databases.close()
 
 
-def prepare(folder: Path, count: int) -> set[str]:
+def prepare(folder: Path, count: int, *, together: bool) -> set[str]:
     """Fill a new data directory; who is at risk."""
-    customers = Customers(count)
+    customers = Customers(count, together=together)
     began = time.monotonic()
     databases = Databases(folder / "databases")
     customers.load(databases.ensure(DATABASE))
@@ -179,13 +179,13 @@ def check(bars: Bars, name: str, ran: Ran, count: int, at_risk: set[str]) -> Non
     bars.tell(f"{name}: most events in a history", max(ran.executions), "events", f"< {EVENTS}", **events)
 
 
-async def main(count: int, concurrency: int, chunk: int, folder: Path, *, kill: bool) -> int:
+async def main(count: int, concurrency: int, chunk: int, folder: Path, *, kill: bool, together: bool) -> int:
     bars, tenth = Bars(), folder / "tenth"
-    prepare(tenth, count // 10)
+    prepare(tenth, count // 10, together=together)
     small = await run(tenth, concurrency, chunk)
     shutil.rmtree(tenth)
     bars.tell("peak memory of the worker, a tenth of the customers", small.peak_mb, "MB")
-    at_risk = prepare(folder / "whole", count)
+    at_risk = prepare(folder / "whole", count, together=together)
     ran = await run(folder / "whole", concurrency, chunk)
     bars.tell("customers a second, one worker process", count / ran.seconds, "1/s", f">= {RATE}", seconds=ran.seconds)
     bars.tell("processor time of the worker for each customer", ran.cpu_seconds / count * 1e6, "us")
@@ -207,13 +207,13 @@ if __name__ == "__main__":
     parser.add_argument("--concurrency", type=int, default=2, help="chunks side by side")
     parser.add_argument("--chunk", type=int, default=1000, help="customers in a chunk")
     parser.add_argument("--folder", type=Path, help="where the data goes (about 1 GB for a million customers)")
+    parser.add_argument("--together", action="store_true", help="the orders of a customer side by side")
     parser.add_argument("--no-kill", dest="kill", action="store_false", help="without the run whose worker is killed")
     options = parser.parse_args()
     if options.customers < 1000:
         parser.error("--customers is 1000 or more")
     with tempfile.TemporaryDirectory(prefix="sop-batch-", dir=options.folder) as temporary:
-        code = asyncio.run(
-            main(options.customers, options.concurrency, options.chunk, Path(temporary), kill=options.kill)
-        )
+        wanted = options.customers, options.concurrency, options.chunk
+        code = asyncio.run(main(*wanted, Path(temporary), kill=options.kill, together=options.together))
     sys.stdout.flush()
     os._exit(code)

@@ -4,7 +4,8 @@
     orders      {order_id, customer_id, date, cds, dollars}       key: order_id, index: customer_id, date
 
 Orders are numbered as they came in over two years, so those of a customer are far apart in the store: each is found through the index,
-and read from a page of its own. One customer of a hundred has no order, the others have one to five.
+and read from a page of its own. With `together` they are numbered customer by customer, and lie side by side. One customer of a hundred has
+no order, the others have one to five.
 """
 
 from array import array
@@ -33,8 +34,9 @@ Pair = tuple[bytes, bytes]
 class Customers:
     """So many customers with their orders, always the same ones."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, together: bool = False) -> None:
         self.count = count
+        self._together = together
         self._owners = array("Q", (n for n in range(count) for _ in range(_orders_of(n))))
         Random(20261121).shuffle(self._owners)
         sizes = [_orders_of(n) for n in range(count)]
@@ -78,10 +80,12 @@ class Customers:
         create_store(transaction, "orders", primary_key=["order_id"])
         info = create_index(transaction, "orders", ["customer_id", "date"])
         index = next(found for found in open_store(transaction, "orders").indexes if found.info.name == info.name)
-        entries = (index.entry(self._order(order), encode([order])) for order in self._orders)
+        by_customer = (self._order(order, at) for at, order in enumerate(self._orders))
+        entries = (index.entry(row, encode([row["order_id"]])) for row in by_customer)
         transaction.tree(index_tree("orders", info.name)).load(entries)
-        rows = ((encode([order]), orjson.dumps(self._order(order))) for order in range(self.orders))
-        transaction.tree(rows_tree("orders")).load(rows)
+        placed = enumerate(self._orders) if self._together else ((order, order) for order in range(self.orders))
+        rows = (self._order(order, at) for at, order in placed)
+        transaction.tree(rows_tree("orders")).load((encode([row["order_id"]]), orjson.dumps(row)) for row in rows)
 
     def _customer_rows(self) -> Iterator[Pair]:
         for number in range(self.count):
@@ -90,9 +94,11 @@ class Customers:
             row = {"customer_id": customer_id(number), "email": email(number), "first_order": first}
             yield encode([row["customer_id"]]), orjson.dumps(row)
 
-    def _order(self, order: int) -> dict[str, Any]:
+    def _order(self, order: int, at: int) -> dict[str, Any]:
+        """The order that came in at a place among all, and stands at another when they are gone through customer by customer."""
         who, day = customer_id(self._owners[order]), self._date(order).isoformat()
-        return {"order_id": order, "customer_id": who, "date": day, "cds": 1 + order % 4, "dollars": dollars(order)}
+        number = at if self._together else order
+        return {"order_id": number, "customer_id": who, "date": day, "cds": 1 + order % 4, "dollars": dollars(order)}
 
 
 def _orders_of(number: int) -> int:

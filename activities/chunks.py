@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import orjson
 
+from activities.again import choose
 from activities.asking import perform_ask
 from activities.elements import Elements, Heartbeat
 from activities.errors import ChunkFailed, WaitInBatch
@@ -118,8 +119,9 @@ class _Chunk:
         return answer
 
     def _run(self) -> dict[str, Any]:
-        elements, after = self._elements()
-        iterations = Iterations(self._programs, self._call)
+        chosen = choose(self._resources, self._call) if self._call.again is not None else None
+        elements, after = self._elements() if chosen is None else (chosen.elements, chosen.after)
+        iterations = Iterations(self._programs, self._call, chosen.ordinals if chosen is not None else None)
         run = Elements(iterations, elements, self._perform, self._heartbeat)
         tolerate = self._call.tolerate
         if tolerate is not None and (self._inner or _may_save(self._programs.values())):
@@ -127,17 +129,19 @@ class _Chunk:
         run.run(self if tolerate is not None else None, tolerate or 0)
         if run.failures and tolerate is None:
             position, error = next(iter(run.failures.items()))
-            raise ChunkFailed({**error, "ordinal": self._call.offset + position})
-        self._record(elements, run.failures)
-        return {
-            "processed": run.processed,
-            "failed": len(run.failures),
+            raise ChunkFailed({**error, "ordinal": iterations.ordinal(position)})
+        gone = chosen.gone if chosen is not None else []
+        self._record(elements, run.failures, iterations, gone)
+        answer = {
+            "processed": run.processed + len(gone),
+            "failed": len(run.failures) + len(gone),
             "after": after,
             "done": after is None,
             "stopped": run.stopped,
             "reduced": iterations.reduced,
             "outbox": self._outbox,
         }
+        return answer | (chosen.progress() if chosen is not None else {})
 
     # --- elements that fail ---
 
@@ -157,23 +161,30 @@ class _Chunk:
             self._view.rollback_to(self._mark)
         self._outbox = self._marked_outbox
 
-    def _record(self, elements: list[Any], failures: dict[int, dict[str, Any]]) -> None:
+    def _record(
+        self,
+        elements: list[Any],
+        failures: dict[int, dict[str, Any]],
+        iterations: Iterations,
+        gone: list[dict[str, Any]],
+    ) -> None:
         """Write the elements that failed into the ledger."""
-        if not failures or self._view is None:
+        if not (failures or gone) or self._view is None:
             return
         call = self._call
-        fields = self._key_fields()
+        fields = self._key_fields() if failures else ()
         rows = [
-            {"ordinal": call.offset + position, "key": _key_of(elements[position], fields), "error": failures[position]}
-            for position in sorted(failures)
+            {"ordinal": iterations.ordinal(at), "key": _key_of(elements[at], fields), "error": failures[at]}
+            for at in sorted(failures)
         ]
-        record_failures(self._view, call.run_id, call.step, call.now, rows)
+        record_failures(self._view, call.run_id, call.step, call.now, [*rows, *gone])
 
     def _key_fields(self) -> tuple[str, ...]:
         rows = self._call.rows
         if rows is None or "store" not in rows:
             return ()
-        snapshot = self._resources.databases.open(rows["database"]).snapshot(rows["version"])
+        version = rows["version"] if self._call.again is None else None
+        snapshot = self._resources.databases.open(rows["database"]).snapshot(version)
         return tuple(open_store(snapshot, rows["store"]).info.primary_key)
 
     # --- what elements do ---

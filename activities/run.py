@@ -5,9 +5,10 @@ restore_savepoint, partition_rows, run_chunk, dispatch_outbox and ask_model. All
 threads. Cancellation is not thrown into a thread (it could hit anywhere): a chunk asks between elements, other steps are short.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from temporalio import activity
 from temporalio.exceptions import CancelledError
@@ -18,6 +19,9 @@ from activities.failures import application_error, timestamp
 from activities.heartbeats import Heartbeats
 from script import wire
 from script.wire import Outcome
+
+_BEAT: Final = 1.0
+"""Seconds between two heartbeats of a chunk: each is a turn of the event loop, which has to take the interpreter from the chunk."""
 
 
 class Activities:
@@ -75,8 +79,13 @@ class Activities:
         return [program.to_json() for program in self._resources.library.closure(call.script, call.version)]
 
     def _chunk(self, call: wire.ChunkCall) -> dict[str, Any]:
+        last = time.monotonic()
+
         def heartbeat(done: int) -> None:
-            activity.heartbeat(done)
+            nonlocal last
+            if time.monotonic() - last >= _BEAT:
+                last = time.monotonic()
+                activity.heartbeat(done)
             if activity.is_cancelled():
                 raise CancelledError("the run was cancelled")
 

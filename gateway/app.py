@@ -12,6 +12,7 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from gateway import (
     approvals,
     backups,
+    batches,
     databases,
     documents,
     exports,
@@ -35,6 +36,7 @@ MODULES = (
     scripts,
     runs,
     approvals,
+    batches,
     schedules,
     databases,
     maintenance,

@@ -103,7 +103,7 @@ def decider(here: Services, request: Request) -> str:
 
 def _chosen(run_id: str, approvals: list[dict[str, Any]], step: str | None) -> dict[str, Any]:
     """The approval that is meant. Raises ApiError."""
-    fit = [entry for entry in approvals if step is None or step in (entry["id"], entry["step"], _path(entry["step"]))]
+    fit = [entry for entry in approvals if step is None or step in (entry["id"], entry["step"], path_of(entry["step"]))]
     if len(fit) == 1:
         return fit[0]
     if not approvals:
@@ -118,7 +118,8 @@ def _chosen(run_id: str, approvals: list[dict[str, Any]], step: str | None) -> d
     raise ApiError("ambiguous_step", "several steps wait for a decision", pointer="/step", hint=waiting)
 
 
-def _path(key: str) -> str:
+def path_of(key: str) -> str:
+    """The path of a step's key, without its iteration."""
     return key.partition("#")[0]
 
 

@@ -25,6 +25,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from gateway.problems import ApiError
 from gateway.services import Services
 from gateway.signals import closed
+from script.machine.events import told_rerun
 from script.wire import STANDING_QUERY, WORKFLOW_TYPE, RunInput, RunOutput, failure
 from workflows.failures import outcome_of_failure
 
@@ -91,7 +92,7 @@ async def describe_run(here: Services, run_id: str) -> dict[str, Any]:
     }
     rerun = (await found.memo()).get(RERUN_MEMO)
     if rerun is not None:
-        told |= {"rerun_of": rerun["of"], "from": rerun["from"]}
+        told |= told_rerun(rerun)
     if told["state"] == "running":
         where = await standing(here, run_id)
         paused = where.pop("paused") if where is not None else None

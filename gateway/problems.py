@@ -62,6 +62,7 @@ STATUS: Final[dict[str, int]] = {
     "run_closed": 409,
     "run_open": 409,
     "not_waiting": 409,
+    "no_batch": 409,
     "compensated": 409,
     "not_resumable": 409,
     "transaction_ended": 409,

@@ -3,10 +3,13 @@
 From the start it is a new run with the same programs (or another version of the script) and the same arguments (or others). From a
 step it is a new run that begins with the state which the old one had before the step's first execution: the old history is folded
 through the machine once more (twice, to find the step that failed), and `script.machine.resuming` makes the state one of another run.
+
+Only the failed elements: the same, from the first batch that has tolerated failures, and no batch of the new run goes through anything else
+(`script/machine/again.py`).
 """
 
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from temporalio.client import WorkflowExecution, WorkflowHandle
@@ -37,6 +40,7 @@ class RerunRequest(BaseModel):
     from_step: str = Field(START, alias="from", description="start, failed, or a step's path or key (path#iteration)")
     arguments: dict[str, Any] | None = Field(None, description="other arguments; from the start only")
     version: str | int | None = Field(None, description="another version, or latest; from the start only")
+    elements: Literal["all", "failed"] = Field("all", description="failed: those that failed in batches, nothing else")
 
 
 async def rerun_run(
@@ -49,7 +53,9 @@ async def rerun_run(
         raise ApiError(
             "run_open", f"the run {run_id!r} goes on", hint="wait for its end, or cancel it, and run it again then"
         )
-    if request.from_step == START:
+    if request.elements == FAILED:
+        start, programs = await _failed_elements(here, found, request)
+    elif request.from_step == START:
         start, programs = await _from_start(here, found, request)
     else:
         start, programs = await _from_step(here, found, request)
@@ -57,6 +63,27 @@ async def rerun_run(
     asked = [here.task_queue, "rerun", run_id, request.model_dump()]
     handle = await launch(here, start, programs[0], key, asked, {RERUN_MEMO: start.rerun})
     return handle, {"script": start.script, "rerun_of": run_id, "from": start.rerun["from"]}
+
+
+async def _failed_elements(
+    here: Services, found: WorkflowExecution, request: RerunRequest
+) -> tuple[RunInput, list[Program]]:
+    for name, pointer in (("from_step", "/from"), ("arguments", "/arguments"), ("version", "/version")):
+        if name in request.model_fields_set:
+            raise ApiError(
+                "invalid_field",
+                f"{pointer[1:]} does not go with the failed elements: the run begins before the first batch that has some",
+                pointer=pointer,
+                hint="leave it out",
+            )
+    old = await start_input(here.client, found.id, found.run_id)
+    first = await _retraced(here, found, None)
+    if not first.failed or old.dry_run:
+        message = f"no batch of the run {found.id!r} has a ledger of failed elements"
+        hint = "a batch with tolerate_failures keeps one; a dry run, or a run called by this one, is another run"
+        raise CannotResume("nothing_failed", message, hint=hint)
+    retraced = await _retraced(here, found, None, ledgers=frozenset(first.failed))
+    return _resumed(found, retraced, old, {"elements": FAILED})
 
 
 async def _from_start(
@@ -94,14 +121,20 @@ async def _from_step(here: Services, found: WorkflowExecution, request: RerunReq
     if failed:
         wanted = await _failed(here, found)
     retraced = await _retraced(here, found, wanted, batches=failed)
-    state = resumed(retraced)
     old = await start_input(here.client, found.id, found.run_id)
+    return _resumed(found, retraced, old, {})
+
+
+def _resumed(
+    found: WorkflowExecution, retraced: Retracing, old: RunInput, more: dict[str, str]
+) -> tuple[RunInput, list[Program]]:
+    state = resumed(retraced)
     programs = _ordered(retraced.programs, state["root"])
-    start = _input(old, programs, old.arguments, state, found.id, retraced.key_found)
+    start = _input(old, programs, old.arguments, state, found.id, retraced.key_found, more)
     if wire_size([state, start.programs]) > MAX_MOVED_BYTES:
         raise ApiError(
             "too_large",
-            f"the state before {wanted!r} is too large to begin a run with",
+            f"the state before {retraced.key_found!r} is too large to begin a run with",
             hint="run it again from the start",
         )
     return start, programs
@@ -121,11 +154,18 @@ async def _failed(here: Services, found: WorkflowExecution) -> str:
     return step
 
 
-async def _retraced(here: Services, found: WorkflowExecution, wanted: str, *, batches: bool) -> Retracing:
+async def _retraced(
+    here: Services,
+    found: WorkflowExecution,
+    wanted: str | None,
+    *,
+    batches: bool = False,
+    ledgers: frozenset[str] = frozenset(),
+) -> Retracing:
     fold = Fold(here.client.data_converter, found.id, Retracing)
     async for _ in _whole(here, fold, found):
         if isinstance(fold.machine, Retracing):
-            fold.machine.wanted, fold.machine.batches = wanted, batches
+            fold.machine.wanted, fold.machine.batches, fold.machine.ledgers = wanted, batches, ledgers
     if not isinstance(fold.machine, Retracing):
         raise CannotResume("step_not_run", f"the run {found.id!r} never began", hint="run it again from the start")
     return fold.machine
@@ -161,6 +201,7 @@ def _input(
     state: dict[str, Any] | None,
     run_id: str,
     step: str,
+    more: dict[str, str] | None = None,
 ) -> RunInput:
     """What the new run gets. Its programs go along, since names of scripts may mean other versions by now."""
     compiled = [program.to_json() for program in programs]
@@ -174,5 +215,5 @@ def _input(
         programs=compiled if wire_size(compiled) <= MAX_INPUT_BYTES else None,
         database=old.database,
         state=state,
-        rerun={"of": run_id, "from": step},
+        rerun={"of": run_id, "from": step, **(more or {})},
     )

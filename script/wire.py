@@ -73,7 +73,8 @@ class RunInput:
     otherwise the run loads them by hash. `database` is for a script that names none, when it is called as a run of its own.
     `scheduled_at` is set for a child of a run that a schedule started (the run itself knows it from its search attributes).
     `state` is set by continue-as-new, and by a rerun from a step: `rerun` {of, from} says then (and for one from the start) which
-    run it repeats and from where, and the state becomes one of this run (`resuming.adopt`).
+    run it repeats and from where (and `elements`: "failed", if only those of its batches are done again), and the state becomes one of
+    this run (`resuming.adopt`).
     """
 
     script: str
@@ -151,7 +152,8 @@ class ChunkCall:
     `rows` is the row reference's inner object and `after` the place (hex: the encoded key, or that in a result) behind which to go
     on; or `items` are the elements themselves. `offset` is the ordinal of the first element: iteration numbers, and so
     idempotency keys, count from it. `tolerate` elements may fail (None: the first that fails fails the chunk); the ledger has them under
-    `step`, the loop's key in the run.
+    `step`, the loop's key in the run. With `again` {run, step} the chunk's elements are the first `size` from `offset` on that this
+    ledger has.
     """
 
     script: str
@@ -179,6 +181,7 @@ class ChunkCall:
     mocks: list[str] = field(default_factory=list)
     scope: list[str] = field(default_factory=list)
     scheduled_at: str | None = None
+    again: dict[str, str] | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from btree import Transaction
-from query import create_store, list_stores, open_store
+from query import View, create_store, list_stores, open_store, select
 
 STORE: Final = "_batch_failures"
 
@@ -26,3 +26,11 @@ def record_failures(view: Transaction, run: str, step: str, at: str, failures: S
         error = {"code": failure["error"]["code"], "message": failure["error"]["message"]}
         row = {"run": run, "step": step, "ordinal": failure["ordinal"], "key": failure["key"], **error, "at": at}
         store.upsert(row)
+
+
+def failures(view: View, run: str, step: str, first: int, *, limit: int) -> list[dict[str, Any]]:
+    """At most so many rows of one batch's ledger, from the ordinal `first` on, in their order."""
+    if STORE not in {info.name for info in list_stores(view)}:
+        return []
+    wanted = {"run": run, "step": step, "ordinal": {"$gte": first}}
+    return list(select(view, STORE, filter=wanted, limit=limit))

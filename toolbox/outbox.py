@@ -2,14 +2,14 @@
 
 A row of the store `_outbox`, in whatever transaction the step has: a mocked call (status `mocked`), or a call in the
 body of a batch (`pending`, then `sent` or `failed`). The key is the call's idempotency key, so the same call is one row however
-often its step is tried.
+often its step is tried. What is pending is found by an index, however much was sent before.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from btree import Transaction
-from query import Record, View, create_store, list_stores, open_store, select
+from query import Record, View, create_index, create_store, list_stores, open_store, select
 
 STORE: Final = "_outbox"
 
@@ -27,6 +27,7 @@ class Outbox:
         assert isinstance(self._view, Transaction)
         if STORE not in self._names():
             create_store(self._view, STORE, primary_key=["key"], description="outside calls that were written down")
+            create_index(self._view, STORE, ["status"])
         store = open_store(self._view, STORE)
         status = "mocked" if mocked else "pending"
         if store.get(key) is None:

@@ -55,6 +55,9 @@ class Details:
 
 def _rows(told: Mapping[str, Any]) -> Iterable[str]:
     waiting = {entry["step"] for name in ("timers", "approvals", "children") for entry in told[name]}
+    for batch in told["batches"]:
+        yield _row(batch["step"], f"{batch['processed']} of {batch['total']}, {batch['failed']} failed")
+    waiting |= {batch["step"] for batch in told["batches"]}
     for step in told["steps"]:
         if step["step"] not in waiting:
             yield _row(step["step"], step.get("tool", step["type"]))

@@ -1,4 +1,4 @@
-"""sop run approve, reject, pause, resume and rerun, and sop approvals: runs as people handle them."""
+"""sop run approve, reject, pause, resume, concurrency and rerun, and sop approvals: runs as people handle them."""
 
 import uuid
 from collections.abc import Iterator
@@ -45,11 +45,26 @@ def resume(run_id: RunId, output: Format = "table") -> None:
         write_object(gateway.post(address(run_id, ":resume")), output)
 
 
+def concurrency(
+    run_id: RunId,
+    chunks: Annotated[int, typer.Argument(metavar="N", help="chunks that may run side by side, 1 to 100")],
+    step: Annotated[str | None, typer.Option(help="the batch's loop, if the run is in the middle of several")] = None,
+    output: Format = "table",
+) -> None:
+    """Let a running batch run so many chunks side by side from now on."""
+    with Connection() as gateway:
+        body = {"concurrency": chunks, "step": step}
+        write_object(gateway.post(address(run_id, ":concurrency"), json=body), output)
+
+
 def rerun(
     run_id: RunId,
     from_step: Annotated[
-        str, typer.Option("--from", help="start, failed, or a step's path or key (path#iteration)")
-    ] = "start",
+        str | None, typer.Option("--from", help="start (the default), failed, or a step's path or key (path#iteration)")
+    ] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="only the elements that failed in its batches, nothing else of them")
+    ] = False,
     arg: Annotated[list[str] | None, typer.Option(help="name=value: change this argument")] = None,
     args: Annotated[str | None, typer.Option(help="other arguments: a JSON object, @FILE, or - for stdin")] = None,
     version: Annotated[str | None, typer.Option(help="another version: latest, a number, or a hash")] = None,
@@ -60,7 +75,8 @@ def rerun(
     """Run a run again that has ended, as a new run, and watch it. What is before the step is not done again."""
     key = idempotency_key or str(uuid.uuid4())
     with Connection() as gateway:
-        body: dict[str, Any] = {"from": from_step, "version": version}
+        body: dict[str, Any] = {"elements": "failed"} if failed else {}
+        body |= {name: value for name, value in (("from", from_step), ("version", version)) if value is not None}
         if arg or args is not None:
             body["arguments"] = _arguments(gateway, run_id, arg, args, version)
         told = gateway.post(address(run_id, ":rerun"), json=body, headers={"Idempotency-Key": key})
@@ -101,4 +117,4 @@ def _flat(runs: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             yield {"run": run["id"], "script": run["script"], "started_at": run["started_at"], **entry, "by": by}
 
 
-COMMANDS = (approve, reject, pause, resume, rerun)
+COMMANDS = (approve, reject, pause, resume, concurrency, rerun)

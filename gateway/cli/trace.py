@@ -50,6 +50,7 @@ def _run_line(event: Mapping[str, Any]) -> str:
     if event["type"] == "run" and event["status"] == "started":
         kind = "dry run of " if event.get("dry_run") else ""
         rerun = f", again {event['rerun_of']} from {event['from']}" if "rerun_of" in event else ""
+        rerun += ", failed elements only" if event.get("elements") == "failed" else ""
         return f"run {event['run_id']}: {kind}{event['script']} {short(event['arguments'])}{rerun}"
     head = f"run {event['status']}" if event["type"] == "run" else f"{event['type']}: {event.get('status', 'stream')}"
     if event["type"] == "compensation":

@@ -10,6 +10,7 @@ give their number, `x` alone passes it on, and anything else is the error `row_r
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from cel_expr_python import cel
 from cel_expr_python.ext import ext_strings
 
 from script.errors import EvaluationError, ExpressionSyntaxError
+from script.expressions.direct import UNSURE, direct
 from script.expressions.functions import Current, EvaluationContext, extension, plain
 from script.expressions.nul import whole
 from script.expressions.tokens import Path, paths
@@ -48,6 +50,7 @@ class Expression:
         self.paths: list[Path] = paths(source)
         self.names = frozenset(path.names[0] for path in self.paths)
         self._path = _plain_path(source, self.paths)
+        self._direct = direct(source)
         environment = _environment(self.names)
         try:
             self._compiled = environment.compile(source)
@@ -66,6 +69,9 @@ class Expression:
                 kind = type(value)
                 if kind is str or kind is bool or kind is float or (kind is int and -_WHOLE <= value < _WHOLE):
                     return value
+        elif self._direct is not None:
+            with suppress(*UNSURE):
+                return self._direct(variables)
         data = {name: variables[name] for name in self.names if name in variables}
         for name, value in data.items():
             if is_rows(value):

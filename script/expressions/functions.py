@@ -92,12 +92,12 @@ def extension(current: Current) -> cel.CelExtension:
         ("today", [], text, lambda: current.context.now.date().isoformat()),
         ("date", [text], cel.Type.TIMESTAMP, _moment),
         ("date", [cel.Type.TIMESTAMP], cel.Type.TIMESTAMP, _moment),
-        ("days_since", [dyn], whole, lambda value: _days(value, current.context.now)),
-        ("days_between", [dyn, dyn], whole, _days),
-        ("sum", [items], dyn, lambda values: _sum(_present(values))),
-        ("avg", [items], dyn, lambda values: _average(_present(values))),
-        ("min", [items], dyn, lambda values: min(_present(values), default=None)),
-        ("max", [items], dyn, lambda values: max(_present(values), default=None)),
+        ("days_since", [dyn], whole, lambda value: days_between(value, current.context.now)),
+        ("days_between", [dyn, dyn], whole, days_between),
+        ("sum", [items], dyn, lambda values: total(present(values))),
+        ("avg", [items], dyn, lambda values: average(present(values))),
+        ("min", [items], dyn, lambda values: min(present(values), default=None)),
+        ("max", [items], dyn, lambda values: max(present(values), default=None)),
         ("min", [dyn, dyn], dyn, lambda a, b: min(a, b)),
         ("max", [dyn, dyn], dyn, lambda a, b: max(a, b)),
         ("abs", [whole], whole, abs),
@@ -165,21 +165,25 @@ def _day(value: Any) -> date:
     return _moment(value).astimezone(UTC).date()
 
 
-def _days(since: Any, until: Any) -> int:
+def days_between(since: Any, until: Any) -> int:
+    """Days from one date to another."""
     return (_day(until) - _day(since)).days
 
 
-def _present(values: list[Any]) -> list[Any]:
+def present(values: list[Any]) -> list[Any]:
+    """The values that are not null."""
     return [value for value in values if value is not None]
 
 
-def _sum(values: list[Any]) -> Any:
+def total(values: list[Any]) -> Any:
+    """The sum, exact until its end."""
     if any(isinstance(value, float) for value in values):
         return math.fsum(values)
     return sum(values)
 
 
-def _average(values: list[Any]) -> float | None:
+def average(values: list[Any]) -> float | None:
+    """The mean; null of no values."""
     return math.fsum(values) / len(values) if values else None
 
 

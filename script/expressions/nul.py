@@ -4,7 +4,7 @@ The runtime takes texts from Python up to their first NUL, and says nothing: of 
 whole, and a `StringValue` is a text to it like any other. So values with such text are copied with their texts in messages, here; all
 other values pass as they are. What comes out of the runtime, and the texts of expressions themselves, are whole without that.
 
-An object's key cannot be a message: an object with such a key is refused, never cut.
+An object's key cannot be a message: the runtime gets no object with such a key (the expression is refused), and none is ever cut.
 
 Whether there is a NUL is asked of the value's JSON text, where it is always written as an escape: a small part of the time that the
 runtime takes to convert the value, and in C.

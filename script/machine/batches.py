@@ -4,8 +4,9 @@ A loop over a row reference, or one with a `batch_size`, never holds its element
 chunk after the other; whoever performs a chunk reads its rows from the snapshot, runs the loop's body for each of them with a
 machine of its own (`Iterations`), in one transaction, and answers with counts, partial reductions and where to go on:
 
-    {processed, failed, after | null, done, stopped, reduced, outbox}
+    {processed, failed, after | null, done, stopped, reduced, outbox, position?}
 
+`position` is the ordinal behind the chunk, where it is not that of its first element and `processed` (see `again.py`).
 So memory is constant, a repeated chunk finds its recorded answer in the transaction's journal, and the position in
 a batch of a million is a few bytes of state. What a body sets is gone after its iteration; what it should bring out
 goes through `reduce`. Outside effects inside a body are written to the outbox in the chunk's transaction and dispatched
@@ -16,7 +17,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from script.compiler.program import Instruction
-from script.machine import calls, parts, reduce, transactions
+from script.machine import again, calls, parts, reduce, transactions
 from script.machine.effects import StepFailure
 from script.machine.iterations import reducing
 from script.machine.progress import begun, counted, progress, tolerated
@@ -50,7 +51,7 @@ def begin(machine: "Machine", frame: Frame, instruction: Instruction, value: Any
     }
     record |= {"position": 0, "end": total, "after": None, "done": False, "chunks": 0, "at": machine.state["clock"]}
     record |= {"limit": tolerated(operands.get("tolerate"), total), "reduced": reduce.empty(operands["reduce"] or {})}
-    begun(record, machine.state["clock"], total)
+    begun(record, machine.state["clock"], again.restrict(machine, record, machine.key(frame, instruction.step)))
     if record["limit"] is not None and _database(machine) is None:
         raise StepFailure(
             "no_database",
@@ -154,6 +155,8 @@ def _next_chunk(
     }
     if "items" in batch["batch"]:
         call["items"] = batch["batch"]["items"][offset : offset + size]
+    if "again" in record:
+        call["again"] = record["again"]
     over = wire_size(call) - MAX_WIRE_BYTES
     if over > 0:
         raise StepFailure(
@@ -226,7 +229,7 @@ def _count_chunk(
     counted(batch, machine.state["clock"], answer["processed"], answer["failed"])
     batch["chunks"] += 1
     batch["stopped"] = batch["stopped"] or answer["stopped"]
-    record["position"] += answer["processed"]
+    record["position"] = answer.get("position", record["position"] + answer["processed"])
     record["after"] = answer["after"]
     record["done"] = answer["done"] or answer["stopped"] or ("part" in record and record["position"] >= record["end"])
     with reducing():

@@ -83,7 +83,7 @@ class Events:
         told: dict[str, Any] = {"script": program.name, "version": program.hash, "arguments": dict(arguments)}
         told["dry_run"] = self.state["dry_run"]
         if rerun is not None:
-            told |= {"rerun_of": rerun["of"], "from": rerun["from"]}
+            told |= told_rerun(rerun)
         self.emit_run("started", **told)
 
     def emit_run(self, status: str, *, kind: str = "run", **fields: Any) -> None:
@@ -107,3 +107,8 @@ class Events:
             "started_at": begun,
             "duration_ms": round(duration, 3),
         }
+
+
+def told_rerun(rerun: Mapping[str, str]) -> dict[str, str]:
+    """What is told of a run that repeats another one: {rerun_of, from, elements?}."""
+    return {"rerun_of": rerun["of"]} | {name: value for name, value in rerun.items() if name != "of"}

@@ -3,7 +3,7 @@
 Used for the iterations of a chunk, and by tests: the same program, the same machine, without Temporal.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -52,12 +52,14 @@ def _left(machine: Machine, effect: Effect) -> Effect:
 class Iterations:
     """The body of a loop, run for one element after the other: what a chunk does.
 
-    All iterations count into one set of partial reductions, which `reduced` holds.
+    All iterations count into one set of partial reductions, which `reduced` holds. `ordinals` are those of the elements, where they are
+    not one behind the other.
     """
 
-    def __init__(self, programs: Mapping[str, Program], call: ChunkCall) -> None:
+    def __init__(self, programs: Mapping[str, Program], call: ChunkCall, ordinals: Sequence[int] | None = None) -> None:
         self._programs = programs
         self._call = call
+        self._ordinals = ordinals
         self._head = programs[call.program].linked[call.loop]
         self.reduced = reduce.empty(self._head.operands["reduce"] or {})
 
@@ -66,7 +68,11 @@ class Iterations:
 
         One that failed may have left something in the reductions: whoever goes on has to put them back.
         """
-        return run(self._machine(element, self._call.offset + position), perform)
+        return run(self._machine(element, self.ordinal(position)), perform)
+
+    def ordinal(self, position: int) -> int:
+        """The ordinal of the element at a position of the chunk."""
+        return self._ordinals[position] if self._ordinals is not None else self._call.offset + position
 
     def _machine(self, element: Any, ordinal: int) -> Machine:
         call, operands = self._call, self._head.operands

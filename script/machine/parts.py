@@ -9,12 +9,13 @@ and it may be changed while the batch runs.
     partials    what parts that have ended, or were given back, brought out: first ordinal -> reductions
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from script.compiler.program import Instruction
 from script.machine import fibers, reduce, transactions
 from script.machine.iterations import reducing
-from script.machine.state import Frame
+from script.machine.state import Fiber, Frame
 
 if TYPE_CHECKING:
     from script.machine.machine import Machine
@@ -28,7 +29,12 @@ _PARTS_FOR_EACH: Final = 4
 
 def are_wanted(record: dict[str, Any], size: int) -> bool:
     """Whether a batch that goes chunk by chunk should be divided now."""
-    return bool("parts" not in record and record["concurrency"] > 1 and record["end"] - record["position"] > size)
+    return bool(
+        "parts" not in record
+        and "again" not in record
+        and record["concurrency"] > 1
+        and record["end"] - record["position"] > size
+    )
 
 
 def divide(machine: "Machine", frame: Frame, instruction: Instruction, record: dict[str, Any], size: int) -> None:
@@ -121,17 +127,22 @@ def may_end(machine: "Machine", record: dict[str, Any]) -> bool:
     return True
 
 
+def running(machine: "Machine") -> Iterator[tuple[Fiber, str, dict[str, Any]]]:
+    """The batches that the run is in the middle of: the fiber, the key of the loop, and its record."""
+    for fiber in machine.state["fibers"].values():
+        for frame in fiber["frames"]:
+            for record in frame["loops"]:
+                if "batch" in record:
+                    step = machine.programs[frame["program"]].code[record["pc"]]["step"]
+                    yield fiber, machine.key(frame, step), record
+
+
 def change(machine: "Machine", step: str, concurrency: int) -> None:
     """How many chunks of a running batch may run at once from now on; nothing where there is no such batch, or no such number."""
     if not (isinstance(concurrency, int) and 1 <= concurrency <= MOST):
         return
-    for fiber in machine.state["fibers"].values():
-        for frame in fiber["frames"]:
-            for record in frame["loops"]:
-                if "batch" not in record:
-                    continue
-                info = machine.programs[frame["program"]].code[record["pc"]]
-                if machine.key(frame, info["step"]) == step:
-                    record["concurrency"] = concurrency
-                    if "any" in (fiber["wait"] or ()):
-                        fiber["wait"] = None
+    for fiber, key, record in running(machine):
+        if key == step:
+            record["concurrency"] = concurrency
+            if "any" in (fiber["wait"] or ()):
+                fiber["wait"] = None

@@ -23,7 +23,7 @@ import orjson
 
 from script.compiler.program import Program
 from script.errors import ScriptError
-from script.machine import reruns, sagas, transactions
+from script.machine import again, reruns, sagas, transactions
 from script.machine.machine import Machine
 from script.machine.state import Fiber, State
 from script.wire import Outcome
@@ -44,13 +44,16 @@ class CannotResume(ScriptError):
 class Retracing(Machine):
     """A machine that looks for the first execution of the step `wanted`: a key, or the path of a step in any iteration.
 
-    With `batches` and a loop that went chunk by chunk, it is the state in which the last chunk that failed was asked for.
+    With `batches` and a loop that went chunk by chunk, it is the state in which the last chunk that failed was asked for. With `ledgers`,
+    keys of batches, it is the first execution of any of them. `failed` is how many elements of each batch failed and were tolerated.
     """
 
     def __init__(self, programs: Mapping[str, Program], state: dict[str, Any], *, trace: bool = True) -> None:
         super().__init__(programs, state, trace=trace)
         self.wanted: str | None = None
         self.batches = False
+        self.ledgers: frozenset[str] = frozenset()
+        self._failed: dict[str, dict[str, int]] = {}
         self.found: State | None = None
         self.key_found = ""
         self.committed: set[tuple[str, int]] = set()
@@ -61,11 +64,18 @@ class Retracing(Machine):
         pending = self.state["effects"].get(effect_id)
         if pending is not None and pending["kind"] in ("commit", "rollback"):
             self._settled(pending, outcome)
+        if pending is not None and pending["kind"] == "chunk" and outcome.error is None and outcome.value["failed"]:
+            self._failed.setdefault(pending["call"]["step"], {})[pending["key"]] = outcome.value["failed"]
         if self.batches and pending is not None and pending["kind"] == "chunk" and outcome.error is not None:
             loop = pending["key"].rpartition("/")[0]
             if loop == self.wanted:
                 self._keep(loop)
         super().resume(effect_id, outcome)
+
+    @property
+    def failed(self) -> dict[str, int]:
+        """Elements that failed, by the key of their batch."""
+        return {step: sum(chunks.values()) for step, chunks in self._failed.items()}
 
     def finish(self, status: str, *, value: Any = None, error: dict[str, Any] | None = None, **more: Any) -> None:
         """The end of the run: a commit that nobody answered may have been done."""
@@ -89,7 +99,7 @@ class Retracing(Machine):
         return name, self.state["scopes"][name]["txn"]["number"]
 
     def _run(self, fiber: Fiber, fuel: int) -> int:
-        if self.wanted is not None and self.found is None:
+        if (self.wanted is not None or self.ledgers) and self.found is None:
             self.fiber = fiber
             while fiber["wait"] is None and fuel > 0 and self.state["done"] is None and self.found is None:
                 if not ("interrupt" in fiber or "failing" in fiber):
@@ -102,7 +112,7 @@ class Retracing(Machine):
             return
         frame = fiber["frames"][-1]
         step = self.programs[frame["program"]].code[frame["pc"]]["step"]
-        if step >= 0 and self.wanted in (self.path(frame, step), key := self.key(frame, step)):
+        if step >= 0 and (self.wanted in (self.path(frame, step), key := self.key(frame, step)) or key in self.ledgers):
             self._keep(key)
 
     def _keep(self, key: str) -> None:
@@ -142,6 +152,8 @@ def resumed(retraced: Retracing) -> State:
         _settle(machine, name, scope, retraced)
     for effect in list(state["effects"].values()):
         _ask_again(state, effect)
+    if retraced.ledgers:
+        again.begin(machine, state["run_id"], {key: retraced.failed[key] for key in sorted(retraced.ledgers)})
     state |= {"forgotten": [], "paused": False, "seq": 0}
     return machine.state
 

@@ -1,7 +1,7 @@
 """How a run stands, told to people: where it is, what it waits for, whether it is paused.
 
     {paused, ending, steps: [{step, name, type, tool?}], timers: [{id, step, until}], approvals: [{id, step, by, prompt}],
-     children: [{step, run_id}], more}
+     children: [{step, run_id}], batches: [{step, concurrency, processed, failed, total, rate, eta_seconds}], more}
 
 `steps` are those under way, and those that would go on if the run were not paused; `step` is a key: path and iteration. Each list has
 at most `LIMIT` entries; `more` counts what is left out. `ending` is the phase of the run's end, once it ends.
@@ -10,6 +10,8 @@ at most `LIMIT` entries; `more` counts what is left out. `ending` is the phase o
 from typing import Any, Final
 
 from script.machine.machine import Machine
+from script.machine.parts import running
+from script.machine.progress import progress
 from script.machine.state import Fiber
 
 LIMIT: Final = 100
@@ -18,7 +20,7 @@ LIMIT: Final = 100
 def standing(machine: Machine) -> dict[str, Any]:
     """How the run of a machine stands."""
     state = machine.state
-    lists: dict[str, list[dict[str, Any]]] = {"steps": [], "timers": [], "approvals": [], "children": []}
+    lists: dict[str, list[dict[str, Any]]] = {"steps": [], "timers": [], "approvals": [], "children": [], "batches": []}
     for fiber in state["fibers"].values():
         told = _step(machine, fiber)
         if told is not None:
@@ -31,6 +33,8 @@ def standing(machine: Machine) -> dict[str, Any]:
             lists["timers"].append({"id": name, "step": key, "until": call["until"]})
         elif effect["kind"] == "child":
             lists["children"].append({"step": key, "run_id": call["run_id"]})
+    for _, step, record in running(machine):
+        lists["batches"].append({"step": step, "concurrency": record["concurrency"], **progress(record)})
     return {
         "paused": state["paused"],
         "ending": state["ending"]["phase"] if state["ending"] is not None and state["done"] is None else None,

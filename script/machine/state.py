@@ -9,6 +9,7 @@
     ending      how the run is ending, once it is
     clock, seq  time of the last outcome, number of the last event
     ahead       seconds that the clock of a dry run is ahead, since it waits for nobody
+    again       of a run that does the failed elements of an earlier one again: {run, failed {key of a batch: elements}}
     scheduled_at   the time that a schedule started the run for (ISO 8601, UTC), or null
 
 A fiber is a call stack:

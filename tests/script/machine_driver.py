@@ -1,7 +1,7 @@
 """Running a script against a table of outcomes: no server, no clock, no disk.
 
 A golden file has up to four parts, divided by `---` lines: the script (JSON; further scripts that it calls behind it,
-divided by `===`), the settings (`arguments = {...}`, `dry_run = true`) and outcomes (`EFFECT ID = VALUE`, or
+divided by `===`), the settings (`arguments = {...}`, `dry_run = true`, `failed_again = {...}`: what failed in an earlier run) and outcomes (`EFFECT ID = VALUE`, or
 `EFFECT ID ! ERROR CODE`), and the expected trace. An effect that is not in the table gives null. Several outcomes for one id
 are used in turn.
 """
@@ -14,6 +14,7 @@ import orjson
 
 from script.compiler.compiler import compile_script
 from script.compiler.program import Program
+from script.machine import again
 from script.machine.effects import TIMERS, Done, Effect, Waiting, Yielded
 from script.machine.machine import Machine
 from script.source.ast import Script
@@ -44,7 +45,7 @@ class Table:
     """Outcomes by effect id, each also moving the clock by a second."""
 
     def __init__(self, lines: list[str]) -> None:
-        self.settings: dict[str, Any] = {"arguments": {}, "dry_run": False}
+        self.settings: dict[str, Any] = {"arguments": {}, "dry_run": False, "failed_again": None}
         self.outcomes: dict[str, list[Outcome]] = defaultdict(list)
         self.order: list[str] = []
         self.cancel_at: str | None = None
@@ -83,7 +84,7 @@ class Table:
 
 
 def start(programs: dict[str, Program], table: Table) -> Machine:
-    return Machine.start(
+    machine = Machine.start(
         programs,
         next(iter(programs)),
         run_id="run",
@@ -92,6 +93,9 @@ def start(programs: dict[str, Program], table: Table) -> Machine:
         arguments=table.settings["arguments"],
         dry_run=table.settings["dry_run"],
     )
+    if table.settings["failed_again"] is not None:
+        again.begin(machine, **table.settings["failed_again"])
+    return machine
 
 
 def drive(machine: Machine, table: Table, *, elsewhere: bool = False, fuel: int = 1000) -> tuple[list[str], Done]:
@@ -151,6 +155,7 @@ def effect_line(effect: Effect) -> str:
     what = f" {call['tool']}" if effect.kind == "call" else f" {call['script']}" if effect.kind == "child" else ""
     shown = f" {compact(call[told])}" if told else ""
     chunk = f" from {call['offset']} size {call['size']}" if effect.kind == "chunk" else ""
+    chunk += f" again of {call['again']['run']} {call['again']['step']}" if "again" in call else ""
     return f"    -> {effect.kind}{what} {effect.id}{shown}{chunk}{within}"
 
 

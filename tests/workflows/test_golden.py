@@ -139,7 +139,10 @@ async def test_the_same_events_on_a_real_server(path: Path, client: Client) -> N
     run_id = f"golden-{path.stem}-{uuid.uuid4().hex[:6]}"
     turns = Turns(run_id, table, order)
     compiled = [program.to_json() for program in programs.values()]
+    state = start(programs, table).state | {"seq": 0} if table.settings["failed_again"] else None
     begin = RunInput(
+        state=json.loads(json.dumps(state)),
+        rerun={"of": "old", "from": "each", "elements": "failed"} if state else None,
         script=compiled[0]["name"],
         version=compiled[0]["hash"],
         arguments=table.settings["arguments"],

@@ -1,0 +1,176 @@
+"""Runs that do again what failed in the batches of an earlier run, and nothing else of them."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.gateway.conftest import Gateway, Sop, problem_of
+from tests.gateway.test_handling import HOLD, standing, started
+from tests.gateway.test_reruns import events, paths, rerun
+from tests.gateway.test_runs import ended
+
+COUNT = 60
+PAD = "x" * 1000
+FAILED = {"elements": "failed"}
+
+
+async def fill(gateway: Gateway, store: str, rows: list[dict[str, Any]]) -> None:
+    content = "\n".join(map(json.dumps, rows))
+    headers = {"Content-Type": "application/x-ndjson"}
+    path = f"/v1/databases/shop/stores/{store}/rows:import"
+    answer = await gateway.http.post(path, content=content, headers=headers)
+    assert answer.json()["imported"] == len(rows), answer.text
+
+
+async def shop(gateway: Gateway) -> None:
+    """Items, of which every tenth is bad."""
+    await gateway.http.post("/v1/databases", json={"name": "shop"})
+    for store in ("items", "seen"):
+        await gateway.http.post("/v1/databases/shop/stores", json={"name": store, "primary_key": ["id"]})
+    await fill(gateway, "items", [{"id": n, "bad": n % 10 == 3, "pad": PAD} for n in range(COUNT)])
+
+
+async def rows(gateway: Gateway, store: str) -> list[dict[str, Any]]:
+    answer = await gateway.http.get(f"/v1/databases/shop/stores/{store}/rows?limit=1000")
+    found: list[dict[str, Any]] = answer.json()["data"]
+    return found
+
+
+async def ledger(gateway: Gateway, run_id: str) -> list[tuple[str, int, str]]:
+    found = await rows(gateway, "_batch_failures")
+    return [(row["step"], row["ordinal"], row["code"]) for row in found if row["run"] == run_id]
+
+
+def batch(name: str, *, check: str = "item.bad", **more: Any) -> dict[str, Any]:
+    """A batch that notes each element, and fails where `check` says so: behind the note, which is undone then."""
+    record = {"id": f"{name} {{{{ item.id }}}}", "at": "{{ at }}"}
+    note = {"type": "command", "name": f"{name} note", "command": "add", "args": {"store": "seen", "record": record}}
+    fail = {"type": "fail", "name": f"{name} fail", "when": check, "code": "bad", "message": "it is bad"}
+    body = {"list": "items", "iterator": "item", "index": "at", "batch_size": 4, "output_variable": name}
+    reduced = {"ids": {"op": "collect", "value": "item.id", "limit": 100}}
+    loop = {"type": "loop", "name": name, **body, "reduce": reduced, "tolerate_failures": "50%"}
+    return {**loop, "steps": [note, fail], **more}
+
+
+def fetch(**more: Any) -> dict[str, Any]:
+    return {"type": "fetch", "name": "all", "resource": "items", "variable": "items", **more}
+
+
+OUT = {"type": "return", "name": "out", "value": "{{ one }}"}
+
+
+async def completed(gateway: Gateway, name: str, **body: Any) -> str:
+    run_id = await started(gateway, name, **body)
+    found = await ended(gateway, run_id)
+    assert found["state"] == "completed", found
+    return run_id
+
+
+async def test_rows_are_read_again_as_they_are_now_and_each_element_is_done_once(gateway: Gateway) -> None:
+    await shop(gateway)
+    say = {"type": "say", "name": "between", "message": "{{ one.failed }} failed"}
+    none, two = batch("none", check="false"), batch("two", check="item.bad || item.id == 7")
+    out = {"type": "return", "name": "out", "value": {"one": "{{ one }}", "none": "{{ none }}", "two": "{{ two }}"}}
+    steps = [{"type": "say", "name": "first", "message": "x"}, fetch(), none, batch("one"), say, two, out]
+    await gateway.save("several", steps, database="shop")
+    old = await completed(gateway, "several")
+    assert len(await rows(gateway, "seen")) == 3 * COUNT - 6 - 7
+    await fill(gateway, "items", [{"id": n, "bad": False, "pad": "y"} for n in (3, 13, 23, 33)])
+    remove = {"type": "command", "name": "remove", "command": "delete", "args": {"store": "items", "key": 43}}
+    await gateway.save("remove", [remove], database="shop")
+    await completed(gateway, "remove")
+    found = await rerun(gateway, old, **FAILED)
+    assert (found["state"], found["from"], found["elements"]) == ("completed", "one", "failed")
+    one, two_again, nothing = (found["output"][name] for name in ("one", "two", "none"))
+    left = [row["id"] for row in await rows(gateway, "items")]
+    assert (43 in left, one["processed"], one["failed"]) == (False, 6, 2)
+    assert one["reduced"]["ids"] == [3, 13, 23, 33] and nothing["processed"] == COUNT
+    assert (two_again["processed"], two_again["failed"], two_again["reduced"]["ids"]) == (7, 3, [3, 13, 23, 33])
+    assert await ledger(gateway, found["id"]) == [
+        ("one", 43, "element_gone"),
+        ("one", 53, "bad"),
+        ("two", 7, "bad"),
+        ("two", 43, "element_gone"),
+        ("two", 53, "bad"),
+    ]
+    seen = {row["id"]: row["at"] for row in await rows(gateway, "seen")}
+    assert [seen[f"one {n}"] for n in (3, 13, 23, 33)] == [3, 13, 23, 33] and "one 53" not in seen
+    told = await events(gateway, found["id"])
+    assert (told[0]["rerun_of"], told[0]["from"], told[0]["elements"]) == (old, "one", "failed")
+    assert set(paths(told)) == {"one", "between", "two", "out"}
+    assert [event["result"]["total"] for event in told if event["type"] == "progress"] == [6, 6, 7, 7]
+    await fill(gateway, "items", [{"id": 53, "bad": False, "pad": "y"}])
+    last = await rerun(gateway, found["id"], **FAILED)
+    assert last["output"]["one"]["reduced"]["ids"] == [53] and last["output"]["two"]["reduced"]["ids"] == [53]
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_rows_without_a_key_are_found_by_their_place(gateway: Gateway, concurrency: int) -> None:
+    await shop(gateway)
+    mended = {"type": "command", "name": "mended", "command": "get", "args": {"store": "seen", "key": "mended"}}
+    one = batch("one", check="item.bad && size(mended) == 0", concurrency=concurrency)
+    one["steps"] = [mended | {"output_variable": "mended"}, *one["steps"]]
+    one["steps"][1]["args"]["record"]["id"] = "{{ at }}"
+    one["reduce"]["ids"]["value"] = "at"
+    await gateway.save("places", [fetch(fields=["bad", "pad"]), one, OUT], database="shop")
+    old = await completed(gateway, "places")
+    assert [at for _, at, _ in await ledger(gateway, old)] == [3, 13, 23, 33, 43, 53]
+    await fill(gateway, "seen", [{"id": "mended"}])
+    await fill(gateway, "items", [{"id": n, "bad": True, "pad": PAD} for n in range(-5, 0)])
+    found = await rerun(gateway, old, **FAILED)
+    assert found["output"] == {"processed": 6, "failed": 0, "reduced": {"ids": [3, 13, 23, 33, 43, 53]}}
+    assert len(await rows(gateway, "seen")) == COUNT + 1
+
+
+async def test_elements_of_a_list(gateway: Gateway) -> None:
+    await shop(gateway)
+    mended = {"type": "command", "name": "mended", "command": "get", "args": {"store": "seen", "key": "mended"}}
+    one = batch("one", check="item % 5 == 4 && size(mended) == 0", list="[9, 8, 7, 6, 5, 4, 3, 2, 1]")
+    one["steps"] = [mended | {"output_variable": "mended"}, *one["steps"]]
+    one["steps"][1]["args"]["record"]["id"] = "{{ item }}"
+    one["reduce"]["ids"]["value"] = "item * 100 + at"
+    await gateway.save("numbers", [one, OUT], database="shop")
+    old = await completed(gateway, "numbers")
+    assert [at for _, at, _ in await ledger(gateway, old)] == [0, 5]
+    await fill(gateway, "seen", [{"id": "mended"}])
+    found = await rerun(gateway, old, **FAILED)
+    assert found["output"] == {"processed": 2, "failed": 0, "reduced": {"ids": [900, 405]}}
+    assert sorted(row["id"] for row in await rows(gateway, "seen") if row["id"] != "mended") == list(range(1, 10))
+
+
+async def test_a_batch_that_was_under_way_beside_does_not_go_on(gateway: Gateway) -> None:
+    await shop(gateway)
+    good = batch("good", check="false", is_async=True, list="[{'id': 1}, {'id': 2}]", batch_size=1, concurrency=2)
+    one = batch("one", is_async=True)
+    await gateway.save("beside", [fetch(), good, one, OUT], database="shop")
+    old = await completed(gateway, "beside")
+    await fill(gateway, "items", [{"id": n, "bad": False, "pad": "y"} for n in range(3, COUNT, 10)])
+    found = await rerun(gateway, old, **FAILED)
+    assert (found["state"], found["output"]["processed"], found["output"]["failed"]) == ("completed", 6, 0)
+    ids = sorted(row["id"] for row in await rows(gateway, "seen"))
+    assert ids == sorted(["good 1", "good 2", *(f"one {n}" for n in range(COUNT))])
+
+
+async def test_what_has_no_failed_elements(gateway: Gateway, sop: Sop) -> None:
+    await shop(gateway)
+    await gateway.save("fine", [fetch(), batch("two", check="false")], database="shop")
+    fine = await completed(gateway, "fine")
+    await gateway.save("bad", [fetch(), batch("one"), OUT], database="shop")
+    dry = await completed(gateway, "bad", dry_run=True)
+    for run_id in (fine, dry):
+        problem_of(await gateway.http.post(f"/v1/runs/{run_id}:rerun", json=FAILED), 422, "nothing_failed")
+    for name, value in (("from", "one"), ("arguments", {}), ("version", "latest")):
+        answer = await gateway.http.post(f"/v1/runs/{fine}:rerun", json={**FAILED, name: value})
+        assert problem_of(answer, 422, "invalid_field")["errors"][0]["pointer"] == f"/{name}"
+    await gateway.save("held", [HOLD])
+    held = await started(gateway, "held")
+    await standing(gateway, held, paused=False)
+    problem_of(await gateway.http.post(f"/v1/runs/{held}:rerun", json=FAILED), 409, "run_open")
+    gateway.gate.set()
+    old = await completed(gateway, "bad")
+    told = await sop("run", "rerun", old, "--failed")
+    assert told.code == 0 and f"again {old} from one, failed elements only" in told.err
+    assert json.loads(told.out)["processed"] == 6
+    assert (await sop("run", "rerun", old, "--failed", "--from", "one")).code == 2
+    assert (await sop("run", "rerun", fine, "--failed")).code == 2

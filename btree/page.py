@@ -57,6 +57,8 @@ _HEAD: Final = 16
 """Bytes of a leaf before its key lengths."""
 ENTRY: Final = 8
 """Bytes that a pair takes in a leaf beyond its key and value: two lengths and the divider."""
+_ASKED: Final = 6
+"""After so many places are asked for, keys are decoded."""
 _FEW: Final = 8
 """Up to this part of a leaf, keys are made one by one."""
 
@@ -64,7 +66,7 @@ _FEW: Final = 8
 class Leaf:
     """A leaf as bytes: sorted keys and their values, decoded from `data` when they are asked for. Never changed."""
 
-    __slots__ = ("_data", "_keys", "_run", "_values", "_width", "count", "size")
+    __slots__ = ("_asked", "_data", "_keys", "_run", "_values", "_width", "count", "size")
 
     def __init__(self, data: bytes, count: int, run: int) -> None:
         self._data = data
@@ -74,6 +76,7 @@ class Leaf:
         self._width = -1  # the length of the keys if they have one length, 0 if not, -1 if it was not looked at
         self._keys: Sequence[bytes] | None = None
         self._values: list[bytes] | None = None
+        self._asked = 0
 
     @classmethod
     def build(cls, keys: Sequence[bytes], key_lengths: Sequence[int], run: bytes, steps: list[int]) -> "Leaf":
@@ -143,8 +146,10 @@ class Leaf:
         return self._width
 
     def place(self, key: bytes, start: int = 0) -> int:
-        """How many keys are below a key, all before `start` among them. Nothing is decoded where all keys have one length."""
-        if self._keys is None and (width := self._one_length()):
+        """How many keys are below a key, all before `start` among them. Where all keys have one length, nothing is decoded for the
+        first few who ask: many leaves are asked once."""
+        self._asked += 1
+        if self._asked <= _ASKED and self._keys is None and (width := self._one_length()):
             data, first, stop = self._data, _HEAD + 6 * self.count, self.count
             while start < stop:
                 middle = (start + stop) // 2

@@ -13,7 +13,7 @@ What is read and touched is noted as it happens (see `access`), and saved with t
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from btree import savepoints
 from btree.access import CATALOG, Access, TreeAccess
@@ -67,6 +67,8 @@ class Transaction:
         self.catalog = Tree(self.workspace, row.root, 0)
         self._trees: dict[str, Tree] = {}
         self._dropped: dict[str, Tree] = {}
+        self.kept: dict[str, Any] = {}
+        """What readers keep here; whether it still holds they look up themselves."""
 
     # --- trees ---
 

@@ -7,7 +7,7 @@ Transaction, and nothing here commits.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import orjson
@@ -64,19 +64,47 @@ def drop_store(view: Transaction, name: str) -> None:
 def open_store(view: View, name: str) -> "Store":
     """A store by name. Raises StoreNotFound with the nearest name.
 
-    A snapshot keeps what was opened. In a transaction it is looked up each time, so that it is noted as read.
+    A snapshot keeps what was opened. In a transaction the declaration is looked up each time, so that it is noted as read, and what was
+    opened is used again as long as declaration and trees are the same.
     """
     if not isinstance(view, Snapshot):
-        return Store(view, store_info(view, name))
+        return _open_again(view, store_info(view, name))
     opened = view.kept(rows_tree(name))
     if opened is None:
         store = Store(view, store_info(view, name))
-        opened = {"ready_indexes": store.ready_indexes, **vars(store)}
-        del opened["view"]
+        opened = _parts(store)
         view.keep(rows_tree(name), opened)
     store = Store.__new__(Store)
     store.__dict__ = {**opened, "view": view}
     return store
+
+
+class _Opened(NamedTuple):
+    """What was opened in a transaction: the names of the trees, the trees, and the parts of the store."""
+
+    info: StoreInfo
+    names: list[str]
+    trees: list[ReadTree]
+    parts: dict[str, Any]
+
+
+def _open_again(view: Transaction, info: StoreInfo) -> "Store":
+    opened: _Opened | None = view.kept.get(info.name)
+    if opened is None or opened.info is not info or opened.trees != [view.tree(name) for name in opened.names]:
+        store = Store(view, info)
+        parts = _parts(store)
+        names = [rows_tree(info.name), *(index_tree(info.name, index.name) for index in info.indexes)]
+        opened = view.kept[info.name] = _Opened(info, names, [view.tree(name) for name in names], parts)
+    store = Store.__new__(Store)
+    store.__dict__ = {**opened.parts, "view": view}
+    return store
+
+
+def _parts(store: "Store") -> dict[str, Any]:
+    """All that a store has but its view, which keeps what is kept."""
+    parts = {"indexes": store.indexes, "ready_indexes": store.ready_indexes, **vars(store)}
+    del parts["view"]
+    return parts
 
 
 class Store:

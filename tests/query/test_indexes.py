@@ -305,3 +305,27 @@ def test_dropping_a_store_drops_its_indexes(people: Database) -> None:
     people.transact(lambda view: drop_store(view, "s"))
     assert [name for name in people.snapshot().trees() if "s" in name.split("/")] == []
     people.transact(lambda view: create_store(view, "s", primary_key=["id"]))
+
+
+def test_a_store_that_is_opened_again_in_a_transaction_has_the_indexes_of_now() -> None:
+    with Database(MemoryPager("opened again")) as database:
+        database.transact(lambda t: create_store(t, "s", primary_key=["id"]))
+        transaction = database.begin("t")
+        assert not open_store(transaction, "s").indexes
+        create_index(transaction, "s", ["a"], name="i")
+        open_store(transaction, "s").add({"id": 1, "a": 7})
+        first = open_store(transaction, "s").indexes[0].tree
+        drop_index(transaction, "s", "i")
+        create_index(transaction, "s", ["a"], name="i")
+        open_store(transaction, "s").add({"id": 2, "a": 7})
+        assert open_store(transaction, "s").indexes[0].tree is not first
+        assert [row["id"] for row in select(transaction, "s", filter={"a": 7})] == [1, 2]
+        drop_store(transaction, "s")
+        create_store(transaction, "s", primary_key=["id"])
+        assert open_store(transaction, "s").count() == 0
+        transaction.savepoint("here")
+        open_store(transaction, "s").add({"id": 3, "a": 7})
+        transaction.rollback_to("here")
+        assert open_store(transaction, "s").get(3) is None
+        transaction.commit()
+        assert not check_indexes(database.snapshot(), "s")

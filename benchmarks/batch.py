@@ -205,7 +205,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--customers", type=int, default=1_000_000)
     parser.add_argument("--concurrency", type=int, default=1, help="chunks side by side")
-    parser.add_argument("--chunk", type=int, default=2000, help="customers in a chunk")
+    parser.add_argument("--chunk", type=int, default=5000, help="customers in a chunk")
     parser.add_argument("--folder", type=Path, help="where the data goes (about 1 GB for a million customers)")
     parser.add_argument("--together", action="store_true", help="the orders of a customer side by side")
     parser.add_argument("--no-kill", dest="kill", action="store_false", help="without the run whose worker is killed")

@@ -2,12 +2,12 @@
 
 Pages are immutable and their ids are never given out twice, so an entry can never be wrong and nothing is ever invalidated.
 The oldest leaves go first when the budget is used up: simpler than least-recently-used, and free on a hit. Branches, which all ways
-lead through, stay while they take up less than half of it. A scan reads its leaves many at a time, and puts only the first of them into the
+lead through, stay while they take up less than an eighth of it. A scan reads its leaves many at a time, and puts only the first of them into the
 cache: a scan of a large tree does not push everything else out.
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from btree.errors import Corrupted, VersionNotFound
@@ -29,8 +29,8 @@ class Nodes(Protocol):
 
     def node(self, page: int) -> Node: ...
 
-    def nodes(self, pages: Sequence[int], *, keep: bool) -> list[Node]:
-        """Several, in the order asked for; with `keep`, they go into the cache."""
+    def nodes(self, pages: Sequence[int], *, keep: bool, ways: bool = False) -> list[Node]:
+        """Several of one level, in the order asked for; with `keep` they go into the cache, with `ways` if they are branches."""
         ...
 
 
@@ -62,10 +62,10 @@ class PageCache:
             except Corrupted:
                 self._explain(page)
                 raise
-            self.keep((page, found))
+            self.keep([(page, found)])
         return found
 
-    def nodes(self, pages: Sequence[int], *, keep: bool) -> list[Node]:
+    def nodes(self, pages: Sequence[int], *, keep: bool, ways: bool = False) -> list[Node]:
         """Several pages, decoded. Raises like `node`."""
         cached = self._nodes
         absent = [page for page in pages if page not in cached]
@@ -74,48 +74,55 @@ class PageCache:
         except Corrupted as error:
             self._explain(error.details.get("page", 0))
             raise
-        if keep:
-            self.keep(*zip(absent, read, strict=True))
+        if keep or (ways and read and type(read[0]) is Branch):
+            self.keep(zip(absent, read, strict=True))
         if len(read) == len(pages):
             return read  # type: ignore[return-value]
         at_hand = dict(zip(absent, read, strict=True))
         return [at_hand.get(page) or self.node(page) for page in pages]
 
-    def keep(self, *pages: tuple[int, Leaf | Branch]) -> None:
+    def keep(self, pages: Iterable[tuple[int, Leaf | Branch]]) -> None:
         """Remember pages."""
         with self._lock:
+            nodes, size, branches = self._nodes, 0, 0
             for page, node in pages:
-                if page not in self._nodes:
-                    self._nodes[page] = node
-                    self._count(node, DECODED)
+                if page not in nodes:
+                    nodes[page] = node
+                    size += node.size
+                    if type(node) is Branch:
+                        branches += node.size
+            self._bytes += DECODED * size
+            self._branches += DECODED * branches
             if self._bytes > self.budget:
                 self._evict()
 
     def _evict(self) -> None:
         """Make room, many pages at a time: walking to a dictionary's oldest entry takes longer with every one removed."""
         nodes, over = self._nodes, self._bytes - self.budget * 15 // 16
-        branches, newest = self._branches - self.budget // 2, next(reversed(nodes))
+        branches, newest = self._branches - self.budget // 8, next(reversed(nodes))
         gone: list[int] = []
         stay: list[int] = []
         for page, node in nodes.items():
             if over <= 0 or page == newest:
                 break
-            if type(node) is Branch and branches <= 0:
-                stay.append(page)
-            else:
+            size = DECODED * node.size
+            if type(node) is not Branch:
                 gone.append(page)
-                over -= DECODED * node.size
-                branches -= DECODED * node.size if type(node) is Branch else 0
+                over -= size
+            elif branches > 0:
+                gone.append(page)
+                over -= size
+                branches -= size
+            else:
+                stay.append(page)
         for page in gone if over <= 0 else gone + stay:
-            self._count(nodes.pop(page), -DECODED)
+            node = nodes.pop(page)
+            self._bytes -= DECODED * node.size
+            if type(node) is Branch:
+                self._branches -= DECODED * node.size
         if over <= 0:
             for page in stay:  # behind the leaves, so that the next walk is not longer
                 nodes[page] = nodes.pop(page)
-
-    def _count(self, node: Leaf | Branch, times: int) -> None:
-        self._bytes += times * node.size
-        if type(node) is Branch:
-            self._branches += times * node.size
 
     def _explain(self, page: int) -> None:
         """Every page of the file is in an extent, or in the row of its version; one that is in none was given back."""

@@ -117,26 +117,21 @@ class Leaf:
 
     def find(self, key: bytes) -> bytes | None:
         """The value of a key."""
-        count, data, run = self.count, self._data, self._run
-        index = -1
-        if (
-            self._keys is None
-            and (length := len(key))
-            and length == (self._width if self._width >= 0 else self._one_length())
-        ):
-            first = _HEAD + 6 * count  # among keys of its own length it is seen at once, without decoding them
+        data, width = self._data, self._width
+        if width < 0:
+            width = self._one_length()
+        if len(key) == width and width:  # among keys of its own length it is seen at once, without decoding them
+            count, run = self.count, self._run
+            first = _HEAD + 6 * count
             at = data.find(key, first, run) - first
-            if at >= 0 and not at % length:
-                index = at // length
-        if index < 0:
-            keys = self._keys or self.keys
-            index = bisect_left(keys, key)
-            if index == count or keys[index] != key:
-                return None
-        if index:
-            before, end = _TWO.unpack_from(data, _HEAD - 4 + 2 * count + 4 * index)
-            return data[run + before + 2 : run + end]
-        return self.value(0)
+            if at >= 0 and not at % width:
+                if not at:
+                    return self.value(0)
+                before, end = _TWO.unpack_from(data, _HEAD - 4 + 2 * count + at // width * 4)
+                return data[run + before + 2 : run + end]
+        keys = self._keys or self.keys
+        index = bisect_left(keys, key)
+        return self.value(index) if index < self.count and keys[index] == key else None
 
     def _one_length(self) -> int:
         """The length of the keys if they have one length; 0 if not."""

@@ -126,9 +126,12 @@ class SqlitePager:
                 rows = self.read("SELECT body FROM page WHERE id BETWEEN ? AND ?", (part[0], part[-1]))
                 bodies = [body for (body,) in rows]
             else:
-                places = ",".join("?" * len(part))
-                by_id: dict[int, bytes] = dict(self.read(f"SELECT id, body FROM page WHERE id IN ({places})", part))
-                bodies = [by_id[page] for page in part if page in by_id]
+                order, places = sorted(part), ",".join("?" * len(part))
+                rows = self.read(f"SELECT body FROM page WHERE id IN ({places}) ORDER BY id", order)
+                bodies = [body for (body,) in rows]
+                if order != part and len(bodies) == len(part):
+                    by_id = dict(zip(order, bodies, strict=True))
+                    bodies = [by_id[page] for page in part]
             if len(bodies) < len(part):
                 bodies = [self.page(page) for page in part]  # raises for the one that is missing
             found += bodies

@@ -358,7 +358,7 @@ class Transaction:
                 raise NotWritten(f"nothing was written: {error}", hint="try again") from error
         self._stored = True
         if pages is not None:
-            self.database.cache.keep(*pages.decoded)
+            self.database.cache.keep(pages.decoded)
             if pages.extent is not None:
                 self.own.append((pages.extent.first, pages.extent.last))
         self._access = Access()

@@ -16,8 +16,10 @@ _AHEAD = (2, 8, 32)
 """How many leaves are read at once: few at first, for whoever wants only the first rows."""
 _KEEP = 512
 """So many leaves of a scan go into the cache."""
-_TOGETHER = 256
-"""For so many keys at once the leaves are read together."""
+_TOGETHER = 64
+"""For so many keys at once the leaves are read together; for more of them at a time fresh memory would be needed, again and again."""
+_MANY = 128
+"""Of more keys than that the leaves do not go into the cache: whoever looks so many up goes on to others."""
 _PART = 8
 """Up to this part of a leaf, values are made one by one."""
 
@@ -138,13 +140,13 @@ class ReadTree:
         ordered = sorted(keys)
         found: list[bytes | None] = []
         for start in range(0, len(ordered), _TOGETHER):
-            found += self._found(ordered[start : start + _TOGETHER])
+            found += self._found(ordered[start : start + _TOGETHER], keep=len(ordered) <= _MANY)
         if ordered == keys:
             return found
         values = dict(zip(ordered, found, strict=True))
         return [values[key] for key in keys]
 
-    def _found(self, keys: list[bytes]) -> list[bytes | None]:
+    def _found(self, keys: list[bytes], *, keep: bool) -> list[bytes | None]:
         """The values of keys that are in order, from the root down a level at a time."""
         cached = self._cached
         nodes, starts = [self._node(self.root)], [0]
@@ -159,7 +161,7 @@ class ReadTree:
                         begins.append(at)
                         last = page
             found = [cached.get(page) for page in pages]
-            nodes = self._nodes.nodes(pages, keep=True) if None in found else found  # type: ignore[assignment]
+            nodes = self._nodes.nodes(pages, keep=keep, ways=True) if None in found else found  # type: ignore[assignment]
             starts = begins
         values: list[bytes | None] = []
         for leaf, start, stop in zip(nodes, starts, [*starts[1:], len(keys)], strict=True):

@@ -64,9 +64,9 @@ class Workspace:
     def node(self, page: int) -> Node:
         return self.dirty[page] if page < 0 else self._stored.node(page)
 
-    def nodes(self, pages: Sequence[int], *, keep: bool) -> list[Node]:
+    def nodes(self, pages: Sequence[int], *, keep: bool, ways: bool = False) -> list[Node]:
         if not pages or min(pages) >= 0:
-            return self._stored.nodes(pages, keep=keep)
+            return self._stored.nodes(pages, keep=keep, ways=ways)
         return [self.node(page) for page in pages]
 
     def owns(self, page: int) -> bool:

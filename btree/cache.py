@@ -2,8 +2,8 @@
 
 Pages are immutable and their ids are never given out twice, so an entry can never be wrong and nothing is ever invalidated.
 The oldest leaves go first when the budget is used up: simpler than least-recently-used, and free on a hit. Branches, which all ways
-lead through, stay while they take up less than an eighth of it. A scan reads its leaves many at a time, and puts only the first of them into the
-cache: a scan of a large tree does not push everything else out.
+lead through, stay while they take up less than an eighth of it. A scan reads its leaves many at a time, and puts only the first of
+them into the cache: a scan of a large tree does not push everything else out.
 """
 
 import threading

@@ -2,7 +2,7 @@
 
 Pages are immutable and their ids are never given out twice, so an entry can never be wrong and nothing is ever invalidated.
 The oldest leaves go first when the budget is used up: simpler than least-recently-used, and free on a hit. Branches, which all ways
-lead through, stay while they take up less than an eighth of it. A scan reads its leaves many at a time, and puts only the first of
+lead through, stay while they take up less than a sixteenth of it. A scan reads its leaves many at a time, and puts only the first of
 them into the cache: a scan of a large tree does not push everything else out.
 """
 
@@ -99,7 +99,7 @@ class PageCache:
     def _evict(self) -> None:
         """Make room, many pages at a time: walking to a dictionary's oldest entry takes longer with every one removed."""
         nodes, over = self._nodes, self._bytes - self.budget * 15 // 16
-        branches, newest = self._branches - self.budget // 8, next(reversed(nodes))
+        branches, newest = self._branches - self.budget // 16, next(reversed(nodes))
         gone: list[int] = []
         stay: list[int] = []
         for page, node in nodes.items():

@@ -18,7 +18,7 @@ def branches(tree: ReadTree) -> set[int]:
 
 
 def test_branches_stay_while_leaves_come_and_go() -> None:
-    with Database(MemoryPager("cache"), cache_bytes=400_000) as database:
+    with Database(MemoryPager("cache"), cache_bytes=1_200_000) as database:
         database.transact(lambda t: t.create_tree("t").load((b"%08d" % n, b'"%s"' % (b"x" * 90)) for n in range(ROWS)))
         tree = database.snapshot().tree("t")
         ways, cache = branches(tree), tree._nodes
@@ -27,7 +27,7 @@ def test_branches_stay_while_leaves_come_and_go() -> None:
             assert cache.used <= cache.budget  # type: ignore[attr-defined]
         leaves = [page for page in cache.cached if page not in ways]
         assert ways and ways <= set(cache.cached)
-        assert 0 < len(leaves) < 40
+        assert 20 < len(leaves) < 60
 
 
 def test_branches_go_where_the_budget_is_too_small_for_them() -> None:
@@ -42,7 +42,7 @@ def test_branches_go_where_the_budget_is_too_small_for_them() -> None:
 
 def test_branches_of_old_versions_leave_room_for_leaves() -> None:
     """Every commit makes new branches, and most of the old ones are of no use any more."""
-    with Database(MemoryPager("old branches"), cache_bytes=400_000) as database:
+    with Database(MemoryPager("old branches"), cache_bytes=1_200_000) as database:
         database.transact(lambda t: t.create_tree("t").load((b"%08d" % n, b'"%s"' % (b"x" * 90)) for n in range(ROWS)))
         for number in range(200):
             database.transact(lambda t, n=number: t.tree("t").put(b"%08d" % (n * 99), b'"new"'))  # type: ignore[misc]

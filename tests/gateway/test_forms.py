@@ -456,9 +456,9 @@ async def test_a_client_that_vanishes_frees_everything(gateway: Gateway, line: s
             with socket.create_connection((host, int(port))) as raw:
                 raw.sendall(request.encode())
                 await eventually(lambda: open_watchers == 1)
-            await eventually(lambda: open_watchers == 0, patience=2)
+            await eventually(lambda: open_watchers == 0)
             before = before or len(asyncio.all_tasks())
-        await eventually(lambda: len(asyncio.all_tasks()) <= before, patience=2)
+        await eventually(lambda: len(asyncio.all_tasks()) <= before)
         assert (await gateway.http.get(f"/v1/runs/{run_id}")).json()["state"] == "running"
     gateway.gate.set()
 

@@ -10,7 +10,8 @@ wants it, so that no client takes a part for the whole.
 """
 
 import logging
-from typing import Annotated, Any, Final
+from collections.abc import Iterator
+from typing import Annotated, Any, Final, Protocol
 
 import orjson
 from anyio import CancelScope, to_thread
@@ -22,8 +23,9 @@ import query
 from gateway.databases import open_database
 from gateway.problems import MEDIA_TYPE, ApiError, problem, translate
 from gateway.queries import AggregateRequest, ExportParameters, Form, JoinRequest, SelectRequest
+from gateway.results.negotiation import preferred
 from gateway.services import Here, Services
-from query.transfer.exports import AnyQuery, Export, Format, export
+from query.transfer.exports import AnyQuery, Format, export
 
 router = APIRouter(prefix="/v1/databases/{database}/stores/{store}", tags=["rows"])
 _log = logging.getLogger("gateway")
@@ -39,9 +41,6 @@ _ACCEPTED: Final[dict[str, Format]] = {
     "application/jsonl": "ndjson",
     "application/json": "json",
     "text/csv": "csv",
-    "*/*": "ndjson",
-    "application/*": "ndjson",
-    "text/*": "csv",
 }
 _ROWS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
@@ -129,29 +128,12 @@ def wanted(given: Form, accept: str) -> Format:
 
 
 def negotiated(accept: str) -> Format:
-    """The format that a client likes best; of equals the first in our order. Raises ApiError `not_acceptable`."""
-    liked: dict[Format, float] = {}
-    for part in accept.split(","):
-        kind, *parameters = (word.strip().lower() for word in part.split(";"))
-        form = _ACCEPTED.get(kind)
-        if form is not None:
-            liked[form] = max(liked.get(form, 0.0), _quality(parameters))
-    best = max((form for form in MEDIA_TYPES if liked.get(form)), key=lambda form: liked[form], default=None)
+    """The format that a client likes best. Raises ApiError `not_acceptable`."""
+    best = preferred(accept, _ACCEPTED)
     if best is None:
         told = ", ".join(MEDIA_TYPES.values())
         raise ApiError("not_acceptable", f"rows come as {told}, not as {accept}", pointer="Accept", status=406)
     return best
-
-
-def _quality(parameters: list[str]) -> float:
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "q":
-            try:
-                return float(value)
-            except ValueError:
-                return 0.0
-    return 1.0
 
 
 def _answer(
@@ -178,10 +160,18 @@ def _answer(
     return RowsResponse(here, rows, form, request, headers)
 
 
+class Pieces(Protocol):
+    """What an `Export` is to those who send it."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+    def close(self) -> None: ...
+
+
 class RowsResponse(StreamingResponse):
     """Sends an export's pieces, and closes it in any case."""
 
-    def __init__(self, here: Services, rows: Export, form: Format, request: Request, headers: dict[str, str]) -> None:
+    def __init__(self, here: Services, rows: Pieces, form: Format, request: Request, headers: dict[str, str]) -> None:
         self._here = here
         self._rows = rows
         self._form = form

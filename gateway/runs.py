@@ -1,7 +1,7 @@
 """Runs: start, look, search, watch, cancel, pause, rerun.
 
     POST /v1/scripts/{name}/runs     202 and the run's address
-    POST /v1/call/{name}             the same, and the answer is the stream of its events
+    POST /v1/call/{name}             the same, and the answer is its result: the stream of its events, or a table (see `results`)
     GET  /v1/runs                    a page of runs
     GET  /v1/runs/{id}               how it stands; its output or error at the end
     GET  /v1/runs/{id}/events        its events: live, or replayed when it has ended
@@ -14,20 +14,21 @@ A run's id may hold `/` (a child run has its parent's id in front), so it is mat
 not stop its run.
 """
 
-from typing import Annotated, Any, Literal
-from urllib.parse import quote
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from temporalio.service import RPCError, RPCStatusCode
 
 from gateway.looking import describe_run, head, require_run, require_running
-from gateway.problems import ApiError
+from gateway.problems import MEDIA_TYPE, ApiError
 from gateway.rerunning import RerunRequest, rerun_run
+from gateway.results.asking import MEDIA_TYPES, LastEventId, Parameters, Prefer, read, wait_of
+from gateway.results.waiting import address, called, started, tabulated
 from gateway.searching import Search, search
 from gateway.services import Here, Services
 from gateway.signals import closed, send
 from gateway.starting import RunRequest, start_run
-from gateway.streams import MEDIA_TYPE, run_events
+from gateway.streams import run_events
 from script.wire import GO_ON_SIGNAL, PAUSE_SIGNAL
 
 router = APIRouter(prefix="/v1", tags=["runs"])
@@ -36,28 +37,64 @@ Key = Annotated[str | None, Header(alias="Idempotency-Key", description="one key
 State = Literal["running", "completed", "failed", "canceled", "terminated", "timed_out"]
 RunOutcome = Literal["completed", "failed", "canceled", "compensated", "compensation_failed"]
 Moment = Annotated[str | None, Query(description="a time, as 2026-11-21T08:30:00Z")]
-_STREAM: dict[int | str, dict[str, Any]] = {
+Responses = dict[int | str, dict[str, Any]]
+_PROBLEM: Final = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_RESULT: Final[Responses] = {
     200: {
-        "description": "one event a line; the last one is the run's end, or of type error",
-        "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
+        "description": "the records, the last one is the run's end, or of type error; or rows",
+        "content": {kind: {"schema": {}} for kind in MEDIA_TYPES.values()},
+    },
+    406: {"description": "there is no such form, or no table for csv", "content": _PROBLEM},
+}
+_STARTED: Final[Responses] = {
+    202: {
+        "description": "the run goes on: {id, script, location, events}",
+        "content": {"application/json": {"schema": {"type": "object"}}},
     }
+}
+_ENDED: Final[Responses] = {
+    200: {
+        "description": "with `Prefer: wait`: the record of the run's end",
+        "content": {"application/json": {"schema": {"type": "object"}}},
+    }
+}
+_NOTHING_MORE: Final[Responses] = {
+    204: {"description": "sse: the run has ended, and there is nothing more to connect for"}
 }
 
 
-@router.post("/scripts/{name}/runs", status_code=202)
-async def start(here: Here, name: str, body: RunRequest, response: Response, key: Key = None) -> dict[str, Any]:
+@router.post("/scripts/{name}/runs", status_code=202, responses=_STARTED | _ENDED, response_class=Response)
+async def start(
+    here: Here, name: str, body: RunRequest, request: Request, key: Key = None, prefer: Prefer = None
+) -> Response:
     """Start a run of a script. With an Idempotency-Key, starting twice gives the same run."""
     handle = await start_run(here, name, body, key)
-    response.headers["Location"] = address(handle.id)
-    return {"id": handle.id, "script": name, "location": address(handle.id), "events": f"{address(handle.id)}/events"}
+    return await started(here, request, handle.id, name, wait_of(prefer))
 
 
-@router.post("/call/{name}", responses=_STREAM, response_class=Response)
-async def call(here: Here, name: str, body: RunRequest, request: Request, key: Key = None) -> Response:
-    """Start a run and stream its events. The answer begins at once and ends with the run."""
+@router.post("/call/{name}", responses=_RESULT | _STARTED, response_class=Response)
+async def call(
+    here: Here,
+    name: str,
+    body: RunRequest,
+    request: Request,
+    given: Parameters,
+    key: Key = None,
+    last_event_id: LastEventId = None,
+    prefer: Prefer = None,
+) -> Response:
+    """Start a run and answer with its result: a stream that begins at once and ends with the run, or what `Prefer` asks for."""
+    wait = wait_of(prefer)
+    asked = read(request, given, last_event_id, waits=wait is not None)
     handle = await start_run(here, name, body, key)
+    if asked.form == "csv":
+        return await called(here, request, handle.id, name, asked, wait)
+    if wait is not None and (asked.form == "json" or not wait.seconds):
+        return await started(here, request, handle.id, name, wait)
     headers = {"Location": address(handle.id)}
-    return run_events(here, handle.id, 0, request_id=request.state.request_id, headers=headers)
+    return run_events(
+        here, handle.id, asked.after, request_id=request.state.request_id, form=asked.form, headers=headers
+    )
 
 
 @router.get("/runs")
@@ -82,16 +119,19 @@ async def list_(
     return {"data": list(map(head, runs)), **pages}
 
 
-@router.get("/runs/{run_id:path}/events", responses=_STREAM, response_class=Response)
+@router.get("/runs/{run_id:path}/events", responses=_RESULT | _NOTHING_MORE, response_class=Response)
 async def events(
-    here: Here,
-    run_id: str,
-    request: Request,
-    after: Annotated[int, Query(ge=0, description="only events with a higher seq")] = 0,
+    here: Here, run_id: str, request: Request, given: Parameters, last_event_id: LastEventId = None
 ) -> Response:
-    """A run's events: those of the past, then live until its end."""
-    await require_run(here, run_id)
-    return run_events(here, run_id, after, request_id=request.state.request_id)
+    """A run's events: those of the past, then live until its end. Or, as CSV, the rows of its result or of a step's."""
+    asked = read(request, given, last_event_id)
+    found = await require_run(here, run_id)
+    if asked.form == "csv":
+        return await tabulated(here, request, run_id, asked)
+    stream = run_events(here, run_id, asked.after, request_id=request.state.request_id, form=asked.form)
+    if asked.form == "sse" and asked.after and found.close_time is not None and not await stream.begins():
+        return Response(status_code=204)  # a browser connects again and again until it is told this
+    return stream
 
 
 @router.post("/runs/{run_id:path}/cancel", status_code=202)
@@ -137,8 +177,3 @@ async def rerun(here: Here, run_id: str, body: RerunRequest, response: Response,
 async def show(here: Here, run_id: str) -> dict[str, Any]:
     """How a run stands; its output or its error when it has ended."""
     return await describe_run(here, run_id)
-
-
-def address(run_id: str) -> str:
-    """The path of a run."""
-    return f"/v1/runs/{quote(run_id, safe='')}"

@@ -13,6 +13,7 @@ from btree.space import HISTORY_BYTES, RETENTION
 from gateway.cursors import Cursors
 from gateway.keys import Keys
 from gateway.readings import Readings
+from gateway.results.shared import Shared
 from gateway.scheduling import Schedules
 from query import Databases
 from toolbox import Registry, ScriptLibrary, installation_secret
@@ -25,6 +26,7 @@ MAX_BODY_BYTES: Final = 2 * 1024 * 1024
 class Services:
     """`client` reaches Temporal; `watch` gives a run's events; `stopping` is set when the gateway drains.
 
+    `ends` are the last records of runs that somebody waits for just now.
     `retention_seconds` and `history_bytes` say how much of the databases' history is kept (see the settings).
     """
 
@@ -41,6 +43,7 @@ class Services:
     retention_seconds: float = RETENTION
     history_bytes: int = HISTORY_BYTES
     watch: Watch = field(default_factory=Readings)
+    ends: Shared[dict[str, Any]] = field(default_factory=Shared)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property

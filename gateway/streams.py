@@ -1,8 +1,8 @@
-"""Streams: the events of a run as NDJSON, one JSON object a line, each flushed when it happens.
+"""Streams: the records of a run, each sent when it happens, in the form that was asked for (`results.forms`).
 
-A stream always says how it ended: the last line is the run's own end (`type` "run", `status` completed, failed, canceled), or a
-record of type `error` with a problem in it. The end is told when the run has ended, not before: who then asks for the run
-finds it closed. A stream without either was cut; the reader goes on with `?after=<last seq>`.
+A stream always says how it ended: the last record is the run's own end (`type` "run", `status` completed, failed, canceled; `records` is
+how many there are in all), or one of type `error` with a problem in it. The end is told when the run has ended, not before: who then asks
+for the run finds it closed. A stream without either was cut; the reader goes on with `?after=<last seq>`.
 
 `yield` endpoints are avoided: they leak their generator when the client goes away. Here the response owns the generator and
 closes it, whether the stream ends, fails, or its client vanishes; and a gateway that stops ends its streams with a record.
@@ -15,72 +15,147 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Final, cast
 
-import orjson
+from anyio import CancelScope
 from fastapi.responses import StreamingResponse
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
 from temporalio.client import WorkflowFailureError
 
 from gateway.looking import describe_run
 from gateway.problems import ApiError, problem, translate
+from gateway.results.asking import FormName
+from gateway.results.forms import JsonArray, form_of
 from gateway.services import Services
 
-MEDIA_TYPE: Final = "application/x-ndjson"
-_HEADERS: Final = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+KEEP_ALIVE: Final = 15.0
+"""Seconds of silence after which a stream shows that it is alive."""
+NOTHING: Final[dict[str, Any]] = {}
+"""What records have in them when nothing has happened for so long."""
+_HEADERS: Final = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no", "Vary": "Accept"}
 Events = AsyncGenerator[dict[str, Any], None]
 _log = logging.getLogger("gateway")
 
 
-class NdjsonResponse(StreamingResponse):
-    """Sends a generator's records, and closes it in any case."""
+class RunStream(StreamingResponse):
+    """Sends a generator's records, and closes it in any case. A JSON array that is not whole ends without the end of its body."""
 
-    def __init__(self, records: Events, headers: dict[str, str]) -> None:
+    def __init__(self, records: Events, form: FormName, headers: dict[str, str]) -> None:
         self._records = records
-        super().__init__(self._lines(), headers=_HEADERS | headers, media_type=MEDIA_TYPE)
+        self._form = form_of(form)
+        self._first: dict[str, Any] | None = None
+        self._failed = False
+        super().__init__(self._pieces(), headers=_HEADERS | headers, media_type=self._form.media_type)
 
-    async def _lines(self) -> AsyncGenerator[bytes, None]:
-        async for record in self._records:
-            yield orjson.dumps(record) + b"\n"
+    async def begins(self) -> bool:
+        """Wait for the first record; whether there is one."""
+        self._first = await anext(self._records, None)
+        return self._first is not None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            with CancelScope(shield=True):
+                await self._records.aclose()
 
     async def stream_response(self, send: Send) -> None:
-        async with aclosing(self._records):
-            await super().stream_response(send)
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async with aclosing(cast(AsyncGenerator[bytes, None], self.body_iterator)) as pieces:
+            async for piece in pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        if not (self._failed and isinstance(self._form, JsonArray)):
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _pieces(self) -> AsyncGenerator[bytes, None]:
+        if self._form.opening:
+            yield self._form.opening
+        if self._first is not None:
+            yield self._piece(self._first)
+        async for record in self._records:
+            if piece := self._piece(record):
+                yield piece
+        if self._form.closing and not self._failed:
+            yield self._form.closing
+
+    def _piece(self, record: dict[str, Any]) -> bytes:
+        if not record:
+            return self._form.ping
+        self._failed = record["type"] == "error"
+        return self._form.piece(record)
 
 
 def run_events(
-    here: Services, run_id: str, after: int, *, request_id: str, headers: dict[str, str] | None = None
-) -> NdjsonResponse:
-    """The events of a run that exists, from behind `after`."""
-    return NdjsonResponse(_records(here, run_id, after, request_id), {"Run-Id": run_id, **(headers or {})})
+    here: Services,
+    run_id: str,
+    after: int,
+    *,
+    request_id: str,
+    form: FormName = "ndjson",
+    headers: dict[str, str] | None = None,
+) -> RunStream:
+    """The records of a run that exists, from behind `after`."""
+    return RunStream(_told(here, run_id, after, request_id), form, {"Run-Id": run_id, **(headers or {})})
 
 
-async def _records(here: Services, run_id: str, after: int, request_id: str) -> Events:
+async def _told(here: Services, run_id: str, after: int, request_id: str) -> Events:
+    """The records; an error is the last one."""
     seq = after
-    instance = f"/v1/runs/{run_id}/events"
-    stopping = asyncio.ensure_future(here.stopping.wait())
     try:
-        async with aclosing(_events(here, run_id, after)) as events:
-            while (event := await _next(events, stopping)) is not None:
-                seq = event["seq"]
-                yield event
+        async with aclosing(run_records(here, run_id, after)) as records:
+            async for record in records:
+                seq = record.get("seq", seq)
+                yield record
     except Exception as error:
         if not isinstance(error, ApiError):
             _log.exception("the stream of run %s failed (request %s)", run_id, request_id)
-        told = problem(translate(error), instance=instance, request_id=request_id)
+        told = problem(translate(error), instance=f"/v1/runs/{run_id}/events", request_id=request_id)
         yield {"type": "error", "run_id": run_id, "after": seq, "error": told}
+
+
+async def run_records(here: Services, run_id: str, after: int) -> Events:
+    """The records of a run behind `after`, to its end; NOTHING whenever there was none for KEEP_ALIVE seconds.
+
+    Raises ApiError `gateway_stopping` if the gateway stops first, and what watching raises.
+    """
+    events = _events(here, run_id, after)
+    stopping = asyncio.ensure_future(here.stopping.wait())
+    coming: asyncio.Future[dict[str, Any] | None] | None = None
+    try:
+        while True:
+            coming = coming or asyncio.ensure_future(anext(events, None))
+            await asyncio.wait((coming, stopping), timeout=KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
+            if coming.done():
+                event, coming = coming.result(), None
+                if event is None:
+                    return
+                yield event
+            elif stopping.done():
+                raise _stopping()
+            else:
+                yield NOTHING
     finally:
         stopping.cancel()
+        with CancelScope(shield=True):  # a request that is given up is canceled again and again
+            if coming is not None:
+                coming.cancel()
+                await asyncio.gather(coming, return_exceptions=True)
+            await events.aclose()
 
 
 async def _events(here: Services, run_id: str, after: int) -> Events:
     """What the watch tells, but for the run's end, which is told when Temporal has closed the run, and as it did."""
     async with aclosing(cast(Events, here.watch(here.client, run_id, after))) as events:
         async for event in events:
-            yield await _as_closed(here, run_id, event) if is_end(event) else event
+            yield await _end(here, run_id, event) if is_end(event) else event
 
 
 def is_end(event: dict[str, Any]) -> bool:
     """Whether an event is the run's last."""
     return bool(event["type"] == "run" and event["status"] != "started")
+
+
+async def _end(here: Services, run_id: str, event: dict[str, Any]) -> dict[str, Any]:
+    """The last record of a run, asked for once for all who watch it."""
+    return await here.ends.get(run_id, lambda: _as_closed(here, run_id, event)) | {"records": event["seq"]}
 
 
 async def _as_closed(here: Services, run_id: str, event: dict[str, Any]) -> dict[str, Any]:
@@ -94,20 +169,6 @@ async def _as_closed(here: Services, run_id: str, event: dict[str, Any]) -> dict
         return event
     told = {name: value for name, value in event.items() if name not in ("result", "rows", "error")}
     return {**told, "status": status, "error": found.get("error")}
-
-
-async def _next(events: Events, stopping: asyncio.Future[Any]) -> dict[str, Any] | None:
-    """The next event; None behind the last. Raises ApiError `gateway_stopping` if the gateway stops first."""
-    coming = asyncio.ensure_future(anext(events, None))
-    try:
-        await asyncio.wait((coming, stopping), return_when=asyncio.FIRST_COMPLETED)
-        if stopping.done() and not coming.done():
-            raise _stopping()
-        return coming.result()
-    finally:
-        if not coming.done():
-            coming.cancel()
-            await asyncio.gather(coming, return_exceptions=True)
 
 
 def _stopping() -> ApiError:

@@ -66,5 +66,8 @@ def _query(databases: Databases, reference: Mapping[str, Any]) -> tuple[Snapshot
     query = reference.get("query")
     if not isinstance(query, Mapping) or not isinstance(reference.get("store"), str):
         raise InvalidQuery("this is no row reference")
+    limit = query.get("limit")
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 0):
+        raise InvalidQuery(f"this is no row reference: limit is {limit!r}", pointer="/query/limit", hint=_HINT)
     snapshot = databases.open(reference["database"]).snapshot(reference["version"])
     return snapshot, {**query, "store": reference["store"]}

@@ -214,6 +214,8 @@ def test_both_kinds_of_reference_are_read_alike(tmp_path: Path) -> None:
         {"database": "shop", "version": 1, "count": 1, "store": "items"}, {"database": "shop", "version": 1, "count": 1, "result": "../x"},
         {"database": "shop", "version": 1, "count": 1, "result": None},
         {"database": "system", "version": 1, "count": 1, "store": "_keys", "query": {}},
+        {"database": "shop", "version": 1, "count": 1, "store": "items", "query": {"limit": "1"}},
+        {"database": "shop", "version": 1, "count": 1, "store": "items", "query": {"limit": -1}},
     ],
 )  # fmt: skip
 def test_what_is_no_reference_is_refused(tmp_path: Path, reference: dict[str, Any]) -> None:

@@ -1,0 +1,128 @@
+"""What a request for a run's result says: the form, from where on, what of it, and how long it would wait.
+
+?format= or Accept               ndjson (the default), sse, json, csv
+?after= or Last-Event-ID         only records with a higher number; the header, which a browser sends anew each time it
+                                 connects again, goes before the address, which stays the same
+?step=, ?guard=, ?null=          for csv: whose rows, and how they are written
+Prefer: wait=N, respond-async    (RFC 7240) answer when the run has ended, or after N seconds. A preference that is unknown, or
+                                 cannot be met, is passed over; `Preference-Applied` says which one was not
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
+
+from fastapi import Header, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.problems import ApiError
+from gateway.results.negotiation import preferred
+from query.transfer.streams import null_text
+
+FormName = Literal["ndjson", "sse", "json", "csv"]
+
+MEDIA_TYPES: Final[dict[FormName, str]] = {
+    "ndjson": "application/x-ndjson",
+    "sse": "text/event-stream",
+    "json": "application/json",
+    "csv": "text/csv",
+}
+KNOWN: Final[dict[str, FormName]] = {
+    **{media_type: form for form, media_type in MEDIA_TYPES.items()},
+    "application/ndjson": "ndjson",
+    "application/jsonl": "ndjson",
+}
+_JSON_FIRST: Final[dict[str, FormName]] = {MEDIA_TYPES["json"]: "json", **KNOWN}
+"""For an answer that is one record, unless something else is asked for."""
+_SECONDS: Final = re.compile("[0-9]{1,9}")
+_SEQ: Final = re.compile("[0-9]{1,18}")
+
+LastEventId = Annotated[
+    str | None,
+    Header(alias="Last-Event-ID", description="as ?after=, and goes before it: the number of the last record"),
+]
+Prefer = Annotated[
+    list[str] | None,
+    Header(description="wait=N: answer when the run has ended, at the latest after N seconds; respond-async"),
+]
+
+
+class ResultParameters(BaseModel):
+    """How a run's result is read."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: str | None = Field(
+        None, description="default: by Accept, else ndjson", json_schema_extra={"enum": [*MEDIA_TYPES, None]}
+    )
+    after: int = Field(0, ge=0, description="only records with a higher seq")
+    step: str | None = Field(None, description="csv: the rows of this step, a path or key; default those of the run")
+    guard: bool = Field(True, description="csv: an apostrophe before text that a spreadsheet would take for a formula")
+    null: str = Field("", description="csv: the text that null is written as; default an empty cell")
+
+
+Parameters = Annotated[ResultParameters, Query()]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A form, and what of the result."""
+
+    form: FormName
+    after: int = 0
+    step: str | None = None
+    guard: bool = True
+    null: str = ""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """For how many seconds a client would wait, and how it said so."""
+
+    seconds: int
+    applied: str
+
+
+def read(request: Request, given: ResultParameters, last_event_id: str | None, *, waits: bool = False) -> Asked:
+    """What is asked for; a client that `waits` gets JSON where it does not care. Raises ApiError, InvalidQuery."""
+    form = _form(request, given.format, _JSON_FIRST if waits else KNOWN)
+    after = _seq(last_event_id) if last_event_id else given.after
+    if form == "csv":
+        if after:
+            raise ApiError("invalid_query", "csv has rows and no numbers to go on from", pointer="?after")
+    else:
+        for name in sorted({"step", "guard", "null"} & given.model_fields_set):
+            raise ApiError("invalid_query", f"{form} has no {name}", pointer=f"?{name}", hint="it is for csv")
+    null_text(given.null, "?null")
+    return Asked(form, after, given.step, given.guard, given.null)
+
+
+def wait_of(prefer: list[str] | None) -> Wait | None:
+    """How long a client would wait for the end of a run; None if it does not say."""
+    found: dict[str, str] = {}
+    for part in ",".join(prefer or ()).split(","):
+        name, _, value = part.partition(";")[0].partition("=")
+        found.setdefault(name.strip().lower(), value.strip().strip('"'))
+    if _SECONDS.fullmatch(found.get("wait", "")):
+        return Wait(int(found["wait"]), f"wait={int(found['wait'])}")
+    return Wait(0, "respond-async") if "respond-async" in found else None
+
+
+def _form(request: Request, named: str | None, known: dict[str, FormName]) -> FormName:
+    if named is not None:
+        form = next((form for form in MEDIA_TYPES if form == named), None)
+        told, pointer = f"there is no format {named!r}", "?format"
+    else:
+        accept = ",".join(request.headers.getlist("accept") or ["*/*"])
+        form = preferred(accept, known)
+        told, pointer = f"a result does not come as {accept}", "Accept"
+    if form is None:
+        listed = ", ".join(f"{form} ({media_type})" for form, media_type in MEDIA_TYPES.items())
+        raise ApiError("not_acceptable", told, pointer=pointer, hint=f"the formats are {listed}", status=406)
+    return form
+
+
+def _seq(text: str) -> int:
+    if not _SEQ.fullmatch(text):
+        raise ApiError("invalid_field", f"{text!r} is no number of a record", pointer="Last-Event-ID")
+    return int(text)

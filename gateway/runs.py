@@ -20,6 +20,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Header, Query, Request, Response
 from temporalio.service import RPCError, RPCStatusCode
 
+from gateway.access import about, access_of
 from gateway.looking import describe_run, head, require_run, require_running
 from gateway.problems import ApiError
 from gateway.rerunning import RerunRequest, rerun_run
@@ -45,9 +46,12 @@ _STREAM: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("/scripts/{name}/runs", status_code=202)
-async def start(here: Here, name: str, body: RunRequest, response: Response, key: Key = None) -> dict[str, Any]:
+async def start(
+    here: Here, name: str, body: RunRequest, request: Request, response: Response, key: Key = None
+) -> dict[str, Any]:
     """Start a run of a script. With an Idempotency-Key, starting twice gives the same run."""
-    handle = await start_run(here, name, body, key)
+    handle = await start_run(here, name, body, key, access=access_of(request))
+    about(request, run=handle.id)
     response.headers["Location"] = address(handle.id)
     return {"id": handle.id, "script": name, "location": address(handle.id), "events": f"{address(handle.id)}/events"}
 
@@ -55,7 +59,8 @@ async def start(here: Here, name: str, body: RunRequest, response: Response, key
 @router.post("/call/{name}", responses=_STREAM, response_class=Response)
 async def call(here: Here, name: str, body: RunRequest, request: Request, key: Key = None) -> Response:
     """Start a run and stream its events. The answer begins at once and ends with the run."""
-    handle = await start_run(here, name, body, key)
+    handle = await start_run(here, name, body, key, access=access_of(request))
+    about(request, run=handle.id)
     headers = {"Location": address(handle.id)}
     return run_events(here, handle.id, 0, request_id=request.state.request_id, headers=headers)
 
@@ -126,9 +131,12 @@ async def _signal(here: Services, run_id: str, signal: str, *, paused: bool) -> 
 
 
 @router.post("/runs/{run_id:path}:rerun", status_code=202)
-async def rerun(here: Here, run_id: str, body: RerunRequest, response: Response, key: Key = None) -> dict[str, Any]:
+async def rerun(
+    here: Here, run_id: str, body: RerunRequest, request: Request, response: Response, key: Key = None
+) -> dict[str, Any]:
     """Start a new run that repeats one that has ended: from its start, or from a step. What is before that step is not done again."""
-    handle, told = await rerun_run(here, run_id, body, key)
+    handle, told = await rerun_run(here, run_id, body, key, access_of(request))
+    about(request, script=told["script"], new_run=handle.id)
     response.headers["Location"] = address(handle.id)
     return {"id": handle.id, **told, "location": address(handle.id), "events": f"{address(handle.id)}/events"}
 

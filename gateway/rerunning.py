@@ -60,7 +60,7 @@ async def rerun_run(
         start, programs = await _from_start(here, found, request)
     else:
         start, programs = await _from_step(here, found, request)
-    check_start(access, programs)
+    check_start(access, programs, start.arguments)
     assert start.rerun is not None
     asked = [here.task_queue, "rerun", run_id, request.model_dump()]
     handle = await launch(here, start, programs[0], key, asked, {RERUN_MEMO: start.rerun})

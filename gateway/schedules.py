@@ -27,7 +27,7 @@ class Note(BaseModel):
 @router.post("", status_code=201)
 async def create(here: Here, body: ScheduleRequest, request: Request, response: Response) -> dict[str, Any]:
     """Create a schedule; the answer has its next five times, in UTC and local. A dry run only tells them (200)."""
-    _check_rights(here, request, body, body.script, body.version)
+    _check_rights(here, request, body, (body.script, body.version, body.arguments))
     told = await here.schedules.create(body)
     if body.dry_run:
         response.status_code = 200
@@ -56,7 +56,8 @@ async def change(here: Here, schedule_id: str, body: ScheduleChange, request: Re
         _, start, _ = await here.schedules.require(schedule_id)
         pinned = start.version if body.script in (None, start.script) else None
         version = body.version if "version" in body.model_fields_set else pinned
-        _check_rights(here, request, body, body.script or start.script, version)
+        arguments = start.arguments if body.arguments is None else body.arguments
+        _check_rights(here, request, body, (body.script or start.script, version, arguments))
     return await here.schedules.change(schedule_id, body)
 
 
@@ -108,11 +109,15 @@ _WHAT: Final = frozenset({"script", "version", "arguments", "mocks", "notify"})
 
 
 def _check_rights(
-    here: Services, request: Request, body: ScheduleRequest | ScheduleChange, script: str, version: str | int | None
+    here: Services,
+    request: Request,
+    body: ScheduleRequest | ScheduleChange,
+    runs: tuple[str, str | int | None, dict[str, Any]],
 ) -> None:
     """Whether the key may start this script, and tell somebody. Raises ApiError, ToolError."""
+    script, version, arguments = runs
     about(request, script=script)
     access = access_of(request)
-    check_start(access, resolve(here, script, version))
+    check_start(access, resolve(here, script, version), arguments)
     if body.notify is not None:
         access.require(Scope("tools", names="notify"))

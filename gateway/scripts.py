@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from gateway.access import Scope, about, access_of, check_save
+from gateway.access import Scope, about, access_of, check_named, check_save
 from gateway.problems import ApiError
 from gateway.services import Here
 from script.errors import Problem, ScriptInvalid
@@ -30,6 +30,7 @@ async def save_script(here: Here, request: Request, response: Response) -> dict[
     author = f"key:{request.state.key_id}"
     script, problems = await asyncio.to_thread(here.library.check, text)
     about(request, script=script.name)
+    check_named(access_of(request), script)
     if not _errors(problems):
         await asyncio.to_thread(check_save, access_of(request), script, here.library, here.registry)
     saved = await asyncio.to_thread(here.library.save, text, author=author)
@@ -43,7 +44,8 @@ async def check_script(here: Here, request: Request) -> dict[str, Any]:
     """Check a script without saving it: all problems at once, each with a pointer, a code and a hint."""
     text = await _text(request)
     try:
-        _, problems = await asyncio.to_thread(here.library.check, text)
+        script, problems = await asyncio.to_thread(here.library.check, text)
+        check_named(access_of(request), script)
     except ScriptInvalid as invalid:
         problems = invalid.problems
     return {"ok": not _errors(problems), "problems": [found.to_dict() for found in problems]}

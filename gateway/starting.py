@@ -107,7 +107,7 @@ async def start_run(
     """Start a run, or find the one that this key started, if `access` may. Raises ApiError, ToolError."""
     check_key(key)
     programs = resolve(here, name, request.version)
-    check_start(access, programs)
+    check_start(access, programs, request.arguments)
     check_request(here, programs[0], request.arguments, request.mocks)
     asked = [here.task_queue, name, request.model_dump()]
     return await launch(here, run_input(programs, request, trigger), programs[0], key, asked)

@@ -10,7 +10,7 @@ from gateway.access.authentication import Authentication
 from gateway.access.frame import RequestFrame
 from gateway.access.keys import Keys
 from gateway.access.notes import Notes
-from gateway.access.rights import check_save, check_start
+from gateway.access.rights import check_named, check_save, check_start
 from gateway.access.routes import PUBLIC, ROUTES, UndeclaredRoute, about, access_of, guarded
 from gateway.access.scopes import ADMIN, Access, InvalidScope, Scope, forbidden, parse_scope, parse_scopes
 
@@ -28,6 +28,7 @@ __all__ = [
     "UndeclaredRoute",
     "about",
     "access_of",
+    "check_named",
     "check_save",
     "check_start",
     "forbidden",

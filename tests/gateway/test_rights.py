@@ -122,7 +122,12 @@ async def test_saving_takes_what_the_script_does(prepared: Gateway) -> None:
     problem = problem_of(
         await prepared.http.post("/v1/scripts", json=script, headers=made(prepared, *trusted)), 403, "forbidden"
     )
-    assert missing(problem) == needed
+    assert missing(problem) == {"data:crm:read"}
+    trusted = (*trusted, "data:crm:read")
+    problem = problem_of(
+        await prepared.http.post("/v1/scripts", json=script, headers=made(prepared, *trusted)), 403, "forbidden"
+    )
+    assert missing(problem) == {"tools:send_email"}
     assert [row["name"] for row in prepared.services.library.scripts()] == ["weekly_mail"]
     given = made(prepared, "scripts:write:weekly_*", *needed)
     assert (await prepared.http.post("/v1/scripts", json=script, headers=given)).status_code == 201
@@ -199,3 +204,68 @@ async def test_who_decides_is_the_keys_name(prepared: Gateway) -> None:
     )
     answer = await prepared.http.post("/v1/runs/letters-1:decide", json=body, headers=made(prepared, "runs:control"))
     assert (answer.status_code, answer.json()["by"]) == (202, "anna")
+
+
+async def test_a_row_reference_takes_the_rows_that_it_leads_to(prepared: Gateway) -> None:
+    await prepared.http.post("/v1/databases/hr/stores/people/rows:import", json=[{"id": 1, "pay": "secret"}])
+    loop = {
+        "type": "loop",
+        "name": "each",
+        "list": "{{ rows }}",
+        "iterator": "row",
+        "steps": [{"type": "say", "name": "s", "message": "{{ row.pay }}"}],
+    }
+    parameters = [{"name": "rows"}]
+    await prepared.save("each", [loop], parameters=parameters)
+    version = prepared.services.databases.open("hr").head().seq
+    rows = {"$rows": {"database": "hr", "version": version, "count": 1, "store": "people", "query": {}}}
+    kept = {"$rows": {"database": "hr", "version": version, "count": 1, "result": "x"}}
+    for given in (
+        made(prepared, "scripts:run", "schedules:write"),
+        made(prepared, "scripts:call:each", "schedules:write"),
+    ):
+        for value, left in (
+            (rows, {"data:hr:read"}),
+            ([{"deep": rows}], {"data:hr:read"}),
+            (kept, {"data:hr:read", "runs:read"}),
+        ):
+            arguments = {"arguments": {"rows": value}}
+            answer = await prepared.http.post("/v1/call/each", json=arguments, headers=given)
+            assert missing(problem_of(answer, 403, "forbidden")) == left
+            body = {"script": "each", "every": 3600, **arguments}
+            answer = await prepared.http.post("/v1/schedules", json=body, headers=given)
+            assert missing(problem_of(answer, 403, "forbidden")) == left
+        answer = await prepared.http.post(
+            "/v1/call/each", json={"arguments": {"rows": [{"pay": "own"}]}}, headers=given
+        )
+        assert '"completed"' in answer.text.splitlines()[-1], answer.text
+    able = made(prepared, "scripts:run", "data:hr:read")
+    answer = await prepared.http.post("/v1/call/each", json={"arguments": {"rows": rows}}, headers=able)
+    assert answer.status_code == 200, answer.text
+    await prepared.http.post("/v1/call/each", json={"arguments": {"rows": rows}}, headers={"Idempotency-Key": "old"})
+    answer = await prepared.http.post(
+        "/v1/runs/old:rerun", json={}, headers=made(prepared, "runs:control", "scripts:run")
+    )
+    assert missing(problem_of(answer, 403, "forbidden")) == {"data:hr:read"}
+    forging = [{"type": "set", "name": "forge", "variable": "rows", "value": rows}, loop]
+    answer = await prepared.http.post(
+        "/v1/scripts", json={"name": "forge", "steps": forging}, headers=made(prepared, "scripts:write", "data:hr:read")
+    )
+    assert missing(problem_of(answer, 403, "forbidden")) == {"admin"}
+
+
+async def test_nothing_is_told_about_databases_that_the_key_may_not_read(prepared: Gateway) -> None:
+    given = made(prepared, "scripts:read", "scripts:write", "data:crm:read")
+    for database, steps in (
+        ("hr", [{**FETCH, "resource": "peopl"}]),
+        ("crm", [{**FETCH, "resource": "peopl", "database": "hr"}]),
+        ("nowhere", [FETCH]),
+    ):
+        for route in ("/v1/scripts", "/v1/scripts:check"):
+            script = {"name": "probe", "database": database, "steps": steps}
+            problem = problem_of(await prepared.http.post(route, json=script, headers=given), 403, "forbidden")
+            assert "people" not in str(problem) and len(problem["errors"]) == 1
+    record = {**ADD, "args": {"store": "people", "record": {"id": 1, "database": "hr"}}}
+    mine = {"name": "probe", "database": "crm", "steps": [{**FETCH, "resource": "peopl"}, record]}
+    answer = await prepared.http.post("/v1/scripts:check", json=mine, headers=given)
+    assert answer.status_code == 200 and "people" in answer.text

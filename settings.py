@@ -72,6 +72,7 @@ class Settings(BaseSettings):
     transaction_lease_seconds: float = Field(
         604_800, gt=0, description="an open transaction of a run is rolled back so many seconds after its last step"
     )
+    audit_days: float = Field(90, gt=0, le=36_500, description="entries of the audit log are kept for so many days")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged")
 
     def __init__(self, **values: Any) -> None:

@@ -1,6 +1,6 @@
 """The application: routes by noun, around them the frame of every request.
 
-    client -> RequestFrame -> Authentication -> body limit -> router -> a route module -> library, databases, Temporal
+    client -> RequestFrame -> Authentication -> body limit -> router -> guard -> a route module -> library, databases, Temporal
 
 Nothing is kept in the process that a restart would lose: scripts, keys and rows are in the databases, runs and schedules in
 Temporal. Any number of gateways may serve one data directory.
@@ -11,6 +11,7 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from gateway import (
     approvals,
+    audit,
     backups,
     batches,
     databases,
@@ -19,6 +20,7 @@ from gateway import (
     health,
     history,
     imports,
+    keys,
     maintenance,
     problems,
     rows,
@@ -27,7 +29,7 @@ from gateway import (
     scripts,
     tools,
 )
-from gateway.access import Authentication, RequestFrame
+from gateway.access import Authentication, RequestFrame, guarded
 from gateway.services import Services
 
 MODULES = (
@@ -46,17 +48,18 @@ MODULES = (
     rows,
     imports,
     tools,
+    keys,
+    audit,
 )
 
 
 def create_app(services: Services) -> FastAPI:
-    """The gateway over `services`."""
+    """The gateway over `services`. Raises UndeclaredRoute for a route that does not say which scope it takes."""
     app = FastAPI(title="SOP on Temporal", version="1", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.services = services
     problems.install(app)
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=services.max_body_bytes)
-    app.add_middleware(Authentication, keys=services.keys)
+    app.add_middleware(Authentication, keys=services.keys, notes=services.notes)
     app.add_middleware(RequestFrame)
-    for module in MODULES:
-        app.include_router(module.router)
+    app.router.routes.extend(guarded(route for module in MODULES for route in module.router.routes))
     return app

@@ -7,11 +7,12 @@ check, compact and back it up (`open_for_upkeep`).
 from dataclasses import asdict
 from typing import Any, Final
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 import query
 from btree import Database
+from gateway.access import Scope, about, access_of
 from gateway.problems import ApiError
 from gateway.services import Here, Services
 from gateway.times import iso
@@ -56,15 +57,18 @@ class IndexRequest(BaseModel):
 
 
 @router.get("")
-def list_databases(here: Here) -> dict[str, Any]:
-    """The databases."""
-    return {"data": [{"name": name} for name in here.databases.names()]}
+def list_databases(here: Here, request: Request) -> dict[str, Any]:
+    """The databases that the key may read."""
+    access = access_of(request)
+    return {"data": [{"name": name} for name in here.databases.names() if access.has(Scope("data", "read", name))]}
 
 
 @router.post("", status_code=201)
-def create_database(here: Here, body: DatabaseRequest, response: Response) -> dict[str, Any]:
+def create_database(here: Here, request: Request, body: DatabaseRequest, response: Response) -> dict[str, Any]:
     """Create a database."""
+    about(request, database=body.name)
     check_not_ours(body.name)
+    access_of(request).require(Scope("data", "write", body.name))
     if body.name in here.databases.names():
         raise ApiError("database_exists", f"there is a database {body.name!r} already", pointer="/name")
     here.databases.create(body.name)

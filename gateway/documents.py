@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from gateway.access import PUBLIC
+from gateway.access import PUBLIC, ROUTES
 from gateway.problems import MEDIA_TYPE
 
 router = APIRouter()
@@ -32,7 +32,7 @@ PROBLEM_SCHEMA: Final[dict[str, Any]] = {
             "items": {
                 "type": "object",
                 "required": ["pointer", "detail", "code"],
-                "properties": {name: {"type": "string"} for name in ("pointer", "detail", "code", "hint")},
+                "properties": {name: {"type": "string"} for name in ("pointer", "detail", "code", "hint", "scope")},
             },
         },
         "hint": {"type": "string"},
@@ -42,7 +42,7 @@ PROBLEM_SCHEMA: Final[dict[str, Any]] = {
 }
 _ERRORS: Final = {
     "401": "no valid API key",
-    "403": "not for scripts or clients",
+    "403": "not for this key, or not for scripts or clients",
     "404": "there is no such thing",
     "409": "it is there already, or has ended",
     "413": "the body is too large",
@@ -62,7 +62,9 @@ def describe(app: FastAPI) -> dict[str, Any]:
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "sop_<id>_<secret>"}}
     problem = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
     for path, operations in document["paths"].items():
-        for operation in operations.values():
+        for method, operation in operations.items():
+            if path not in PUBLIC:
+                operation["x-scope"] = ROUTES[f"{method.upper()} {path}"]
             operation["security"] = [] if path in PUBLIC else [{"key": []}]
             for status, text in _ERRORS.items():
                 if path not in PUBLIC or status in ("500", "503"):

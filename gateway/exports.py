@@ -20,6 +20,8 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 import query
+from gateway.access import Scope as AccessScope
+from gateway.access import access_of
 from gateway.databases import open_database
 from gateway.problems import MEDIA_TYPE, ApiError, problem, translate
 from gateway.queries import AggregateRequest, ExportParameters, Form, JoinRequest, SelectRequest
@@ -150,6 +152,7 @@ def _answer(
     opened = open_database(here, database, store)
 
     def views(name: str) -> query.View:
+        access_of(request).require(AccessScope("data", "read", name))
         return open_database(here, name).snapshot()
 
     rows = export(opened, asked, form, version=version, views=views, guard=given.guard, null=given.null, end=given.end)

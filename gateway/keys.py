@@ -1,117 +1,102 @@
-"""API keys: `sop_<id>_<secret>`, of which only a hash is kept.
+"""API keys over HTTP.
 
-The store `_keys` of the system database holds {id, name, hash, created_at, revoked_at}. A secret is 32 random bytes, so its
-SHA-256 is as good as a slow hash. Keys are looked up at every request: a revoked one is refused at the next.
-
-The first key of an installation (`bootstrap`) is derived from the installation's secret. So gateways that start at the same
-moment make the same key, and the file that holds it (`<data_dir>/api-key`, readable by its owner only) can be written again
-when it was lost.
+A key makes and revokes only keys that may do no more than it may itself: no scope that it has not, no later end than its own, and its own
+name, since a name is whom a decision counts for. With `admin` any name and any scope.
 """
 
-import hashlib
-import hmac
-import os
-import secrets
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from btree import Transaction
-from query import SYSTEM, Databases, Record, create_store, list_stores, open_store, select
-from toolbox import installation_secret
+from fastapi import APIRouter, Request, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-STORE: Final = "_keys"
-FILE: Final = "api-key"
-BOOTSTRAP: Final = "bootstrap"
+from gateway.access import ADMIN, Access, InvalidScope, Scope, about, access_of, forbidden, parse_scope, parse_scopes
+from gateway.problems import ApiError, place
+from gateway.services import Here
 
-
-class Keys:
-    """The keys of an installation."""
-
-    def __init__(self, databases: Databases) -> None:
-        self._database = databases.ensure(SYSTEM)
-
-    def create(self, name: str) -> str:
-        """A new key, shown this once."""
-        key_id, secret = secrets.token_hex(6), secrets.token_hex(32)
-        self._database.transact(lambda transaction: _put(transaction, _made(key_id, name, secret)))
-        return f"sop_{key_id}_{secret}"
-
-    def revoke(self, key_id: str) -> None:
-        """Refuse a key from now on. Raises RecordNotFound."""
-        changes = {"revoked_at": _now()}
-        self._database.transact(lambda transaction: open_store(transaction, STORE).update(key_id, changes))
-
-    def verify(self, key: str) -> str | None:
-        """The id of a valid key, or None."""
-        prefix, _, rest = key.partition("_")
-        key_id, _, secret = rest.partition("_")
-        row = self._row(key_id) if prefix == "sop" and key_id and secret else None
-        if row is None or row.get("revoked_at") is not None:
-            return None
-        return key_id if hmac.compare_digest(row["hash"], _hash(secret)) else None
-
-    def name(self, key_id: str) -> str:
-        """Whose key it is."""
-        row = self._row(key_id)
-        return str(row["name"]) if row is not None else ""
-
-    def all(self) -> list[dict[str, Any]]:
-        """The keys {id, name, created_at, revoked_at}, without what would tell their secrets."""
-        view = self._database.snapshot()
-        if not any(info.name == STORE for info in list_stores(view)):
-            return []
-        return [{name: value for name, value in row.items() if name != "hash"} for row in select(view, STORE)]
-
-    def bootstrap(self, data_dir: Path) -> Path:
-        """Make the first key if there is none, and its file if it is not there. Gives the file's path."""
-        key_id, secret = _first_key(data_dir)
-        self._database.transact(lambda transaction: _add_first(transaction, _made(key_id, BOOTSTRAP, secret)))
-        path = data_dir / FILE
-        if self.verify(f"sop_{key_id}_{secret}") and not path.exists():
-            _write_private(path, f"sop_{key_id}_{secret}\n")
-        return path
-
-    def _row(self, key_id: str) -> Record | None:
-        view = self._database.snapshot()
-        if not any(info.name == STORE for info in list_stores(view)):
-            return None
-        return open_store(view, STORE).get(key_id)
+router = APIRouter(prefix="/v1/keys", tags=["keys"])
 
 
-def _put(transaction: Transaction, row: dict[str, Any]) -> None:
-    if not any(info.name == STORE for info in list_stores(transaction)):
-        create_store(transaction, STORE, primary_key=["id"], description="API keys, hashed")
-    open_store(transaction, STORE).add(row)
+class KeyRequest(BaseModel):
+    """A new key."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(
+        min_length=1, max_length=100, description="whose key it is: approvals ask for people by this name"
+    )
+    scopes: list[str] = Field(description="what it may do: scripts:run:weekly_*, data:crm:read, ...")
+    expires_at: AwareDatetime | None = Field(None, description="from when on it is refused; default never")
 
 
-def _add_first(transaction: Transaction, row: dict[str, Any]) -> None:
-    stores = {info.name for info in list_stores(transaction)}
-    if STORE not in stores or open_store(transaction, STORE).count() == 0:
-        _put(transaction, row)
+@router.get("")
+def list_keys(here: Here) -> dict[str, Any]:
+    """The keys, with their scopes and last uses, without what would tell their secrets."""
+    uses = here.notes.last_uses()
+    return {"data": [{**key, "last_used_at": uses.get(key["id"])} for key in here.keys.all()]}
 
 
-def _made(key_id: str, name: str, secret: str) -> dict[str, Any]:
-    return {"id": key_id, "name": name, "hash": _hash(secret), "created_at": _now(), "revoked_at": None}
+@router.post("", status_code=201)
+def create_key(here: Here, body: KeyRequest, request: Request, response: Response) -> dict[str, Any]:
+    """Make a key. The answer has it, this once."""
+    access = access_of(request)
+    scopes = _scopes(body.scopes)
+    if body.expires_at is not None and body.expires_at <= datetime.now(UTC):
+        raise ApiError("invalid_field", "expires_at is in the past", pointer="/expires_at")
+    expires_at = body.expires_at.astimezone(UTC).isoformat(timespec="seconds") if body.expires_at else None
+    check_no_more(access, body.name, scopes, expires_at)
+    key = here.keys.create(body.name, scopes, expires_at=body.expires_at, created_by=access.key_id)
+    key_id = key.split("_")[1]
+    about(request, key=key_id)
+    response.headers["Location"] = f"/v1/keys/{key_id}"
+    return {**_known(here, key_id), "key": key}
 
 
-def _first_key(data_dir: Path) -> tuple[str, str]:
-    digest = hmac.new(installation_secret(data_dir), b"bootstrap key", hashlib.sha512).digest()
-    return digest[:6].hex(), digest[32:].hex()
+@router.get("/{key_id}")
+def show_key(here: Here, key_id: str) -> dict[str, Any]:
+    """A key, without what would tell its secret."""
+    found = _known(here, key_id)
+    return {**found, "last_used_at": here.notes.last_uses().get(key_id)}
 
 
-def _write_private(path: Path, text: str) -> None:
-    """Write a file that nobody else may read; complete when it appears under its name."""
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    draft.replace(path)
+@router.delete("/{key_id}", status_code=204)
+def revoke_key(here: Here, key_id: str, request: Request) -> None:
+    """Refuse a key from its next request on. Keys that it has made stay."""
+    found = _known(here, key_id)
+    check_no_more(access_of(request), found["name"], parse_scopes(found["scopes"]), found["expires_at"])
+    here.keys.revoke(key_id)
 
 
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+def check_no_more(access: Access, name: str, scopes: tuple[Scope, ...], expires_at: str | None) -> None:
+    """Whether a key may have to do with one of this name, scopes and end. Raises ApiError `forbidden`."""
+    missing = [scope for scope in scopes if not access.has(scope)]
+    if missing:
+        raise forbidden(missing, "a key with these scopes")
+    if access.has(ADMIN):
+        return
+    if name != access.name:
+        raise forbidden([ADMIN], f"a key of {name!r}, who is not {access.name!r},")
+    if access.expires_at is not None and (expires_at is None or expires_at > access.expires_at):
+        raise forbidden([ADMIN], f"a key that lives longer than {access.expires_at}")
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _known(here: Here, key_id: str) -> dict[str, Any]:
+    found = here.keys.get(key_id)
+    if found is None:
+        raise ApiError("key_not_found", f"there is no key {key_id!r}", hint="GET /v1/keys lists them")
+    return found
+
+
+def _scopes(texts: list[str]) -> tuple[Scope, ...]:
+    wrong = []
+    for position, text in enumerate(texts):
+        try:
+            parse_scope(text)
+        except InvalidScope as error:
+            wrong.append(place("invalid_scope", str(error), f"/scopes/{position}"))
+    if wrong:
+        raise ApiError("invalid_scope", wrong[0]["detail"], errors=wrong, hint="docs/api.md lists the scopes")
+    try:
+        return parse_scopes(texts)
+    except InvalidScope as error:
+        raise ApiError("invalid_scope", str(error), pointer="/scopes") from None

@@ -32,6 +32,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 STATUS: Final[dict[str, int]] = {
     "not_authenticated": 401,
+    "forbidden": 403,
     "reserved_database": 403,
     "reserved_store": 403,
     "unreachable_database": 403,
@@ -51,6 +52,7 @@ STATUS: Final[dict[str, int]] = {
     "run_not_found": 404,
     "result_not_found": 404,
     "schedule_not_found": 404,
+    "key_not_found": 404,
     "method_not_allowed": 405,
     "conflict": 409,
     "database_exists": 409,

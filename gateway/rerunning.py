@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from temporalio.client import WorkflowExecution, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
+from gateway.access import Access, check_start
 from gateway.looking import RERUN_MEMO, require_run, start_input
 from gateway.problems import ApiError
 from gateway.services import Services
@@ -44,9 +45,9 @@ class RerunRequest(BaseModel):
 
 
 async def rerun_run(
-    here: Services, run_id: str, request: RerunRequest, key: str | None
+    here: Services, run_id: str, request: RerunRequest, key: str | None, access: Access
 ) -> tuple[WorkflowHandle[Any, Any], dict[str, Any]]:
-    """Start the new run; also gives {script, rerun_of, from}. Raises ApiError, ToolError, CannotResume."""
+    """Start the new run, if `access` may start one; also gives {script, rerun_of, from}. Raises ApiError, ToolError, CannotResume."""
     check_key(key)
     found = await require_run(here, run_id)
     if found.close_time is None:
@@ -59,6 +60,7 @@ async def rerun_run(
         start, programs = await _from_start(here, found, request)
     else:
         start, programs = await _from_step(here, found, request)
+    check_start(access, programs, start.arguments)
     assert start.rerun is not None
     asked = [here.task_queue, "rerun", run_id, request.model_dump()]
     handle = await launch(here, start, programs[0], key, asked, {RERUN_MEMO: start.rerun})

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Header, Query, Request, Response
 from temporalio.service import RPCError, RPCStatusCode
 
+from gateway.access import about, access_of
 from gateway.looking import describe_run, head, require_run, require_running
 from gateway.problems import MEDIA_TYPE, ApiError
 from gateway.rerunning import RerunRequest, rerun_run
@@ -68,7 +69,8 @@ async def start(
     here: Here, name: str, body: RunRequest, request: Request, key: Key = None, prefer: Prefer = None
 ) -> Response:
     """Start a run of a script. With an Idempotency-Key, starting twice gives the same run."""
-    handle = await start_run(here, name, body, key)
+    handle = await start_run(here, name, body, key, access=access_of(request))
+    about(request, run=handle.id)
     return await started(here, request, handle.id, name, wait_of(prefer))
 
 
@@ -86,7 +88,8 @@ async def call(
     """Start a run and answer with its result: a stream that begins at once and ends with the run, or what `Prefer` asks for."""
     wait = wait_of(prefer)
     asked = read(request, given, last_event_id, waits=wait is not None)
-    handle = await start_run(here, name, body, key)
+    handle = await start_run(here, name, body, key, access=access_of(request))
+    about(request, run=handle.id)
     if asked.form == "csv":
         return await called(here, request, handle.id, name, asked, wait)
     if wait is not None and (asked.form == "json" or not wait.seconds):
@@ -166,9 +169,12 @@ async def _signal(here: Services, run_id: str, signal: str, *, paused: bool) -> 
 
 
 @router.post("/runs/{run_id:path}:rerun", status_code=202)
-async def rerun(here: Here, run_id: str, body: RerunRequest, response: Response, key: Key = None) -> dict[str, Any]:
+async def rerun(
+    here: Here, run_id: str, body: RerunRequest, request: Request, response: Response, key: Key = None
+) -> dict[str, Any]:
     """Start a new run that repeats one that has ended: from its start, or from a step. What is before that step is not done again."""
-    handle, told = await rerun_run(here, run_id, body, key)
+    handle, told = await rerun_run(here, run_id, body, key, access_of(request))
+    about(request, script=told["script"], new_run=handle.id)
     response.headers["Location"] = address(handle.id)
     return {"id": handle.id, **told, "location": address(handle.id), "events": f"{address(handle.id)}/events"}
 

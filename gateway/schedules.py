@@ -1,13 +1,15 @@
 """The routes of schedules; what they do is in `scheduling`."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from gateway.access import Scope, about, access_of, check_start
 from gateway.schedule_requests import Backfill, ScheduleChange, ScheduleRequest
-from gateway.services import Here
+from gateway.services import Here, Services
+from gateway.starting import resolve
 
 router = APIRouter(prefix="/v1/schedules", tags=["schedules"])
 
@@ -23,13 +25,15 @@ class Note(BaseModel):
 
 
 @router.post("", status_code=201)
-async def create(here: Here, body: ScheduleRequest, response: Response) -> dict[str, Any]:
+async def create(here: Here, body: ScheduleRequest, request: Request, response: Response) -> dict[str, Any]:
     """Create a schedule; the answer has its next five times, in UTC and local. A dry run only tells them (200)."""
+    _check_rights(here, request, body, (body.script, body.version, body.arguments))
     told = await here.schedules.create(body)
     if body.dry_run:
         response.status_code = 200
     else:
         response.headers["Location"] = f"/v1/schedules/{told['id']}"
+    about(request, schedule=told["id"])
     return told
 
 
@@ -46,8 +50,14 @@ async def show(here: Here, schedule_id: str) -> dict[str, Any]:
 
 
 @router.patch("/{schedule_id}")
-async def change(here: Here, schedule_id: str, body: ScheduleChange) -> dict[str, Any]:
+async def change(here: Here, schedule_id: str, body: ScheduleChange, request: Request) -> dict[str, Any]:
     """Change it in place, all fields of the body at once; the others stay."""
+    if body.model_fields_set & _WHAT:
+        _, start, _ = await here.schedules.require(schedule_id)
+        pinned = start.version if body.script in (None, start.script) else None
+        version = body.version if "version" in body.model_fields_set else pinned
+        arguments = start.arguments if body.arguments is None else body.arguments
+        _check_rights(here, request, body, (body.script or start.script, version, arguments))
     return await here.schedules.change(schedule_id, body)
 
 
@@ -92,3 +102,22 @@ async def times(
     """Its due times, in UTC and local; those that are past with the run that was started for them, or null."""
     first = start or datetime.now(UTC)
     return await here.schedules.times(schedule_id, first, to or first + timedelta(days=366), limit)
+
+
+_WHAT: Final = frozenset({"script", "version", "arguments", "mocks", "notify"})
+"""Fields of a change that say what is done, and not only when."""
+
+
+def _check_rights(
+    here: Services,
+    request: Request,
+    body: ScheduleRequest | ScheduleChange,
+    runs: tuple[str, str | int | None, dict[str, Any]],
+) -> None:
+    """Whether the key may start this script, and tell somebody. Raises ApiError, ToolError."""
+    script, version, arguments = runs
+    about(request, script=script)
+    access = access_of(request)
+    check_start(access, resolve(here, script, version), arguments)
+    if body.notify is not None:
+        access.require(Scope("tools", names="notify"))

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request, Response
 
+from gateway.access import Scope, about, access_of, check_named, check_save
 from gateway.problems import ApiError
 from gateway.services import Here
 from script.errors import Problem, ScriptInvalid
@@ -27,7 +28,11 @@ async def save_script(here: Here, request: Request, response: Response) -> dict[
     """Check a script, pin what it calls, and save it as an immutable version. The same text is the same version."""
     text = await _text(request)
     author = f"key:{request.state.key_id}"
-    _, problems = await asyncio.to_thread(here.library.check, text)
+    script, problems = await asyncio.to_thread(here.library.check, text)
+    about(request, script=script.name)
+    check_named(access_of(request), script)
+    if not _errors(problems):
+        await asyncio.to_thread(check_save, access_of(request), script, here.library, here.registry)
     saved = await asyncio.to_thread(here.library.save, text, author=author)
     response.headers["Location"] = f"/v1/scripts/{saved.name}?version={saved.hash}"
     response.headers["ETag"] = f'"{saved.hash}"'
@@ -39,16 +44,18 @@ async def check_script(here: Here, request: Request) -> dict[str, Any]:
     """Check a script without saving it: all problems at once, each with a pointer, a code and a hint."""
     text = await _text(request)
     try:
-        _, problems = await asyncio.to_thread(here.library.check, text)
+        script, problems = await asyncio.to_thread(here.library.check, text)
+        check_named(access_of(request), script)
     except ScriptInvalid as invalid:
         problems = invalid.problems
     return {"ok": not _errors(problems), "problems": [found.to_dict() for found in problems]}
 
 
 @router.get("/scripts")
-def list_scripts(here: Here) -> dict[str, Any]:
-    """The scripts with their parameters and latest versions."""
-    return {"data": here.library.scripts()}
+def list_scripts(here: Here, request: Request) -> dict[str, Any]:
+    """The scripts that the key may see, with their parameters and latest versions."""
+    access = access_of(request)
+    return {"data": [row for row in here.library.scripts() if access.has(Scope("scripts", "read", row["name"]))]}
 
 
 @router.get("/scripts/{name}")

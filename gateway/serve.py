@@ -79,6 +79,7 @@ async def serve(settings: Settings) -> None:
         retention_seconds=settings.retention_seconds,
         history_bytes=settings.history_bytes,
         has_model=settings.openai() is not None,
+        audit_days=settings.audit_days,
     )
     config = uvicorn.Config(
         create_app(services),
@@ -101,7 +102,7 @@ async def serve(settings: Settings) -> None:
     try:
         await server.serve()
     finally:
-        services.databases.close()
+        services.close()
 
 
 def main(arguments: Sequence[str] = ()) -> None:

@@ -10,8 +10,8 @@ from fastapi import Depends, Request
 from temporalio.client import Client
 
 from btree.space import HISTORY_BYTES, RETENTION
+from gateway.access import Keys, Notes
 from gateway.cursors import Cursors
-from gateway.keys import Keys
 from gateway.readings import Readings
 from gateway.results.shared import Shared
 from gateway.scheduling import Schedules
@@ -20,6 +20,7 @@ from toolbox import Registry, ScriptLibrary, installation_secret
 
 Watch = Callable[[Client, str, int], AsyncIterator[dict[str, Any]]]
 MAX_BODY_BYTES: Final = 2 * 1024 * 1024
+AUDIT_DAYS: Final = 90.0
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Services:
     registry: Registry
     library: ScriptLibrary
     keys: Keys
+    notes: Notes
     cursors: Cursors
     data_dir: Path
     task_queue: str
@@ -51,6 +53,11 @@ class Services:
         """The schedules of this installation."""
         return Schedules(self.client, self.registry, self.library, self.databases, self.task_queue)
 
+    def close(self) -> None:
+        """Write what waits to be written, and close the databases."""
+        self.notes.close()
+        self.databases.close()
+
 
 def create_services(
     client: Client,
@@ -62,6 +69,7 @@ def create_services(
     retention_seconds: float = RETENTION,
     history_bytes: int = HISTORY_BYTES,
     has_model: bool | None = None,
+    audit_days: float = AUDIT_DAYS,
 ) -> Services:
     """The services over a data directory; makes its first API key."""
     databases = Databases(data_dir / "databases")
@@ -73,6 +81,7 @@ def create_services(
         registry=registry,
         library=ScriptLibrary(databases, registry, has_model=has_model),
         keys=keys,
+        notes=Notes(databases, audit_days=audit_days),
         cursors=Cursors(installation_secret(data_dir)),
         data_dir=data_dir,
         task_queue=task_queue,

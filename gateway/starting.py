@@ -1,9 +1,10 @@
 """Starting a run: everything that can be wrong is found before Temporal is asked.
 
     1. the script's version is resolved (name -> hash) with all that it calls
-    2. the arguments are checked against its parameters, mocks against the tools
-    3. programs that are small enough travel with the run; others are loaded by their hash
-    4. ScriptWorkflow is started; the Idempotency-Key is its workflow id
+    2. whoever asks may do all that these programs do (`access.rights`)
+    3. the arguments are checked against its parameters, mocks against the tools
+    4. programs that are small enough travel with the run; others are loaded by their hash
+    5. ScriptWorkflow is started; the Idempotency-Key is its workflow id
 
 One key is one run, for as long as Temporal keeps it: a running one is joined (USE_EXISTING), an ended one is found again
 (REJECT_DUPLICATE). What was asked for is kept as a hash in the run's memo, so the same key with another request is refused
@@ -28,6 +29,7 @@ from temporalio.common import (
 )
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
+from gateway.access import Access, check_start
 from gateway.problems import ApiError, translate
 from script.compiler.program import Program
 from script.errors import ScriptError
@@ -100,11 +102,12 @@ def check_request(here: Scripts, program: Program, arguments: dict[str, Any], mo
 
 
 async def start_run(
-    here: "Services", name: str, request: RunRequest, key: str | None, *, trigger: str = "api"
+    here: "Services", name: str, request: RunRequest, key: str | None, *, access: Access, trigger: str = "api"
 ) -> WorkflowHandle[Any, Any]:
-    """Start a run, or find the one that this key started. Raises ApiError, ToolError."""
+    """Start a run, or find the one that this key started, if `access` may. Raises ApiError, ToolError."""
     check_key(key)
     programs = resolve(here, name, request.version)
+    check_start(access, programs, request.arguments)
     check_request(here, programs[0], request.arguments, request.mocks)
     asked = [here.task_queue, name, request.model_dump()]
     return await launch(here, run_input(programs, request, trigger), programs[0], key, asked)

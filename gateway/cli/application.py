@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from gateway.cli import data, db, handling, keys, runs, schedules, scripts
+from gateway.cli import audit, data, db, handling, keys, runs, schedules, scripts
 from gateway.cli.connection import read_settings
 from gateway.cli.failures import INTERRUPTED, OK, CommandFailed
 from gateway.cli.output import tell
@@ -29,6 +29,7 @@ app.add_typer(db.app, name="db")
 app.add_typer(schedules.app, name="schedule")
 app.add_typer(keys.app, name="key")
 app.command()(handling.approvals)
+app.command()(audit.audit)
 
 
 @app.command()

@@ -91,7 +91,7 @@ async def gateway(client: Client, tmp_path: Path) -> AsyncIterator[Gateway]:
             yield Gateway(services, app, key, http, gate)
             gate.set()
     activities.close()
-    services.databases.close()
+    services.close()
     resources.databases.close()
 
 

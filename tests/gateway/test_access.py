@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from starlette.routing import BaseRoute
 
-from gateway.access import PUBLIC
-from gateway.keys import Keys
+from gateway.access import PUBLIC, Keys
 from query import Databases
 from tests.gateway.conftest import Gateway, authorization, problem_of
 
@@ -66,9 +65,20 @@ async def test_keys_that_are_none(gateway: Gateway) -> None:
         f"Bearer {prefix}_{key_id}_",
         f"Bearer {key_id}_{secret}",
     ]
+    wrong += [
+        f"Bearer {prefix}_{'a' * 9000}_{secret}",
+        f"Bearer {prefix}_{key_id.upper()}_{secret}",
+        f"Bearer {gateway.key.upper()}",
+    ]
+    wrong += [
+        f"Bearer {prefix}_{key_id}\xe9_{secret}",
+        f"Bearer {prefix}_{key_id}_{secret}\xe9",
+        f"Bearer {gateway.key} {gateway.key}",
+    ]
     wrong += [f"Bearer {gateway.key}x", f"Bearer {prefix}_{key_id[::-1]}_{secret}", f"Bearer {gateway.key[:-1]}"]
     for value in wrong:
-        problem_of(await gateway.http.get("/v1/tools", headers={"Authorization": value}), 401, "not_authenticated")
+        given = {b"Authorization": value.encode("latin-1")}
+        problem_of(await gateway.http.get("/v1/tools", headers=given), 401, "not_authenticated")
     doubled = [("Authorization", f"Bearer {gateway.key}"), ("Authorization", "Bearer x")]
     request = gateway.http.build_request("GET", "/v1/tools")
     del request.headers["authorization"]

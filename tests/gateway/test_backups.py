@@ -201,4 +201,4 @@ async def test_a_backup_of_the_systems_own_database_put_in_its_place(gateway: Ga
         assert [script["name"] for script in (await http.get("/v1/scripts")).json()["data"]] == ["kept"]
         assert (await http.get("/v1/scripts/kept")).headers["etag"].strip('"') == version
         assert (await http.post("/v1/databases/system:check")).json()["ok"] is True
-    services.databases.close()
+    services.close()

@@ -320,6 +320,7 @@ def test_the_engines_errors_have_their_statuses(code: str) -> None:
 async def test_the_systems_own_database_is_looked_after_by_name_only(gateway: Gateway) -> None:
     """It can be seen, checked, compacted and backed up; its rows are neither read nor written, and it is never replaced."""
     http, system = gateway.http, "/v1/databases/system"
+    gateway.services.notes.close()  # the gateway writes nothing of its own meanwhile
     await gateway.save("kept", [{"type": "say", "message": "hello"}])
     opened = gateway.services.databases.open("system")
     shown = (await http.get(system)).json()

@@ -12,6 +12,7 @@ from temporalio.client import Client
 from btree.space import HISTORY_BYTES, RETENTION
 from gateway.cursors import Cursors
 from gateway.keys import Keys
+from gateway.operations.metrics import Metrics
 from gateway.readings import Readings
 from gateway.scheduling import Schedules
 from query import Databases
@@ -25,7 +26,8 @@ MAX_BODY_BYTES: Final = 2 * 1024 * 1024
 class Services:
     """`client` reaches Temporal; `watch` gives a run's events; `stopping` is set when the gateway drains.
 
-    `retention_seconds` and `history_bytes` say how much of the databases' history is kept (see the settings).
+    `retention_seconds` and `history_bytes` say how much of the databases' history is kept, `min_free_bytes` and `sweep_seconds` when
+    the gateway is not ready, or warns (see the settings).
     """
 
     client: Client
@@ -40,6 +42,9 @@ class Services:
     max_body_bytes: int = MAX_BODY_BYTES
     retention_seconds: float = RETENTION
     history_bytes: int = HISTORY_BYTES
+    min_free_bytes: int = 0
+    sweep_seconds: float = 60
+    metrics: Metrics = field(default_factory=Metrics)
     watch: Watch = field(default_factory=Readings)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -59,9 +64,12 @@ def create_services(
     retention_seconds: float = RETENTION,
     history_bytes: int = HISTORY_BYTES,
     has_model: bool | None = None,
+    min_free_bytes: int = 0,
+    sweep_seconds: float = 60,
 ) -> Services:
     """The services over a data directory; makes its first API key."""
-    databases = Databases(data_dir / "databases")
+    metrics = Metrics()
+    databases = Databases(data_dir / "databases", timed=metrics.timed)
     keys = Keys(databases)
     keys.bootstrap(data_dir)
     return Services(
@@ -76,6 +84,9 @@ def create_services(
         temporal_ui=temporal_ui,
         retention_seconds=retention_seconds,
         history_bytes=history_bytes,
+        min_free_bytes=min_free_bytes,
+        sweep_seconds=sweep_seconds,
+        metrics=metrics,
     )
 
 

@@ -37,7 +37,7 @@ def create_runtime(address: tuple[str, int] | None = None) -> Runtime:
         bind_address=bind, counters_total_suffix=True, durations_as_seconds=True, histogram_bucket_overrides=buckets
     )
     try:
-        return Runtime(telemetry=TelemetryConfig(logging=told, metrics=metrics))
+        return Runtime(telemetry=TelemetryConfig(logging=told, metrics=metrics, attach_service_name=False))
     except RuntimeError as error:
         raise ValueError(f"figures cannot be served at {bind}: {error}") from error
 

@@ -286,7 +286,7 @@ async def _done(asked: Any) -> None:
 
 
 async def test_a_workers_figures(temporal: TemporalServer, gateway: Gateway, free_port: Callable[[], int]) -> None:
-    """The SDK's and ours, on one port; no names of ours or of the users' among the labels but those of activities."""
+    """The SDK's and ours, on one port; ours without labels."""
     port = free_port()
     fill(gateway, 10)
     queue = f"figures-{uuid.uuid4().hex[:8]}"
@@ -303,7 +303,9 @@ async def test_a_workers_figures(temporal: TemporalServer, gateway: Gateway, fre
 
             text = await eventually(told)
         names = set(re.findall(r"^([a-z_]+)[{ ]", text, re.MULTILINE))
-        assert "temporal_worker_task_slots_available" in names
+        assert {"temporal_worker_task_slots_available", "temporal_num_pollers"} <= names
+        assert {"sop_commit_seconds_count", "sop_lock_wait_seconds_count"} <= names
+        assert set(re.findall(r"^sop_\w+\{([^}]*)\}", re.sub(r'le="[^"]*"', "", text), re.MULTILINE)) <= {""}
         assert (gateway.services.data_dir / ".swept").exists()
         code, log = await worker.end(signal.SIGTERM)
     assert (code, "Traceback" in log) == (0, False)

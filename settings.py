@@ -74,6 +74,21 @@ class Settings(BaseSettings):
     )
     audit_days: float = Field(90, gt=0, le=36_500, description="entries of the audit log are kept for so many days")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="how it is logged, to stderr: text for people, or a JSON object a line"
+    )
+    gateway_metrics: str | None = Field(
+        None, description="host:port on which a gateway serves its figures to Prometheus, at /metrics; without it, none"
+    )
+    worker_metrics: str | None = Field(
+        None, description="the same for a worker; each worker of a machine needs a port of its own"
+    )
+    min_free_bytes: int = Field(
+        256 << 20, ge=0, description="with less room on the data directory's disk the gateway is not ready"
+    )
+    drain_seconds: int = Field(
+        10, ge=1, description="a gateway that is stopped gives requests and streams so long to end"
+    )
 
     def __init__(self, **values: Any) -> None:
         _refuse_unknown()
@@ -119,6 +134,15 @@ class Settings(BaseSettings):
         hosts = tuple(host.lower() for host in _parts(self.webhook_hosts))
         return {"secrets": secrets, "hosts": hosts}
 
+    def secrets(self) -> tuple[str, ...]:
+        """The values that no log may have: those of the secret settings, and what they are made of."""
+        found = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
+        password = urlsplit(self.smtp_url.get_secret_value()).password if self.smtp_url is not None else None
+        hooks = _parts(self.webhook_secrets.get_secret_value()) if self.webhook_secrets is not None else ()
+        found += [password, unquote(password)] if password else []
+        found += [part.partition("=")[2] for part in hooks]
+        return tuple(secret for secret in found if secret)
+
     def environment(self) -> dict[str, str]:
         """These settings as variables for a child process."""
         found: dict[str, str] = {}
@@ -131,11 +155,25 @@ class Settings(BaseSettings):
 
 
 def connect_options(settings: Settings) -> dict[str, Any]:
-    """The arguments of `temporalio.client.Client.connect`."""
-    options: dict[str, Any] = dict(ClientConfig.load_client_connect_config())
+    """The arguments of `temporalio.client.Client.connect`: the SDK's own configuration, and ours for what it does not say.
+
+    Raises ValueError for a configuration that cannot be read (a file, a profile, a certificate), and for an API key that would be sent
+    to another machine without TLS.
+    """
+    try:
+        options: dict[str, Any] = dict(ClientConfig.load_client_connect_config())
+    except (RuntimeError, OSError, ValueError) as error:
+        raise ValueError(f"the configuration of Temporal's client cannot be read: {error}") from error
     options.setdefault("target_host", settings.temporal_address)
     options.setdefault("namespace", settings.temporal_namespace)
+    if options.get("api_key") and not options.get("tls") and not _is_local(options["target_host"]):
+        raise ValueError(f"the API key for {options['target_host']} would be sent without TLS: TEMPORAL_TLS is off")
     return options
+
+
+def _is_local(address: str) -> bool:
+    host = urlsplit(f"//{address}").hostname or ""
+    return host in ("localhost", "127.0.0.1", "::1")
 
 
 def _parts(text: str) -> tuple[str, ...]:

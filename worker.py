@@ -13,6 +13,8 @@ import logging
 import os
 import signal
 import sys
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -27,7 +29,12 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities import LEASE_SECONDS, Activities, Notices, Resources
 from agent import Model
-from btree import BTreeError
+from btree import BTreeError, Timed
+from gateway.operations import logs
+from gateway.operations.addresses import metrics_address
+from gateway.operations.runtime import WorkerMetrics, create_runtime
+from gateway.operations.steps import StepLog, quiet_sdk
+from gateway.operations.upkeep import mark_swept
 from gateway.schedule_desk import ScheduleDesk
 from gateway.scheduling import Schedules
 from query import Databases
@@ -68,10 +75,11 @@ def create_resources(
     model: Model | None = None,
     http: HttpPolicy | None = None,
     webhooks: dict[str, Any] | None = None,
+    timed: Timed | None = None,
 ) -> Resources:
-    """What effects are performed with, over a data directory."""
+    """What effects are performed with, over a data directory; `timed` is told how long writes took."""
     tools = registry or builtin_registry()
-    databases = Databases(data_dir / "databases")
+    databases = Databases(data_dir / "databases", timed=timed)
     library = ScriptLibrary(databases, tools, has_model=model is not None)
     services = Services(
         library,
@@ -122,8 +130,13 @@ def create_worker(
     )
 
 
-async def keep_swept(databases: Databases, settings: Settings, stop: asyncio.Event) -> None:
-    """End abandoned transactions, and give space back, again and again until `stop`; a sweep that has begun is ended in order."""
+async def keep_swept(
+    databases: Databases, settings: Settings, stop: asyncio.Event, swept: Callable[[], None] = lambda: None
+) -> None:
+    """End abandoned transactions, and give space back, again and again until `stop`; a sweep that has begun is ended in order.
+
+    `swept` is called behind each.
+    """
     while not stop.is_set():
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), settings.sweep_seconds)
@@ -135,6 +148,7 @@ async def keep_swept(databases: Databases, settings: Settings, stop: asyncio.Eve
         except Exception:
             _log.exception("the databases could not be swept")
             continue
+        swept()
         for name, found in done.items():
             if isinstance(found, BTreeError):
                 _log.warning("the database %s could not be swept: %s", name, found.message)
@@ -143,12 +157,21 @@ async def keep_swept(databases: Databases, settings: Settings, stop: asyncio.Eve
 
 
 async def serve(settings: Settings) -> None:
-    """Work until a signal comes."""
+    """Work until a signal comes. Raises ValueError; RuntimeError when Temporal cannot be reached."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    client = await Client.connect(**connect_options(settings), data_converter=pydantic_data_converter)
+    figures = settings.worker_metrics and metrics_address(
+        settings.worker_metrics, "SOP_WORKER_METRICS", allow_remote=settings.allow_remote
+    )
+    options = connect_options(settings)
+    logs.set_up(settings.log_format, settings.log_level, secrets=(*settings.secrets(), options.get("api_key") or ""))
+    quiet_sdk()
+    runtime = create_runtime(figures or None)
+    metrics = WorkerMetrics(runtime)
+    client = await Client.connect(**options, data_converter=pydantic_data_converter, runtime=runtime)
+    _log.info("connected with Temporal", extra={"address": options["target_host"], "namespace": options["namespace"]})
     resources = create_resources(
         settings.data_dir,
         settings.smtp(),
@@ -156,12 +179,18 @@ async def serve(settings: Settings) -> None:
         model=create_model(settings),
         http=HttpPolicy.allowing(settings.allowed_hosts()),
         webhooks=settings.webhooks(),
+        timed=metrics.timed if figures else None,
     )
     resources = with_schedules(resources, client, settings.task_queue)
     activities = Activities(resources)
     with ThreadPoolExecutor(THREADS, thread_name_prefix="step") as threads:
-        async with create_worker(client, settings.task_queue, activities, threads):
-            sweeping = asyncio.create_task(keep_swept(resources.databases, settings, stop))
+        async with create_worker(client, settings.task_queue, activities, threads, interceptors=[StepLog()]):
+
+            def swept() -> None:
+                mark_swept(settings.data_dir)
+                metrics.swept(time.time())
+
+            sweeping = asyncio.create_task(keep_swept(resources.databases, settings, stop, swept))
             notices = Notices(client, resources, settings.task_queue)
             telling = asyncio.create_task(notices.keep_told(settings.notice_seconds, stop))
             print(f"worker ready (process {os.getpid()})", flush=True)  # noqa: T201
@@ -174,9 +203,16 @@ async def serve(settings: Settings) -> None:
 
 def main() -> None:
     """Run the worker; ends the process without the interpreter's finalisation, which the SDK's threads do not always survive."""
-    asyncio.run(serve(Settings()))
+    try:
+        asyncio.run(serve(Settings()))
+        code = 0
+    except (ValueError, RuntimeError) as error:
+        _log.debug("start failed", exc_info=True)
+        print(f"the worker cannot start: {error}", file=sys.stderr)  # noqa: T201
+        code = 2 if isinstance(error, ValueError) else 1
     sys.stdout.flush()
-    os._exit(0)
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -58,6 +58,7 @@ from btree.space import SpaceReport, SweepReport
 from btree.transaction import Transaction
 from btree.tree import LeafSlice, ReadTree
 from btree.version import Pin, TransactionStatus, Version
+from btree.writer import Timed
 
 __all__ = [
     "BTreeError",
@@ -90,6 +91,7 @@ __all__ = [
     "SqlitePager",
     "StorageError",
     "SweepReport",
+    "Timed",
     "Transaction",
     "TransactionEnded",
     "TransactionNotFound",

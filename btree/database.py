@@ -51,6 +51,7 @@ from btree.space import HISTORY_BYTES, RETENTION, Space, SpaceReport, SweepRepor
 from btree.transaction import Transaction
 from btree.version import Pin, TransactionStatus, Version, version_of
 from btree.workspace import BUDGET
+from btree.writer import Timed
 
 T = TypeVar("T")
 
@@ -86,11 +87,16 @@ class Database:
         read_only: bool = False,
         cache_bytes: int = 32 << 20,
         clock: Callable[[], float] = time.time,
+        timed: Timed | None = None,
     ) -> "Database":
-        """Open a file. Raises DatabaseNotFound if there is none and `create` is not set, WrongFormat, Corrupted."""
+        """Open a file; `timed` is told how long each write took.
+
+        Raises DatabaseNotFound if there is none and `create` is not set, WrongFormat, Corrupted.
+        """
         if not create and not path.exists():
             raise DatabaseNotFound(f"there is no database {path.stem!r}", hint="create it first")
-        return cls(SqlitePager(str(path), create=create, read_only=read_only), cache_bytes=cache_bytes, clock=clock)
+        pager = SqlitePager(str(path), create=create, read_only=read_only, timed=timed)
+        return cls(pager, cache_bytes=cache_bytes, clock=clock)
 
     def clock(self) -> float:
         """Seconds since 1970."""

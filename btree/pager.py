@@ -37,7 +37,7 @@ from btree.records import (
 from btree.translation import translate, translated
 from btree.turns import Turns
 from btree.upgrade import upgrade
-from btree.writer import SqliteWriter, WriteBlock, Writer
+from btree.writer import SqliteWriter, Timed, WriteBlock, Writer
 
 BUSY_SECONDS: Final = 20.0
 _WAITS: Final = (0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.002)
@@ -80,8 +80,9 @@ class Pager(Protocol):
 class SqlitePager:
     """A database file through apsw, with a connection for each thread."""
 
-    def __init__(self, path: str, *, create: bool = False, read_only: bool = False) -> None:
+    def __init__(self, path: str, *, create: bool = False, read_only: bool = False, timed: Timed | None = None) -> None:
         self._path = path
+        self.timed = timed
         self._read_only = read_only
         self._local = threading.local()
         self._connections: list[apsw.Connection] = []

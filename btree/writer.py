@@ -1,14 +1,18 @@
 """One write: a turn, a short SQLite transaction, and what can be done in it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from time import perf_counter
 from typing import Any, Protocol
 
 import apsw
 
-from btree.errors import UnknownOutcome
+from btree.errors import Busy, UnknownOutcome
 from btree.records import Newest, Row, VersionRow, sealed
 from btree.translation import translate
 from btree.turns import Turns
+
+Timed = Callable[[float, float | None], None]
+"""Told of each write, behind it: the seconds that it waited for its turn, and those of its COMMIT (None: its turn never came)."""
 
 
 class Writer(Protocol):
@@ -39,6 +43,7 @@ class Writable(Protocol):
     """What a write block needs of its pager."""
 
     known: tuple[list[Row], Newest] | None
+    timed: Timed | None
 
     def begin(self) -> "SqliteWriter": ...
 
@@ -55,9 +60,12 @@ class WriteBlock:
         self._turns = turns
         self._turn = -1
         self._writer: SqliteWriter | None = None
+        self._waited = 0.0
+        self._took: float | None = None
 
     def __enter__(self) -> Writer:
-        self._turn = self._turns.take()
+        timed = self._pager.timed
+        self._turn = self._turns.take() if timed is None else self._take(timed)
         try:
             self._writer = self._pager.begin()
         except BaseException as error:
@@ -88,10 +96,24 @@ class WriteBlock:
                     raise translate(error) from error
         finally:
             self._turns.give_back(self._turn)
+        if self._took is not None and self._pager.timed is not None:
+            self._pager.timed(self._waited, self._took)
+
+    def _take(self, timed: Timed) -> int:
+        began = perf_counter()
+        try:
+            turn = self._turns.take()
+        except Busy:
+            timed(perf_counter() - began, None)
+            raise
+        self._waited = perf_counter() - began
+        return turn
 
     def _commit(self, connection: apsw.Connection) -> None:
+        began = perf_counter()
         try:
             self._pager.commit(connection)
+            self._took = perf_counter() - began
         except apsw.Error as error:
             self._pager.take_back(connection)
             message = f"SQLite reports, for a write that may have happened or not: {error}"

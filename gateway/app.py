@@ -1,6 +1,6 @@
 """The application: routes by noun, around them the frame of every request.
 
-    client -> RequestFrame -> Authentication -> body limit -> router -> guard -> a route module -> library, databases, Temporal
+    client -> Measured -> RequestFrame -> Authentication -> body limit -> router -> guard -> a route module -> library, databases, Temporal
 
 Nothing is kept in the process that a restart would lose: scripts, keys and rows are in the databases, runs and schedules in
 Temporal. Any number of gateways may serve one data directory.
@@ -30,6 +30,7 @@ from gateway import (
     tools,
 )
 from gateway.access import Authentication, RequestFrame, guarded
+from gateway.operations.measured import Measured
 from gateway.services import Services
 
 MODULES = (
@@ -61,5 +62,6 @@ def create_app(services: Services) -> FastAPI:
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=services.max_body_bytes)
     app.add_middleware(Authentication, keys=services.keys, notes=services.notes)
     app.add_middleware(RequestFrame)
+    app.add_middleware(Measured, metrics=services.metrics)
     app.router.routes.extend(guarded(route for module in MODULES for route in module.router.routes))
     return app

@@ -192,7 +192,7 @@ class Stack:
             part.process = subprocess.Popen(
                 part.command,
                 cwd=ROOT,
-                env={**os.environ, **part.environment, "PYTHONUNBUFFERED": "1"},
+                env={**_inherited(), **part.environment, "PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -243,6 +243,12 @@ class Stack:
             self._launch(part)
         except StackError as error:
             self._say(str(error))
+
+
+def _inherited() -> dict[str, str]:
+    """Our environment, but for how to reach another Temporal (its address, key, certificates, profiles): the stack has its own."""
+    found = {name: value for name, value in os.environ.items() if not name.startswith("TEMPORAL_")}
+    return {**found, "TEMPORAL_CONFIG_FILE": os.devnull}
 
 
 def _die_with_parent() -> None:

@@ -12,6 +12,7 @@ from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 
+from gateway.operations.upkeep import free_bytes, late_sweep
 from gateway.problems import ApiError, place
 from gateway.services import Here, Services
 
@@ -30,9 +31,9 @@ async def livez() -> dict[str, str]:
 
 @router.get("/readyz")
 async def readyz(here: Here) -> dict[str, Any]:
-    """Temporal answers, a worker polls, the data directory can be written."""
+    """Temporal answers, a worker polls, the data directory can be written and has room; `warnings` are of what is no reason yet."""
     temporal, worker, directory = await asyncio.gather(
-        _temporal(here), _worker(here), asyncio.to_thread(_writable, here.data_dir)
+        _temporal(here), _worker(here), asyncio.to_thread(_writable, here.data_dir, here.min_free_bytes)
     )
     checks = {"temporal": temporal, "worker": worker, "data_dir": directory}
     if here.stopping.is_set():
@@ -40,7 +41,8 @@ async def readyz(here: Here) -> dict[str, Any]:
     wrong = [place(f"{name}_not_ready", text, f"/checks/{name}") for name, text in checks.items() if text]
     if wrong:
         raise ApiError("not_ready", "; ".join(found["detail"] for found in wrong), errors=wrong, retryable=True)
-    return {"status": "ready", "checks": dict.fromkeys(checks, "ok")}
+    late = await asyncio.to_thread(late_sweep, here.data_dir, here.sweep_seconds, time.time())
+    return {"status": "ready", "checks": dict.fromkeys(checks, "ok"), "warnings": [late] if late else []}
 
 
 async def _temporal(here: Services) -> str | None:
@@ -65,9 +67,10 @@ async def _worker(here: Services) -> str | None:
     return None if ages and min(ages) < POLLER_AGE else f"no worker polls the task queue {here.task_queue!r}"
 
 
-def _writable(data_dir: Path) -> str | None:
+def _writable(data_dir: Path, least: int) -> str | None:
     try:
         with NamedTemporaryFile(dir=data_dir, prefix=".ready-"):
-            return None
+            left = free_bytes(data_dir)
     except OSError as error:
         return f"the data directory cannot be written: {error.strerror}"
+    return f"the disk of the data directory has {left} bytes left, less than {least}" if left < least else None

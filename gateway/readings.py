@@ -81,6 +81,11 @@ class Readings:
     def __init__(self) -> None:
         self._runs: dict[str, Reading] = {}
 
+    def counts(self) -> tuple[int, int]:
+        """How many runs are watched here, and by how many."""
+        readings = list(self._runs.values())
+        return len(readings), sum(reading.watchers for reading in readings)
+
     async def __call__(self, client: Client, run_id: str, after: int = 0) -> Events:
         """The events of a run with sequence numbers above `after`, as they happen; ends behind the run's last one.
 

@@ -9,29 +9,28 @@ a record that says so (their runs go on), lets other requests finish, and goes.
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import os
 import signal
 import socket
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 import uvicorn
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from gateway.app import create_app
+from gateway.operations import logs
+from gateway.operations.addresses import NotLoopback, check_host, metrics_address
+from gateway.operations.exposed import add_figures, exposed
+from gateway.operations.runtime import create_runtime
 from gateway.services import create_services
 from settings import Settings, connect_options
 from toolbox import builtin_registry
 
-DRAIN_SECONDS: Final = 10
-
-
-class NotLoopback(ValueError):
-    """The gateway was told to listen where others can reach it, and was not told that this is meant."""
+__all__ = ["NotLoopback", "Server", "check_host", "main", "serve"]
+_log = logging.getLogger("gateway")
 
 
 class Server(uvicorn.Server):
@@ -53,23 +52,17 @@ class Server(uvicorn.Server):
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def check_host(host: str, allow_remote: bool) -> None:
-    """Raises NotLoopback for an address that others can reach, unless that is allowed."""
-    if allow_remote or host == "localhost":
-        return
-    with contextlib.suppress(ValueError):
-        if ipaddress.ip_address(host).is_loopback:
-            return
-    raise NotLoopback(
-        f"SOP_HOST={host} is not loopback: keys and data would cross the network in the clear. "
-        "Put a TLS proxy in front, or set SOP_ALLOW_REMOTE=true"
-    )
-
-
 async def serve(settings: Settings) -> None:
-    """Serve until a signal comes. Raises NotLoopback; RuntimeError when Temporal cannot be reached."""
+    """Serve until a signal comes. Raises NotLoopback, ValueError; RuntimeError when Temporal cannot be reached."""
     check_host(settings.host, settings.allow_remote)
-    client = await Client.connect(**connect_options(settings), data_converter=pydantic_data_converter)
+    figures = settings.gateway_metrics and metrics_address(
+        settings.gateway_metrics, "SOP_GATEWAY_METRICS", allow_remote=settings.allow_remote
+    )
+    options = connect_options(settings)
+    logs.set_up(settings.log_format, settings.log_level, secrets=(*settings.secrets(), options.get("api_key") or ""))
+    client = await Client.connect(**options, data_converter=pydantic_data_converter, runtime=create_runtime())
+    where = {"address": options["target_host"], "namespace": options["namespace"]}
+    _log.info("connected with Temporal", extra=where)
     services = create_services(
         client,
         settings.data_dir,
@@ -80,14 +73,18 @@ async def serve(settings: Settings) -> None:
         history_bytes=settings.history_bytes,
         has_model=settings.openai() is not None,
         audit_days=settings.audit_days,
+        min_free_bytes=settings.min_free_bytes,
+        sweep_seconds=settings.sweep_seconds,
     )
+    add_figures(services)
     config = uvicorn.Config(
         create_app(services),
         host=settings.host,
         port=settings.port,
         log_level=settings.log_level,
-        access_log=settings.log_level == "debug",
-        timeout_graceful_shutdown=DRAIN_SECONDS,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=settings.drain_seconds,
         server_header=False,
     )
     server = Server(config)
@@ -100,7 +97,8 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
     try:
-        await server.serve()
+        with exposed(services, figures or None):
+            await server.serve()
     finally:
         services.close()
 

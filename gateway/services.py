@@ -12,6 +12,7 @@ from temporalio.client import Client
 from btree.space import HISTORY_BYTES, RETENTION
 from gateway.access import Keys, Notes
 from gateway.cursors import Cursors
+from gateway.operations.metrics import Metrics
 from gateway.readings import Readings
 from gateway.results.shared import Shared
 from gateway.scheduling import Schedules
@@ -28,7 +29,8 @@ class Services:
     """`client` reaches Temporal; `watch` gives a run's events; `stopping` is set when the gateway drains.
 
     `ends` are the last records of runs that somebody waits for just now.
-    `retention_seconds` and `history_bytes` say how much of the databases' history is kept (see the settings).
+    `retention_seconds` and `history_bytes` say how much of the databases' history is kept, `min_free_bytes` and `sweep_seconds` when
+    the gateway is not ready, or warns (see the settings).
     """
 
     client: Client
@@ -44,6 +46,9 @@ class Services:
     max_body_bytes: int = MAX_BODY_BYTES
     retention_seconds: float = RETENTION
     history_bytes: int = HISTORY_BYTES
+    min_free_bytes: int = 0
+    sweep_seconds: float = 60
+    metrics: Metrics = field(default_factory=Metrics)
     watch: Watch = field(default_factory=Readings)
     ends: Shared[dict[str, Any]] = field(default_factory=Shared)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -70,9 +75,12 @@ def create_services(
     history_bytes: int = HISTORY_BYTES,
     has_model: bool | None = None,
     audit_days: float = AUDIT_DAYS,
+    min_free_bytes: int = 0,
+    sweep_seconds: float = 60,
 ) -> Services:
     """The services over a data directory; makes its first API key."""
-    databases = Databases(data_dir / "databases")
+    metrics = Metrics()
+    databases = Databases(data_dir / "databases", timed=metrics.timed)
     keys = Keys(databases)
     keys.bootstrap(data_dir)
     return Services(
@@ -88,6 +96,9 @@ def create_services(
         temporal_ui=temporal_ui,
         retention_seconds=retention_seconds,
         history_bytes=history_bytes,
+        min_free_bytes=min_free_bytes,
+        sweep_seconds=sweep_seconds,
+        metrics=metrics,
     )
 
 

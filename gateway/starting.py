@@ -132,6 +132,7 @@ async def launch(
     memo: dict[str, Any] | None = None,
 ) -> WorkflowHandle[Any, Any]:
     """Start the workflow of a run, or find the one that this key started with the same request. Raises ApiError."""
+    here.metrics.runs.labels(start.trigger).inc()
     asked = _fingerprint(request)
     run_id = key or str(uuid.uuid4())
     try:

@@ -22,6 +22,7 @@ from btree import (
     Corrupted,
     Database,
     SweepReport,
+    Timed,
     Version,
     restore_backup,
 )
@@ -57,10 +58,11 @@ def check_name(name: str, kind: str) -> str:
 
 
 class Databases:
-    """The databases of a data directory, opened once each and shared by all threads."""
+    """The databases of a data directory, opened once each and shared by all threads. `timed` is told how long their writes took."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, timed: Timed | None = None) -> None:
         self._root = root
+        self._timed = timed
         self._open: dict[str, Database] = {}
         self._lock = threading.Lock()
         self.results = Results(root / _RESULTS)
@@ -79,7 +81,7 @@ class Databases:
         path = self._path(name)
         with self._lock:
             if name not in self._open:
-                self._open[name] = Database.open(path, create=True)
+                self._open[name] = Database.open(path, create=True, timed=self._timed)
             return self._open[name]
 
     def create(self, name: str) -> Database:

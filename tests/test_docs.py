@@ -10,6 +10,7 @@ from script.environment import StaticEnvironment, ToolSignature
 from script.machine.reruns import ATTEMPTS
 from script.source.ast import STEP_MODELS, Script, StepBase
 from script.source.loading import load_script
+from settings import CLIENT_VARIABLES, Settings
 from toolbox.pages import tools_page
 from toolbox.registry import builtin_registry
 
@@ -53,6 +54,16 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in [ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} -> {target}"
+
+
+def test_operations_names_settings_and_figures_that_there_are() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    known = {f"SOP_{name.upper()}" for name in Settings.model_fields} | set(CLIENT_VARIABLES)
+    assert set(re.findall(r"\bSOP_[A-Z_]+", text)) <= known
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "gateway" / "operations").glob("*.py"))
+    figures = {name.removesuffix("_bucket").removesuffix("_total") for name in re.findall(r"\bsop_[a-z_]+", text)}
+    assert len(figures) >= 10
+    assert not [name for name in figures if f'"{name}"' not in code]
 
 
 def test_every_package_has_its_page() -> None:

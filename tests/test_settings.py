@@ -82,6 +82,15 @@ def test_temporals_own_configuration_comes_first(monkeypatch: pytest.MonkeyPatch
     assert (options["target_host"], options["namespace"]) == ("cluster.example.com:7233", "prod")
 
 
+def test_secrets_are_known_for_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOP_SMTP_URL", "smtp://me:p%40ssword@mail:25")
+    monkeypatch.setenv("SOP_OPENAI_API_KEY", "sk-1")
+    monkeypatch.setenv("SOP_WEBHOOK_SECRETS", "a=whsec_x, b=whsec_y")
+    found = set(Settings().secrets())
+    assert found >= {"smtp://me:p%40ssword@mail:25", "p%40ssword", "p@ssword", "sk-1", "whsec_x", "whsec_y"}
+    assert "" not in found
+
+
 def test_every_setting_is_documented() -> None:
     text = (Path(__file__).parents[1] / "docs" / "settings.md").read_text(encoding="utf-8")
     for name, field in Settings.model_fields.items():

@@ -14,6 +14,7 @@ from gateway import (
     backups,
     batches,
     databases,
+    diagnostics,
     documents,
     exports,
     health,
@@ -32,6 +33,7 @@ from gateway.services import Services
 
 MODULES = (
     health,
+    diagnostics,
     documents,
     scripts,
     runs,

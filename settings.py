@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from temporalio.envconfig import ClientConfig
 
 PREFIX = "SOP_"
-CLIENT_VARIABLES = ("SOP_URL", "SOP_API_KEY")
+CLIENT_VARIABLES = ("SOP_URL", "SOP_API_KEY", "SOP_PROFILE")
 """Read by the command line's client, not by servers."""
 
 

@@ -6,6 +6,7 @@ keys.py       API keys                                cli/          the sop comm
 problems.py   errors as RFC 9457 problems             services.py   what the routes work with
 documents.py  /openapi.json and /docs                 cursors.py    signed page cursors
 health.py     /livez, /readyz                         tools.py      the tools there are
+  diagnostics.py  what `sop doctor` asks for          client/       a client for Python programs
 scripts.py    save, check, show                       databases.py  databases and stores
 runs.py       start, look, watch, cancel              rows.py       rows by key, and page by page
   starting.py   what is checked before a run          imports.py    NDJSON and CSV, streamed in

@@ -15,6 +15,7 @@ from gateway import (
     backups,
     batches,
     databases,
+    diagnostics,
     documents,
     exports,
     health,
@@ -35,6 +36,7 @@ from gateway.services import Services
 
 MODULES = (
     health,
+    diagnostics,
     documents,
     scripts,
     runs,

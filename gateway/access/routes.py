@@ -91,6 +91,7 @@ ROUTES: Final[dict[str, str]] = {
     "GET /v1/keys/{key_id}": "keys",
     "DELETE /v1/keys/{key_id}": "keys",
     "GET /v1/audit": "admin",
+    "GET /v1/diagnostics": "admin",
 }
 """Method and path -> the scope that it takes."""
 

@@ -1,0 +1,77 @@
+"""A client of the gateway for Python programs: typed, synchronous, and nothing but HTTP.
+
+client.py      Client                                runs.py       start, call, follow, handle; approvals
+errors.py      what goes wrong, as exceptions        following.py  events to a run's end, whatever is cut
+models.py      what the gateway tells, typed         data.py       rows out and in
+transport.py   HTTP                                  scripts.py    save, check, get
+addresses.py   where the gateway is, and the key     schedules.py  by the calendar
+profiles.py    gateways by name
+
+It imports nothing of the server's (`pyproject.toml` has the contract): a program needs httpx2 only. `docs/client.md` tells how.
+"""
+
+from gateway.client.client import Client
+from gateway.client.data import Rows
+from gateway.client.errors import (
+    Conflict,
+    CutShort,
+    ErrorPlace,
+    GatewayError,
+    GatewayFailed,
+    InvalidRequest,
+    NotAllowed,
+    NotAuthenticated,
+    NotConfigured,
+    NotFound,
+    Refused,
+    RunFailed,
+    TimedOut,
+    TooMany,
+    Unreachable,
+)
+from gateway.client.following import RunEvents
+from gateway.client.models import (
+    Approval,
+    DueTime,
+    Event,
+    Failure,
+    ImportReport,
+    Reject,
+    Run,
+    Schedule,
+    ScriptProblem,
+    ScriptVersion,
+    Started,
+)
+
+__all__ = [
+    "Approval",
+    "Client",
+    "Conflict",
+    "CutShort",
+    "DueTime",
+    "ErrorPlace",
+    "Event",
+    "Failure",
+    "GatewayError",
+    "GatewayFailed",
+    "ImportReport",
+    "InvalidRequest",
+    "NotAllowed",
+    "NotAuthenticated",
+    "NotConfigured",
+    "NotFound",
+    "Refused",
+    "Reject",
+    "Rows",
+    "Run",
+    "RunEvents",
+    "RunFailed",
+    "Schedule",
+    "ScriptProblem",
+    "ScriptVersion",
+    "Started",
+    "TimedOut",
+    "TooMany",
+    "Unreachable",
+]

@@ -1,0 +1,14 @@
+"""The version of this product."""
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+DISTRIBUTION: Final = "sop-temporal"
+
+
+def product_version() -> str:
+    """The version that is installed; `unknown` where it runs from files."""
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:
+        return "unknown"

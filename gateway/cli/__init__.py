@@ -8,6 +8,8 @@ arguments.py    --arg, typed by the script      trace.py      a run's events as 
 db.py           sop db                          transfer.py   files up and down
 handling.py     deciding, pausing, rerunning    following.py  watching a run
 keys.py         sop key                         texts.py      texts are UTF-8
+options.py      --profile, --quiet, ...         doctor.py     sop doctor
+completion.py   names that the gateway knows
 
 Data goes to stdout, everything else to stderr, so that output can be piped.
 """

@@ -9,11 +9,13 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from gateway.cli import data, db, handling, keys, runs, schedules, scripts
+from gateway.cli import data, db, doctor, handling, keys, runs, schedules, scripts
 from gateway.cli.connection import read_settings
 from gateway.cli.failures import INTERRUPTED, OK, CommandFailed
-from gateway.cli.output import tell
+from gateway.cli.options import NoColor, Options, Profile, Quiet, Url, add_options, take
+from gateway.cli.output import complain, tell
 from gateway.cli.texts import check_texts
+from gateway.product import product_version
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,6 +31,24 @@ app.add_typer(db.app, name="db")
 app.add_typer(schedules.app, name="schedule")
 app.add_typer(keys.app, name="key")
 app.command()(handling.approvals)
+app.command()(doctor.doctor)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(product_version())  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def everywhere(
+    profile: Profile = None,
+    url: Url = None,
+    quiet: Quiet = False,
+    no_color: NoColor = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="show it")] = False,
+) -> None:
+    take(Options(profile, url, quiet, no_color))
 
 
 @app.command()
@@ -50,15 +70,17 @@ def dev(
 
 
 check_texts(app)
+add_options(app)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; gives its exit code."""
+    take(Options())
     try:
         get_command(app).main(args=list(arguments), prog_name="sop")
     except CommandFailed as failed:
         for line in failed.lines:
-            tell(line)
+            complain(line)
         return failed.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED

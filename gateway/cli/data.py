@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import typer
 
+from gateway.cli.completion import store_names
 from gateway.cli.connection import Connection
 from gateway.cli.failures import CONFLICT, RUN_FAILED, USAGE, CommandFailed
 from gateway.cli.output import Format, write_object, write_rows
@@ -17,7 +18,7 @@ from gateway.cli.transfer import check_free, new_file, pieces
 
 app = typer.Typer(no_args_is_help=True, help="Data: import, export, select; look at databases, stores and rows.")
 
-Target = Annotated[str, typer.Argument(metavar="DB/STORE")]
+Target = Annotated[str, typer.Argument(metavar="DB/STORE", autocompletion=store_names)]
 Where = Annotated[str | None, typer.Option(metavar="JSON", help='a filter: {"city": "Rome", "age": {"$gte": 18}}')]
 Fields = Annotated[str | None, typer.Option(help="a,b.c: these fields only, in this order")]
 OrderBy = Annotated[str | None, typer.Option(help="a,-b: by a, then by b downwards")]
@@ -29,11 +30,6 @@ Guard = Annotated[
 ]
 NullText = Annotated[
     str, typer.Option("--null", metavar="TEXT", help="CSV: null is this text, and an empty cell a missing field")
-]
-
-Shown = Annotated[
-    Literal["table", "ndjson", "json", "csv"],
-    typer.Option("--output", "-o", help="table, ndjson (one object a line), json or csv"),
 ]
 
 JoinType = Literal["inner", "left", "right", "full", "semi", "anti"]
@@ -139,7 +135,7 @@ def select(
     limit: Limit = None,
     offset: Offset = 0,
     version: AtVersion = None,
-    output: Shown = "table",
+    output: Format = "table",
     guard: Guard = True,
     null: NullText = "",
 ) -> None:
@@ -149,7 +145,7 @@ def select(
 
 @app.command()
 def join(
-    target: Annotated[str, typer.Argument(metavar="DB/LEFT")],
+    target: Annotated[str, typer.Argument(metavar="DB/LEFT", autocompletion=store_names)],
     right: Annotated[str, typer.Argument(help="the right store")],
     on: Annotated[str, typer.Option(help="a=b,c: the left a is the right b, and c is in both")],
     kind: Annotated[JoinType, typer.Option("--type", help="which rows without a partner")] = "inner",
@@ -161,7 +157,7 @@ def join(
     limit: Limit = None,
     offset: Offset = 0,
     version: AtVersion = None,
-    output: Shown = "table",
+    output: Format = "table",
     guard: Guard = True,
     null: NullText = "",
 ) -> None:
@@ -188,7 +184,7 @@ def aggregate(
     limit: Limit = None,
     offset: Offset = 0,
     version: AtVersion = None,
-    output: Shown = "table",
+    output: Format = "table",
     guard: Guard = True,
     null: NullText = "",
 ) -> None:
@@ -206,7 +202,7 @@ def aggregate(
 
 @app.command()
 def ls(
-    target: Annotated[str | None, typer.Argument(metavar="[DB[/STORE]]")] = None,
+    target: Annotated[str | None, typer.Argument(metavar="[DB[/STORE]]", autocompletion=store_names)] = None,
     limit: Annotated[int, typer.Option(min=1, help="rows: at most so many")] = 20,
     output: Format = "table",
 ) -> None:
@@ -224,7 +220,7 @@ def ls(
 
 @app.command()
 def get(
-    target: Annotated[str, typer.Argument(metavar="DB/STORE")],
+    target: Target,
     key: Annotated[str, typer.Argument(help="the key; a composite key is a JSON array")],
     output: Format = "json",
 ) -> None:

@@ -7,16 +7,17 @@ from urllib.parse import quote
 
 import typer
 
+from gateway.cli.completion import database_names, store_names
 from gateway.cli.connection import Connection
 from gateway.cli.failures import RUN_FAILED, USAGE, CommandFailed
-from gateway.cli.output import Format, tell, write_object, write_rows
+from gateway.cli.output import Format, complain, tell, write_object, write_rows
 from gateway.cli.rows import store_path
 from gateway.cli.transfer import check_free, pieces, save
 from gateway.digests import digest_of
 
 app = typer.Typer(no_args_is_help=True, help="Databases: info, check, compact, history, diff, restore, backup.")
-DatabaseName = Annotated[str, typer.Argument(metavar="DB", help="the database")]
-StoreName = Annotated[str, typer.Argument(metavar="DB/STORE")]
+DatabaseName = Annotated[str, typer.Argument(metavar="DB", help="the database", autocompletion=database_names)]
+StoreName = Annotated[str, typer.Argument(metavar="DB/STORE", autocompletion=store_names)]
 
 
 @app.command()
@@ -49,7 +50,7 @@ def check(database: DatabaseName, output: Format = "table") -> None:
     problems = report["problems"]
     write_object(report if output != "table" else {**report, "problems": None}, output)
     for problem in problems if output == "table" else ():
-        tell(problem)
+        complain(problem)
     if not report["ok"]:
         hint = "hint: make a new database of a backup: sop db restore NEW_DB FILE"
         raise CommandFailed(RUN_FAILED, f"error: {database} is not in order: {len(problems)} problems", hint)

@@ -1,13 +1,17 @@
 """Exit codes, and the one exception that ends a command.
 
-0  done                                   5  conflict: it exists already, has ended, or the key means another run
+0  done                                   5  conflict: it exists already, has ended, was changed, or the key means another run
 1  the run failed or was canceled         6  it took too long
-2  wrong usage, or input that is wrong    7  the gateway is not reachable, or failed itself
+2  wrong usage, or input that is wrong    7  the gateway is not reachable, failed itself, or takes no more for now
 3  there is no such thing                 130  interrupted
 4  the API key is missing or not valid
 """
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
+
+from gateway.client.errors import CutShort, GatewayError, NotConfigured, Refused, RunFailed, TimedOut
 
 OK: Final = 0
 RUN_FAILED: Final = 1
@@ -25,9 +29,12 @@ _BY_STATUS: Final = {
     404: NOT_FOUND,
     409: CONFLICT,
     412: CONFLICT,
+    428: CONFLICT,
     408: TIMED_OUT,
     504: TIMED_OUT,
+    429: UNREACHABLE,
 }
+_KEY_CODES: Final = ("no_key", "invalid_key", "key_exposed", "key_misdirected")
 
 
 class CommandFailed(Exception):
@@ -39,7 +46,7 @@ class CommandFailed(Exception):
         self.lines = lines
 
 
-def of_problem(status: int, problem: dict[str, Any]) -> CommandFailed:
+def of_problem(status: int, problem: Mapping[str, Any]) -> CommandFailed:
     """The gateway's problem as the end of a command: what is wrong, where, and what to do."""
     code = _BY_STATUS.get(status, UNREACHABLE if status >= 500 else USAGE)
     if problem.get("code") == "idempotency_mismatch":
@@ -55,3 +62,26 @@ def of_problem(status: int, problem: dict[str, Any]) -> CommandFailed:
     if status >= 500:
         lines.append(f"request: {problem.get('request_id', 'unknown')}")
     return CommandFailed(code, *lines)
+
+
+def of_error(error: GatewayError) -> CommandFailed:
+    """What went wrong between the command and the gateway as the end of the command."""
+    if isinstance(error, Refused):
+        return of_problem(error.status, error.problem)
+    code = UNREACHABLE
+    if isinstance(error, NotConfigured):
+        code = NOT_AUTHENTICATED if error.code in _KEY_CODES else USAGE
+    elif isinstance(error, TimedOut):
+        code = TIMED_OUT
+    elif isinstance(error, CutShort | RunFailed):
+        code = RUN_FAILED
+    return CommandFailed(code, f"error: {error.message}", *([f"hint: {error.hint}"] if error.hint else []))
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Inside of it, what the client raises ends the command."""
+    try:
+        yield
+    except GatewayError as error:
+        raise of_error(error) from None

@@ -8,8 +8,9 @@ import typer
 
 from gateway.cli.arguments import Detach, IdempotencyKey, arguments_for
 from gateway.cli.connection import Connection
-from gateway.cli.following import RunId, address, follow
+from gateway.cli.following import RunId, follow
 from gateway.cli.output import Format, write_object, write_rows
+from gateway.client.following import address
 
 Step = Annotated[
     str | None, typer.Argument(metavar="[STEP]", help="the approval's step, if the run waits for several decisions")
@@ -83,8 +84,8 @@ def rerun(
         if detach:
             write_object(told, output)
             return
-        events = gateway.stream("GET", told["events"], params={"after": 0})
-        follow(gateway, told["id"], events, 0, output)
+        path = told["events"]
+        follow(gateway, told["id"], lambda: gateway.gateway.stream("GET", path, params={"after": 0}), 0, output)
 
 
 def _arguments(

@@ -1,4 +1,8 @@
-"""Output: a table for people, json or ndjson for programs. Values are never cut, and never read as markup."""
+"""Output: a table for people; json, ndjson or csv for programs. Values are never cut, and never read as markup.
+
+Every command that shows something has `-o` (`Format`) and writes with `write_rows` or `write_object`; `options` says which form it is where
+the command line does not.
+"""
 
 import json
 import sys
@@ -10,8 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gateway.cli.options import options
+
 Format = Annotated[
-    Literal["table", "json", "ndjson"], typer.Option("--output", "-o", help="table, json or ndjson (one object a line)")
+    Literal["table", "json", "ndjson", "csv"],
+    typer.Option("--output", "-o", help="table, json, ndjson (one object a line) or csv"),
 ]
 _WIDE: Final = 10_000
 
@@ -27,6 +34,17 @@ def write_lines(values: Iterable[Any]) -> None:
         print(json.dumps(value, ensure_ascii=False, separators=(",", ":")), flush=True)  # noqa: T201
 
 
+def write_csv(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
+    """Rows on stdout as CSV, with these columns and then those of all other fields; cells as an export has them."""
+    from query.transfer.streams import csv_rows
+
+    named = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))
+    sys.stdout.flush()
+    for piece in csv_rows(rows, named):
+        sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()
+
+
 def write_rows(rows: Iterable[dict[str, Any]], columns: Sequence[str], output: str) -> None:
     """Rows on stdout; a table shows `columns` only, the other forms show all."""
     if output == "ndjson":
@@ -35,6 +53,9 @@ def write_rows(rows: Iterable[dict[str, Any]], columns: Sequence[str], output: s
     found = list(rows)
     if output == "json":
         write_json(found)
+        return
+    if output == "csv":
+        write_csv(found, columns)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
@@ -50,6 +71,8 @@ def write_object(value: dict[str, Any], output: str) -> None:
         write_json(value)
     elif output == "ndjson":
         write_lines([value])
+    elif output == "csv":
+        write_csv([value], ())
     else:
         table = Table(box=None, pad_edge=False, show_header=False)
         table.add_column(style="bold")
@@ -69,9 +92,17 @@ def cell(value: Any) -> str:
 
 
 def tell(line: str) -> None:
-    """A line for the person, on stderr."""
+    """A line for the person, on stderr, unless there is to be none (--quiet)."""
+    if not options().quiet:
+        complain(line)
+
+
+def complain(line: str) -> None:
+    """A warning or an error for the person, on stderr."""
     print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _console() -> Console:
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDE, soft_wrap=not sys.stdout.isatty())
+    wide = not sys.stdout.isatty()
+    no_color = True if options().no_color else None  # None: NO_COLOR says it
+    return Console(file=sys.stdout, width=_WIDE if wide else None, soft_wrap=wide, no_color=no_color)

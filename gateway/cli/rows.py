@@ -16,9 +16,10 @@ import httpx2
 import msgspec
 
 from gateway.cli.connection import Connection
-from gateway.cli.failures import CONFLICT, RUN_FAILED, USAGE, CommandFailed, of_problem
-from gateway.cli.output import tell
+from gateway.cli.failures import CONFLICT, RUN_FAILED, USAGE, CommandFailed, of_problem, told
+from gateway.cli.output import complain
 from gateway.cli.transfer import progress_bar
+from gateway.client.data import whole_lines
 from query import QueryError
 from query.transfer.exports import column_names
 from query.transfer.streams import columns_of, csv_rows, json_array, null_text
@@ -116,32 +117,8 @@ class Asked:
 
 def whole_rows(answer: httpx2.Response) -> Iterator[bytes]:
     """The rows of an answer, some whole lines at a time. Ends the command if they did not arrive whole."""
-    held, count, cut = b"", 0, False
-    try:
-        for piece in answer.iter_bytes():
-            held += piece
-            upto = held.rfind(b"\n", 0, max(held.rfind(b"\n"), 0)) + 1  # the last line is held back
-            if upto:
-                count += held.count(b"\n", 0, upto)
-                yield held[:upto]
-                held = held[upto:]
-    except httpx2.TransportError:
-        cut = True
-    last = _last(held)
-    problem = last.get("error")
-    if isinstance(problem, dict) and "status" in problem:
-        raise of_problem(problem["status"], problem)
-    if cut or last.get("end") != {"rows": count}:
-        raise CommandFailed(RUN_FAILED, f"error: the rows did not arrive whole: {count} came", "hint: try again")
-
-
-def _last(line: bytes) -> dict[str, Any]:
-    """The last line, if it is one of those that end a stream."""
-    try:
-        found = _decode(line)
-    except msgspec.MsgspecError:
-        return {}
-    return found if line.endswith(b"\n") and len(found) == 1 else {}
+    with told():
+        yield from whole_lines(answer)
 
 
 def _records(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
@@ -161,7 +138,7 @@ def import_report(records: Iterator[dict[str, Any]], file: str, kept: BinaryIO |
             rejected += 1
             _tell_reject(record["reject"], rejected, file, kept)
     if rejected > _SHOWN and kept is None:
-        tell(f"{rejected - _SHOWN} more were rejected: --rejects FILE keeps all of them")
+        complain(f"{rejected - _SHOWN} more were rejected: --rejects FILE keeps all of them")
     if last is not None and "error" in last:
         raise of_problem(last["error"]["status"], last["error"])
     if last is None or "report" not in last:
@@ -175,7 +152,7 @@ def import_report(records: Iterator[dict[str, Any]], file: str, kept: BinaryIO |
 
 def _tell_reject(reject: dict[str, Any], number: int, file: str, kept: BinaryIO | None) -> None:
     if number <= _SHOWN:
-        tell(f"{file}:{reject['line']}: {reject['message']} [{reject['code']}]")
+        complain(f"{file}:{reject['line']}: {reject['message']} [{reject['code']}]")
     if kept is not None:
         kept.write(json.dumps(reject, ensure_ascii=False).encode() + b"\n")
 

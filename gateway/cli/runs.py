@@ -7,28 +7,54 @@ stream that was cut is taken up behind the last event seen. Ctrl-C leaves the ru
 """
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 import typer
-from typer.core import TyperGroup
+from typer.core import CompletionItem, TyperGroup  # type: ignore[attr-defined]
 
 from gateway.cli import handling
 from gateway.cli.arguments import Arg, Args, Detach, IdempotencyKey, Mock, arguments_for
+from gateway.cli.completion import script_names
 from gateway.cli.connection import Connection
-from gateway.cli.following import RunId, address, follow
+from gateway.cli.failures import NOT_FOUND, CommandFailed
+from gateway.cli.following import RunId, follow
 from gateway.cli.output import Format, write_object, write_rows
+from gateway.client.following import address
 
 _START: Final = "start"
 
 
 class RunGroup(TyperGroup):
-    """`sop run NAME ...` means `sop run start NAME ...`."""
+    """`sop run NAME ...` means `sop run start NAME ...`; but a script takes no second word, so that is a verb that was misspelt."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
+            near = get_close_matches(args[0], self.commands, n=1)
+            if near and len(args) > 1 and not args[1].startswith("-"):
+                ctx.fail(f"There is no verb {args[0]!r}, and a script takes no {args[1]!r}. Did you mean {near[0]!r}?")
             args = [_START, *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[CompletionItem]:
+        """The verbs, and the scripts."""
+        return super().shell_complete(ctx, incomplete) + list(map(CompletionItem, script_names(ctx, incomplete)))
+
+
+@contextmanager
+def _or_a_verb(name: str) -> Iterator[None]:
+    """A script that is not there may have been meant as a verb."""
+    try:
+        yield
+    except CommandFailed as failed:
+        near = get_close_matches(name, [command.__name__ for command in (watch, show, cancel, *handling.COMMANDS)], n=1)
+        if failed.exit_code != NOT_FOUND or not near:
+            raise
+        hint = f"hint: or did you mean the verb? sop run {near[0]} ID"
+        raise CommandFailed(failed.exit_code, *failed.lines, hint) from None
 
 
 app = typer.Typer(cls=RunGroup, no_args_is_help=True, help="Run a script (sop run NAME), and look after runs.")
@@ -36,7 +62,7 @@ app = typer.Typer(cls=RunGroup, no_args_is_help=True, help="Run a script (sop ru
 
 @app.command(_START)
 def start(
-    name: Annotated[str, typer.Argument(help="the script")],
+    name: Annotated[str, typer.Argument(help="the script", autocompletion=script_names)],
     arg: Arg = None,
     args: Args = None,
     version: Annotated[str | None, typer.Option(help="a number, or a hash or its beginning")] = None,
@@ -49,14 +75,15 @@ def start(
     """Run a script and watch it: the trace on stderr, its value on stdout."""
     key = idempotency_key or str(uuid.uuid4())
     with Connection() as gateway:
-        arguments = arguments_for(gateway, name, version, arg, args)
+        with _or_a_verb(name):
+            arguments = arguments_for(gateway, name, version, arg, args)
         body = {"arguments": arguments, "version": version, "dry_run": dry_run, "mocks": mock or []}
         options = {"json": body, "headers": {"Idempotency-Key": key}}
         if detach:
             write_object(gateway.post(f"/v1/scripts/{quote(name, safe='')}/runs", **options), output)
             return
-        events = gateway.stream("POST", f"/v1/call/{quote(name, safe='')}", **options)
-        follow(gateway, key, events, 0, output)
+        path = f"/v1/call/{quote(name, safe='')}"
+        follow(gateway, key, lambda: gateway.gateway.stream("POST", path, **options), 0, output)
 
 
 @app.command()
@@ -67,8 +94,8 @@ def watch(
 ) -> None:
     """Watch a run, or read again what a run has done; ends as `sop run NAME` does."""
     with Connection() as gateway:
-        events = gateway.stream("GET", address(run_id, "/events"), params={"after": after})
-        follow(gateway, run_id, events, after, output)
+        path = address(run_id, "/events")
+        follow(gateway, run_id, lambda: gateway.gateway.stream("GET", path, params={"after": after}), after, output)
 
 
 @app.command()

@@ -6,15 +6,16 @@ from urllib.parse import quote
 import typer
 
 from gateway.cli.arguments import Arg, Args, Mock, arguments_for
+from gateway.cli.completion import schedule_ids, script_names
 from gateway.cli.connection import Connection
 from gateway.cli.failures import USAGE, CommandFailed
-from gateway.cli.output import Format, tell, write_object, write_rows
+from gateway.cli.output import Format, complain, tell, write_object, write_rows
 
 app = typer.Typer(
     no_args_is_help=True,
     help="Schedules: create, update, list, show, times, pause, unpause, trigger, backfill, delete.",
 )
-ScheduleId = Annotated[str, typer.Argument(metavar="ID", help="the schedule's id")]
+ScheduleId = Annotated[str, typer.Argument(metavar="ID", help="the schedule's id", autocompletion=schedule_ids)]
 
 Days = Annotated[list[str] | None, typer.Option(help="a day of the week (again for more; default every day)")]
 At = Annotated[str | None, typer.Option(help="the local time, HH:MM")]
@@ -40,7 +41,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="only show what it would
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="the script")],
+    name: Annotated[str, typer.Argument(help="the script", autocompletion=script_names)],
     on: Days = None,
     at: At = None,
     calendar: Calendars = None,
@@ -281,7 +282,7 @@ def _given(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _write(schedule: dict[str, Any], output: str) -> None:
     for warning in schedule["warnings"]:
-        tell(f"warning: {warning['message']} ({warning['hint']})")
+        complain(f"warning: {warning['message']} ({warning['hint']})")
     if output != "table":
         write_object(schedule, output)
         return

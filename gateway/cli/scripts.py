@@ -6,9 +6,10 @@ from urllib.parse import quote
 
 import typer
 
+from gateway.cli.completion import script_names
 from gateway.cli.connection import Connection
 from gateway.cli.failures import USAGE, CommandFailed
-from gateway.cli.output import Format, tell, write_json, write_lines, write_rows
+from gateway.cli.output import Format, tell, write_json, write_lines, write_object, write_rows
 
 app = typer.Typer(no_args_is_help=True, help="Scripts: save, check, show, list.")
 Files = Annotated[list[Path], typer.Argument(help="script files (JSON; // comments are allowed)")]
@@ -41,7 +42,7 @@ def check(files: Files, output: Format = "table") -> None:
 
 @app.command()
 def show(
-    name: str,
+    name: Annotated[str, typer.Argument(autocompletion=script_names)],
     version: Annotated[str | None, typer.Option(help="a number, or a hash or its beginning")] = None,
     versions: Annotated[bool, typer.Option("--versions", help="list all versions instead")] = False,
     output: Format = "json",
@@ -55,6 +56,8 @@ def show(
         found = gateway.get(path, params={"version": version} if version else None)
     if output == "ndjson":
         write_lines([found["script"]])
+    elif output == "csv":
+        write_object(found, output)
     else:
         tell(f"{found['name']} number {found['number']}, version {found['version']}, saved {found['saved_at']}")
         write_json(found["script"])

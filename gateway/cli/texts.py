@@ -28,11 +28,16 @@ def _checked(command: Callable[..., Any]) -> Callable[..., Any]:
     def run(**given: Any) -> Any:
         for name, value in given.items():
             for text in value if isinstance(value, list | tuple) else [value]:
-                if isinstance(text, str) and not _is_utf8(text):
-                    raise CommandFailed(USAGE, f"error: {name.strip('_').replace('_', '-')} is not UTF-8: {text!a}")
+                check_text(name, text)
         return command(**given)
 
     return run
+
+
+def check_text(name: str, text: Any) -> None:
+    """Ends the command if a value is a text, and not UTF-8."""
+    if isinstance(text, str) and not _is_utf8(text):
+        raise CommandFailed(USAGE, f"error: {name.strip('_').replace('_', '-')} is not UTF-8: {text!a}")
 
 
 def _is_utf8(text: str) -> bool:

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from gateway.cli.failures import CONFLICT, RUN_FAILED, USAGE, CommandFailed
+from gateway.cli.options import options
 from gateway.digests import digest_text
 
 _PIECE: Final = 256 * 1024
@@ -81,6 +82,8 @@ def _write(answer: httpx2.Response, target: BinaryIO, label: str) -> int:
 def progress_bar(label: str, total: int | None, shown: bool = True) -> Iterator[tuple[Progress, Any]]:
     """A bar on stderr, if that is a terminal; without a total it only counts."""
     columns = (TextColumn(label), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    hidden = not shown or not sys.stderr.isatty()
-    with Progress(*columns, console=Console(stderr=True), disable=hidden, transient=True) as progress:
+    hidden = not shown or options().quiet or not sys.stderr.isatty()
+    with Progress(
+        *columns, console=Console(stderr=True, no_color=options().no_color or None), disable=hidden, transient=True
+    ) as progress:
         yield progress, progress.add_task(label, total=total)

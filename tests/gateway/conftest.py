@@ -146,6 +146,7 @@ def sop(gateway: Gateway, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     """Run a command line; what it printed, and its exit code."""
     monkeypatch.setenv("SOP_URL", url)
     monkeypatch.setenv("SOP_DATA_DIR", str(gateway.services.data_dir))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(gateway.services.data_dir / "config"))
 
     async def call(*words: str) -> Result:
         capsys.readouterr()

@@ -53,20 +53,6 @@ def test_every_command_has_the_options_and_every_listing_the_forms() -> None:
     assert {words[-1] for words in found} >= LISTING
 
 
-def test_every_command_is_documented() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
-    for words, command in commands().items():
-        assert f"### `sop {' '.join(words)}" in page, words
-        missing = [
-            f
-            for p in command.params
-            if not p.name.startswith("sop_")
-            for f in p.opts
-            if f.startswith("--") and f not in (page + "--output")
-        ]
-        assert not missing, (words, missing)
-
-
 async def filled(sop: Sop, directory: Path) -> None:
     file = directory / "rows.ndjson"
     file.write_text('{"id": "a", "n": 1, "tags": ["x", "y"]}\n{"id": "b", "text": "=1+1"}\n')

@@ -12,7 +12,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import Final
 
-from btree import Database, Transaction
+from btree import Database, Snapshot, Transaction
 from query.errors import IndexExists, IndexNotFound, StoreNotFound
 from query.stores.catalog import BUILDING, READY, IndexInfo, View, declare_index, forget_index, mark_index, store_info
 from query.stores.indexes import Index, key_of
@@ -64,8 +64,9 @@ def build_index(
     Raises StoreNotFound, IndexExists, InvalidName; UniqueViolation, and then there is no index.
     """
     info = IndexInfo(name or index_name(fields), tuple(fields), unique, BUILDING)
-    last = database.transact(lambda view: _declare_building(view, store, info), attempts=ATTEMPTS)
+    database.transact(lambda view: _declare_building(view, store, info), attempts=ATTEMPTS)
     try:
+        last = _last_key(database.snapshot(), store)
         if last is not None:
             _enter_all(database, store, info.name, last, progress)
     except BaseException:
@@ -76,14 +77,18 @@ def build_index(
     return IndexInfo(info.name, info.fields, unique, READY)
 
 
-def _declare_building(view: Transaction, store: str, info: IndexInfo) -> bytes | None:
-    """Declare it; gives the key of the last record that has to be entered. Those that come later are entered by their writers."""
+def _declare_building(view: Transaction, store: str, info: IndexInfo) -> None:
+    """Declare it: records that are written from then on are entered by their writers. No record is read, so no writer is in its way."""
     known = next((index for index in store_info(view, store).indexes if index.name == info.name), None)
     if known == info:
         forget_index(view, store, info.name)
     elif known is not None:
         raise IndexExists(f"{store} has an index {info.name!r} already", pointer="/name")
     declare_index(view, store, info)
+
+
+def _last_key(view: Snapshot, store: str) -> bytes | None:
+    """The key of the last record that may have to be entered."""
     cursor = open_store(view, store).tree.cursor()
     return cursor.key if cursor.last() else None
 

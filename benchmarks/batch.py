@@ -212,6 +212,8 @@ if __name__ == "__main__":
     options = parser.parse_args()
     if options.customers < 1000:
         parser.error("--customers is 1000 or more")
+    if options.folder is not None:
+        options.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="sop-batch-", dir=options.folder) as temporary:
         wanted = options.customers, options.concurrency, options.chunk
         code = asyncio.run(main(*wanted, Path(temporary), kill=options.kill, together=options.together))

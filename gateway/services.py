@@ -14,7 +14,7 @@ from gateway.access import Keys, Notes
 from gateway.cursors import Cursors
 from gateway.operations.metrics import Metrics
 from gateway.readings import Readings
-from gateway.results.shared import Shared
+from gateway.results.single_flight import SingleFlight
 from gateway.scheduling import Schedules
 from query import Databases
 from toolbox import Registry, ScriptLibrary, installation_secret
@@ -50,7 +50,7 @@ class Services:
     sweep_seconds: float = 60
     metrics: Metrics = field(default_factory=Metrics)
     watch: Watch = field(default_factory=Readings)
-    ends: Shared[dict[str, Any]] = field(default_factory=Shared)
+    ends: SingleFlight[dict[str, Any]] = field(default_factory=SingleFlight)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property

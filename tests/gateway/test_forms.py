@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 import socket
 import uuid
 from collections.abc import AsyncIterator
@@ -19,7 +18,7 @@ from gateway.problems import ApiError
 from gateway.results.asking import KNOWN, ResultParameters, read
 from gateway.results.forms import event_name
 from gateway.results.negotiation import preferred
-from gateway.results.shared import Shared
+from gateway.results.single_flight import SingleFlight
 from gateway.services import Services
 from gateway.watch import watch_run
 from tests.gateway.conftest import Gateway, authorization, eventually, listening, problem_of
@@ -200,7 +199,6 @@ async def test_a_browser_is_told_that_there_is_nothing_more(gateway: Gateway, li
     ).content
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
 @pytest.mark.parametrize("form", ["ndjson", "sse", "json"])
 async def test_curl_shows_records_as_they_happen(gateway: Gateway, live: httpx2.AsyncClient, form: str) -> None:
     await gateway.save_held()
@@ -387,7 +385,7 @@ async def test_the_end_is_asked_for_once_for_all_watchers(
 
 
 async def test_a_computation_lasts_as_long_as_somebody_waits() -> None:
-    shared: Shared[int] = Shared()
+    shared: SingleFlight[int] = SingleFlight()
     begun = ended = 0
     gate = asyncio.Event()
 

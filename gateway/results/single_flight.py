@@ -1,4 +1,4 @@
-"""One computation for all who want its outcome at the same time."""
+"""Single flight: one computation for all who want its outcome at the same time."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -14,7 +14,7 @@ class _Work(Generic[T]):
     waiting: int = 0
 
 
-class Shared(Generic[T]):
+class SingleFlight(Generic[T]):
     """Computations under way, by key. One is begun by the first who wants it, and given up when the last one does not wait any more;
     its outcome is not kept."""
 

@@ -35,7 +35,7 @@ from gateway.outcomes import Outcomes
 from script import wire
 from script.compiler.program import Program
 from script.machine import resuming
-from script.machine.effects import TIMERS, Waiting, Yielded, portions
+from script.machine.effects import TIMERS, Effect, Waiting, Yielded, portions
 from script.machine.machine import Machine
 from script.machine.state import new_state
 from script.wire import GIVEN_UP, Outcome, RunInput, RunOutput, failure
@@ -143,6 +143,7 @@ class Fold:
         self._pausing = 0
         self._yielding = False
         self._begun: set[str] = set()
+        self._spread: tuple[list[Effect], dict[str, Outcome]] = ([], {})
         self._early = False
         self._fresh = True  # an execution steps on before it hears anything
         self.continued: str | None = None
@@ -171,7 +172,7 @@ class Fold:
         elif kind == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
             self.continued = event.workflow_execution_continued_as_new_event_attributes.new_execution_run_id
             self._outcomes, self._coming, self._task = Outcomes(self._converter), Batch(), Task()
-            self._pausing, self._yielding, self._fresh = 0, False, True
+            self._pausing, self._yielding, self._spread, self._fresh = 0, False, ([], {}), True
         elif (answer := await self._outcomes.add(event)) is not None:
             self._answered(*answer)
         else:
@@ -257,8 +258,8 @@ class Fold:
         waited = bool(self._pausing) and (batch.cancelled or bool(batch.outcomes))
         if self._pausing:
             self._pausing -= batch.yields
-            if not self._pausing and self._yielding and not self._moves(machine):
-                self._drive(machine)
+            if not self._pausing:
+                self._end_of_pause(machine)
             if self._pausing:
                 self._coming = replace(batch, yields=0)
                 return
@@ -287,10 +288,14 @@ class Fold:
 
     def _moves(self, machine: Machine) -> bool:
         """Whether the workflow begins nothing more, and continues as new when it is quiet."""
-        if not self._task.suggested or not machine.prepares_to_move(self._task.events):
+        if not self._task.suggested:
             return False
-        self._give_up(machine, machine.unwanted())
-        return True
+        while machine.prepares_to_move(self._task.events):
+            vanished = self._vanished(machine.unwanted())
+            if not vanished:
+                return True
+            machine.resume_all(vanished)
+        return False
 
     def _pauses(self) -> bool:
         return self._pausing > 0
@@ -303,19 +308,35 @@ class Fold:
         while True:
             asked = machine.step()
             self._yielding = isinstance(asked, Yielded)
-            self._pausing = 1 if self._yielding else len(portions(asked.start)) - 1 if isinstance(asked, Waiting) else 0
-            if self._pausing or not isinstance(asked, Waiting):
+            self._pausing = int(self._yielding)
+            if not isinstance(asked, Waiting):
                 return
-            self._begun |= {effect.id for effect in asked.start if effect.kind not in TIMERS}
-            if not self._give_up(machine, asked.cancel):
+            vanished = self._vanished(asked.cancel)
+            *earlier, last = portions(asked.start)
+            if earlier:
+                self._pausing, self._spread = len(earlier), (last, vanished)
                 return
+            self._note_begun(last)
+            if not vanished:
+                return
+            machine.resume_all(vanished)
 
-    def _give_up(self, machine: Machine, names: list[str]) -> bool:
-        """Whether anything of what is given up was begun in this workflow task."""
+    def _end_of_pause(self, machine: Machine) -> None:
+        """The workflow's own timers have fired, and it goes on."""
+        (last, vanished), self._spread = self._spread, ([], {})
+        self._note_begun(last)
+        machine.resume_all(vanished)
+        if (self._yielding or vanished) and not self._moves(machine):
+            self._drive(machine)
+
+    def _note_begun(self, effects: list[Effect]) -> None:
+        self._begun |= {effect.id for effect in effects if effect.kind not in TIMERS}
+
+    def _vanished(self, names: list[str]) -> dict[str, Outcome]:
+        """Those of what is given up that were begun in this workflow task, with their outcome."""
         vanished = self._begun.intersection(names)
         self._begun -= vanished
-        machine.resume_all(dict.fromkeys(vanished, GIVEN_UP))
-        return bool(vanished)
+        return dict.fromkeys(vanished, GIVEN_UP)
 
     async def _ended(self, event: HistoryEvent) -> None:
         kind = event.event_type

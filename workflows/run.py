@@ -76,6 +76,7 @@ class ScriptWorkflow:
         self._start = start
         self._programs: list[dict[str, Any]] = start.programs or []
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._begun: tuple[int, set[str]] = (0, set())
         self._outcomes: dict[str, Outcome] = {}
         self._signals: list[tuple[str, Any]] = []
         self._cancelling = self._cancelled = self._signalled = False
@@ -183,7 +184,9 @@ class ScriptWorkflow:
                 if machine.is_quiet and not self._has_news():
                     following = replace(self._start, programs=self._programs, state=machine.state, rerun=None)
                     workflow.continue_as_new(following)
-                self._give_up(machine.unwanted())
+                if vanished := self._give_up(machine.unwanted()):
+                    machine.resume_all(vanished)
+                    continue
                 await self._news(machine)
                 continue
             asked = machine.step()
@@ -193,9 +196,12 @@ class ScriptWorkflow:
             if isinstance(asked, Yielded):
                 await self._undisturbed(workflow.sleep(timedelta(milliseconds=1), summary=wire.YIELD))
                 continue
-            self._give_up(asked.cancel)
+            vanished = self._give_up(asked.cancel)
             self._show(machine)
             await self._begin(asked.start)
+            if vanished:
+                machine.resume_all(vanished)
+                continue
             await self._news(machine)
 
     def _show(self, machine: Machine) -> None:
@@ -253,23 +259,39 @@ class ScriptWorkflow:
             for effect in portion:
                 if effect.kind != "approval":
                     self._tasks[effect.id] = asyncio.create_task(self._effect(effect))
+                if effect.kind not in TIMERS:
+                    self._begun_now().add(effect.id)
 
-    def _give_up(self, names: list[str]) -> None:
+    def _begun_now(self) -> set[str]:
+        """The effects that were begun in this workflow task, and may be given up before Temporal has heard of them."""
+        task = workflow.info().get_current_history_length()
+        if self._begun[0] != task:
+            self._begun = (task, set())
+        return self._begun[1]
+
+    def _give_up(self, names: list[str]) -> dict[str, Outcome]:
+        """Ask effects to end. What was begun in this very workflow task is not in the history: it has ended, all of it at once.
+
+        (The SDK would tell the end of each in a round of its own, in an order of its own.)
+        """
+        begun = self._begun_now()
+        vanished = dict.fromkeys((name for name in names if name in begun), wire.GIVEN_UP)
         for name in names:
-            task = self._tasks.get(name)
+            task = self._tasks.pop(name, None) if name in vanished else self._tasks.get(name)
             if task is not None:
                 task.cancel()
+        begun.difference_update(vanished)
+        return vanished
 
     async def _effect(self, effect: Effect) -> None:
         try:
             outcome = await self._perform(effect)
         except asyncio.CancelledError:
-            if effect.kind in TIMERS:
-                return
             outcome = wire.GIVEN_UP
         finally:
-            del self._tasks[effect.id]
-        self._outcomes[effect.id] = outcome
+            wanted = self._tasks.pop(effect.id, None) is not None
+        if wanted and not (outcome is wire.GIVEN_UP and effect.kind in TIMERS):
+            self._outcomes[effect.id] = outcome
 
     async def _perform(self, effect: Effect) -> Outcome:
         if effect.kind in TIMERS:

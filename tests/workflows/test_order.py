@@ -2,19 +2,23 @@
 workflows while it comes."""
 
 import asyncio
+import json
 import uuid
 from typing import Any
 
+import pytest
 from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from gateway.watch import watch_run
+from gateway.watch import Fold, watch_run
 from script.compiler.compiler import compile_script
 from script.source.ast import Script
-from script.wire import WORKFLOW_TYPE, RunInput
+from script.wire import DECIDE_SIGNAL, WORKFLOW_TYPE, Decision, RunInput
+from tests.script.machine_driver import compile_all
+from tests.workflows.test_random import TOLD, line, worker
 from worker import PASSED_THROUGH
 from workflows import ScriptWorkflow
 
@@ -66,3 +70,48 @@ async def test_a_cancellation_is_heard_before_a_failure_that_came_first(client: 
 
 async def _events(client: Client, run_id: str) -> list[dict[str, Any]]:
     return [event async for event in watch_run(client, run_id)]
+
+
+@pytest.mark.parametrize("large", [0, 60_000])
+async def test_what_is_begun_and_given_up_in_one_task_is_told_in_one_order(client: Client, large: int) -> None:
+    """A decision and a cancellation come up together: children, activities and a loop are begun, and given up at once.
+
+    Large calls are begun in several workflow tasks.
+    """
+    text = {"text": "{{ x }}"}
+    called = {"name": "called", "steps": [{"type": "command", "name": "step", "command": "light", "args": {}}]}
+    child = {"type": "script", "script_name": "called"}
+    calling = {
+        "name": "calling",
+        "steps": [
+            {"type": "set", "name": "long", "variable": "x", "value": "x" * large},
+            {"type": "wait", "name": "asked", "approval": {"by": "someone", "prompt": "go on?"}},
+            {"name": "looped", "type": "loop", "list": "[1, 2, 3]", "iterator": "n", "concurrency": 3, "is_async": True,
+             "steps": [{**child, "name": "within"}]},
+            {**child, "name": "first", "is_async": True},
+            {"type": "command", "name": "alone", "command": "light", "args": text, "is_async": True},
+            {**child, "name": "second", "is_async": True},
+            {"type": "command", "name": "more", "command": "light", "args": text, "is_async": True},
+            {"name": "many", "type": "loop", "list": json.dumps([*range(40)]), "iterator": "n", "concurrency": 40, "is_async": True,
+             "steps": [{"type": "command", "name": "most", "command": "light", "args": text}]},
+        ],
+    }  # fmt: skip
+    queue = f"vanished-{uuid.uuid4().hex[:8]}"
+    compiled = [program.to_json() for program in compile_all([calling, called]).values()]
+    start = RunInput(script="calling", version=compiled[0]["hash"], programs=compiled)
+    fold = Fold(client.data_converter, queue)
+    async with worker(client, queue, 0):
+        handle = await client.start_workflow(WORKFLOW_TYPE, start, id=queue, task_queue=queue)
+        async for event in handle.fetch_history_events(wait_new_event=True):
+            await fold.add(event)
+            if fold.machine is not None and fold.machine.state["effects"]:
+                break
+    (asked,) = fold.machine.state["effects"] if fold.machine is not None else ()
+    await handle.signal(DECIDE_SIGNAL, Decision(asked, True, "someone", "2026-01-01T00:00:00+00:00", ""))
+    await handle.cancel()
+    again, folded = Fold(client.data_converter, queue), []
+    async with worker(client, queue, 0):
+        async for event in handle.fetch_history_events(wait_new_event=True):
+            folded += map(line, await again.add(event))
+    assert TOLD[queue] == folded
+    assert "canceled" in folded[-1]

@@ -77,6 +77,7 @@ class ScriptWorkflow:
         self._programs: list[dict[str, Any]] = start.programs or []
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._begun: tuple[int, set[str]] = (0, set())
+        self._starting: dict[str, bool] = {}
         self._outcomes: dict[str, Outcome] = {}
         self._signals: list[tuple[str, Any]] = []
         self._cancelling = self._cancelled = self._signalled = False
@@ -272,11 +273,15 @@ class ScriptWorkflow:
     def _give_up(self, names: list[str]) -> dict[str, Outcome]:
         """Ask effects to end. What was begun in this very workflow task is not in the history: it has ended, all of it at once.
 
-        (The SDK would tell the end of each in a round of its own, in an order of its own.)
+        (The SDK would tell the end of each in a round of its own, in an order of its own.) A child that Temporal has been asked for
+        is cancelled when it has begun: the SDK would give it up unheard, with all that is to be compensated if it ends well first.
         """
         begun = self._begun_now()
         vanished = dict.fromkeys((name for name in names if name in begun), wire.GIVEN_UP)
         for name in names:
+            if name in self._starting and name not in vanished:
+                self._starting[name] = True
+                continue
             task = self._tasks.pop(name, None) if name in vanished else self._tasks.get(name)
             if task is not None:
                 task.cancel()
@@ -322,8 +327,9 @@ class ScriptWorkflow:
             programs=self._subprograms(call["version"]),
             scheduled_at=call["scheduled_at"],
         )
+        self._starting[effect.id] = False
         try:
-            output: RunOutput = await workflow.execute_child_workflow(
+            handle = await workflow.start_child_workflow(
                 wire.WORKFLOW_TYPE,
                 start,
                 id=call["run_id"],
@@ -333,8 +339,13 @@ class ScriptWorkflow:
                 parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
                 search_attributes=self._attributes(call),
             )
+            if self._starting.pop(effect.id):
+                handle.cancel()
+            output: RunOutput = await handle
         except Exception as error:
             return outcome_of_failure(error)
+        finally:
+            self._starting.pop(effect.id, None)
         return Outcome(output.value, None, output.finished_at, output.sagas)
 
     def _attributes(self, call: dict[str, Any]) -> TypedSearchAttributes:

@@ -6,6 +6,7 @@ The events that were folded live, those folded from the finished history, and th
 """
 
 import asyncio
+import contextlib
 import json
 import time
 import uuid
@@ -18,6 +19,7 @@ from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from gateway.watch import Fold
@@ -39,6 +41,8 @@ ACTIVITIES = [
 ]
 TOLD: dict[str, list[str]] = defaultdict(list)
 """What the machines inside of the workflows told, by run: of the last time that it was replayed."""
+MACHINES: dict[str, Machine] = {}
+"""The machines inside of the workflows, by run."""
 
 
 @workflow.defn(name=WORKFLOW_TYPE, sandboxed=False)
@@ -54,6 +58,7 @@ class Telling(ScriptWorkflow):
         machine.trace = True
         told: list[str] = []
         TOLD[workflow.info().workflow_id] = told
+        MACHINES[workflow.info().workflow_id] = machine
         drain = machine.drain
 
         def telling() -> list[dict[str, Any]]:
@@ -136,24 +141,34 @@ def activities(answers: Answers) -> list[Any]:
     return [define(name) for name in ACTIVITIES]
 
 
-async def disturb(random: Random, handle: WorkflowHandle[Any, Any], fold: Fold) -> None:
-    """Decide approvals, pause, and perhaps cancel, until the run ends."""
+async def disturb(random: Random, client: Client, handle: WorkflowHandle[Any, Any]) -> None:
+    """Decide approvals, those of child runs too, pause, and perhaps cancel, until the run ends."""
     cancelling = random.choice([0, 0, 0.02, 0.1])
     pausing = random.choice([0, 0, 0.02])
     while True:
         await asyncio.sleep(random.random() * 0.05)
-        machine = fold.machine
-        effects = machine.state["effects"] if machine is not None else {}
-        for name in [name for name, effect in effects.items() if effect["kind"] == "approval"]:
+        for run_id, name in approvals(handle.id):
             if random.random() < 0.5:
                 decision = Decision(name, random.random() < 0.7, "someone", "2026-01-01T00:00:00+00:00", "")
-                await handle.signal(wire.DECIDE_SIGNAL, decision)
+                with contextlib.suppress(RPCError):  # it has ended in the meantime
+                    await client.get_workflow_handle(run_id).signal(wire.DECIDE_SIGNAL, decision)
         if random.random() < pausing:
             await handle.signal(wire.PAUSE_SIGNAL)
             await asyncio.sleep(random.random() * 0.05)
             await handle.signal(wire.GO_ON_SIGNAL)
         if random.random() < cancelling:
             await handle.cancel()
+
+
+def approvals(run_id: str) -> list[tuple[str, str]]:
+    """What a run and its child runs wait for a person for: runs and effects."""
+    found = []
+    for name, effect in MACHINES[run_id].state["effects"].items() if run_id in MACHINES else ():
+        if effect["kind"] == "approval":
+            found.append((run_id, name))
+        elif effect["kind"] == "child":
+            found += approvals(effect["call"]["run_id"])
+    return found
 
 
 def _check_task(event: HistoryEvent) -> None:
@@ -183,7 +198,7 @@ async def run_one(client: Client, queue: str, seed: int) -> tuple[str, int]:
     run_id = f"random-{seed}-{uuid.uuid4().hex[:6]}"
     handle = await client.start_workflow(WORKFLOW_TYPE, begin, id=run_id, task_queue=queue)
     fold, live, history = Fold(client.data_converter, run_id), [], []
-    disturbing = asyncio.create_task(disturb(Random(seed + 1), handle, fold))
+    disturbing = asyncio.create_task(disturb(Random(seed + 1), client, handle))
     try:
         async with asyncio.timeout(30):
             async for event in handle.fetch_history_events(wait_new_event=True):

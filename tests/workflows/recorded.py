@@ -1,6 +1,6 @@
 """Runs of every kind, recorded: their Temporal histories and their events stand in `histories/`, and every later release has to replay them.
 
-    python -m tests.workflows.recorded        records them anew
+    PYTHONPATH=temporal-dev python -m tests.workflows.recorded
 
 That is allowed as long as no release has been made whose runs they stand for. For a released interpreter a history is never recorded
 again: a change that does not replay it needs a patch marker or a worker version of its own (docs/architecture/versions.md). New
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from temporal_server import TemporalServer
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 
@@ -46,6 +47,14 @@ async def nothing(system: System, handle: WorkflowHandle[Any, Any]) -> None:
 async def decide(system: System, handle: WorkflowHandle[Any, Any]) -> None:
     await asyncio.sleep(0.5)
     await handle.signal(wire.DECIDE_SIGNAL, Decision("ask", True, "ann", "2026-01-01T00:00:00.000+00:00", "fine"))
+
+
+async def cancel_at_once(system: System, handle: WorkflowHandle[Any, Any]) -> None:
+    """Cancel a run when it has asked for its child runs, and before they have all begun."""
+    async for event in handle.fetch_history_events(wait_new_event=True):
+        if event.event_type == EventType.EVENT_TYPE_START_CHILD_WORKFLOW_EXECUTION_INITIATED:
+            await handle.cancel()
+            return
 
 
 async def pause_and_cancel(system: System, handle: WorkflowHandle[Any, Any]) -> None:
@@ -126,6 +135,10 @@ KINDS: dict[str, Kind] = {
         describe("done", compensate=[describe("undone")]),
         {"type": "block", "name": "around", "steps": [{"type": "wait", "name": "ever", "duration": "1h"}], "finally": [describe("last")]}])],
         pause_and_cancel),
+    "children": Kind([
+        script("child", [describe("done", compensate=[describe("undone")])]),
+        script("children", [{"type": "loop", "name": "each", "list": str(list(range(30))), "iterator": "n", "concurrency": 30, "steps": [
+            {"type": "script", "name": "called", "script_name": "child", "is_async": True}]}])], cancel_at_once),
     "continue_as_new": Kind([script("continue_as_new", [
         {"type": "wait", "name": "beside", "duration": "1s", "is_async": True},
         {"type": "set", "variable": "n", "value": 0},

@@ -67,6 +67,14 @@ def test_the_recordings_show_what_they_are_named_for() -> None:
     assert events["saga"][-1]["status"] == events["cancel"][-1]["status"] == "compensated"
     assert sum(event["status"] == "retrying" for event in events["timeout"]) == 1
     assert events["approval"][-1]["result"] == "fine"
+    history = [event.event_type for event in stories["children"][1][0].events]
+    begun = EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED
+    given_up = history.index(EventType.EVENT_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED)
+    heard = history.index(EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED)
+    assert begun in history[:given_up]
+    assert begun in history[heard:], "it was not given up before all of its children had begun"
+    undone = [event for event in events["children"] if event.get("name") == "undone"]
+    assert len(undone) == history.count(EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_COMPLETED) > 0
     kinds = {event.event_type for event in stories["pure"][1][0].events}
     assert EventType.EVENT_TYPE_TIMER_FIRED in kinds  # it yields
     assert EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED not in kinds

@@ -22,6 +22,7 @@ from script.errors import EvaluationError, ExpressionSyntaxError
 from script.expressions.direct import UNSURE, direct
 from script.expressions.functions import Current, EvaluationContext, extension, plain
 from script.expressions.nul import whole
+from script.expressions.nulls import compares_null, comparisons, null_first
 from script.expressions.tokens import Path, paths
 from script.wire import ROWS, is_rows
 
@@ -76,18 +77,21 @@ class Expression:
         for name, value in data.items():
             if is_rows(value):
                 return self._with_rows(name, variables, context)
-        _current.begin(context)
         try:
             for name, value in data.items():
                 data[name] = whole(value, name)
-            found = self._compiled.eval(data=data)
-            if found.type() == cel.Type.ERROR:
-                raise self._error(str(found.value()), variables)
-            return plain(found.plain_value())
+            found, error = _evaluated(self._compiled, data, context)
+            if compares_null(error):
+                found, error = _evaluated(self._null_first, data, context)
+            if error:
+                raise self._error(error, variables)
+            return plain(found)
         except ValueError as error:
             raise EvaluationError("bad_value", f"`{self.source}`: {error}") from None
-        except RuntimeError as error:
-            raise self._error(str(error), variables) from None
+
+    @cached_property
+    def _null_first(self) -> cel.Expression:
+        return null_first(_environment(self.names), self._compiled)
 
     def describe(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         """What the expression saw: its text, the values of its paths, and the text with the values put in."""
@@ -149,6 +153,16 @@ class Expression:
         return EvaluationError(code, f"`{self.source}`: {detail}")
 
 
+def _evaluated(compiled: cel.Expression, data: dict[str, Any], context: EvaluationContext) -> tuple[Any, str]:
+    """The value, or an error's text."""
+    _current.begin(context)
+    try:
+        found = compiled.eval(data=data)
+        return (None, str(found.value())) if found.type() == cel.Type.ERROR else (found.plain_value(), "")
+    except RuntimeError as error:
+        return None, str(error)
+
+
 @lru_cache(maxsize=CACHED)
 def compile_expression(source: str) -> Expression:
     """Compile an expression, or take it from the cache.
@@ -165,7 +179,7 @@ def compile_expression(source: str) -> Expression:
 @lru_cache(maxsize=1024)
 def _environment(names: frozenset[str]) -> cel.Env:
     variables = dict.fromkeys(sorted(names), cel.Type.DYN)
-    return cel.NewEnv(variables=variables, extensions=[_Extensions.ours, _Extensions.strings])
+    return cel.NewEnv(variables=variables, extensions=[_Extensions.ours, _Extensions.strings, _Extensions.comparisons])
 
 
 class _LazyExtensions:
@@ -174,6 +188,10 @@ class _LazyExtensions:
     @cached_property
     def ours(self) -> cel.CelExtension:
         return extension(_current)
+
+    @cached_property
+    def comparisons(self) -> cel.CelExtension:
+        return comparisons()
 
     @cached_property
     def strings(self) -> cel.CelExtensionBase:

@@ -10,9 +10,8 @@
     uuid()                          from run, step and iteration: the same when a step is tried again
     coalesce(a, b)                  b where a is null
 
-Division of two ints is CEL's: it truncates (7 / 2 == 3); 7 / 2.0 == 3.5. Comparing null with `<` is an error that names the
-variable: the runtime takes no overload of a comparison for null. What `now` and `uuid` need is passed in a
-context variable, set around each evaluation: functions of the runtime take no hidden arguments.
+Division of two ints is CEL's: it truncates (7 / 2 == 3); 7 / 2.0 == 3.5. What `now` and `uuid` need is passed in a context
+variable, set around each evaluation: functions of the runtime take no hidden arguments.
 """
 
 import hashlib

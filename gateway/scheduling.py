@@ -73,7 +73,7 @@ class Schedules:
             raise ApiError("invalid_name", f"{body.id!r} is no id for a schedule", pointer="/id", hint=hint)
         program, schedule = new_schedule(self, self.task_queue, schedule_id, body)
         if body.dry_run:
-            return await self._previewed(schedule_id, schedule)
+            return _due(await self._previewed(schedule_id, schedule))
         memo = {MEMO: self.task_queue} | ({KEY_MEMO: key} if key is not None else {})
         found = attributes(program, "schedule")
         try:
@@ -85,7 +85,12 @@ class Schedules:
             raise ApiError("schedule_exists", message, pointer="/id", hint=hint) from None
         except RPCError as error:
             raise _refused(error) from None
-        return await self.show(schedule_id)
+        told = await self.show(schedule_id)
+        try:
+            return _due(told)
+        except ApiError:
+            await self.delete(schedule_id)
+            raise
 
     async def change(self, schedule_id: str, body: ScheduleChange) -> dict[str, Any]:
         """Change a schedule in place, by one update; as `show` tells it. Raises ApiError, ToolError."""
@@ -263,6 +268,14 @@ class Schedules:
         return {**counts, "last": [fire_time(moment, _zone(found.schedule)) for moment in times]}
 
 
+def _due(told: dict[str, Any]) -> dict[str, Any]:
+    """A new schedule, as it is told. Raises ApiError for one that no run would ever start from."""
+    if told["next_runs"] or told["remaining_actions"] == 0:
+        return told
+    message = "it would never be due"
+    raise ApiError("invalid_schedule", message, hint="a day that no month has, or an end_at that is past?", pointer="")
+
+
 def _refused(error: RPCError) -> Exception:
     if error.status == RPCStatusCode.INVALID_ARGUMENT:
         return ApiError("invalid_schedule", f"Temporal refuses it: {error.message}", pointer="/cron")
@@ -306,8 +319,15 @@ def _told(found: ScheduleDescription, start: RunInput, notify: Notify | None) ->
             if _workflow(run)
         ],
         "runs": found.info.num_actions,
-        "warnings": clock_change_warnings(spec, zone, datetime.now(UTC)),
+        "warnings": [*_never(found), *clock_change_warnings(spec, zone, datetime.now(UTC))],
     }
+
+
+def _never(found: ScheduleDescription) -> list[dict[str, Any]]:
+    if found.info.next_action_times:
+        return []
+    hint = "change its times, or delete it"
+    return [{"code": "never_due", "message": "it is not due at any time from now on", "hint": hint}]
 
 
 def _hours(calendar: Any) -> str:

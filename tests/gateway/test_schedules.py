@@ -124,15 +124,21 @@ async def test_what_is_refused(gateway: Gateway) -> None:
         ({"mocks": ["nope"]}, "unknown_tool", "/mocks/0"),
         ({"id": "a/b"}, "invalid_name", "/id"),
         ({"overlap": "never"}, "invalid_request", "/overlap"),
+        ({"calendar": None, "cron": "0 9 30 2 *"}, "invalid_schedule", ""),
+        ({"end_at": "2026-01-01T00:00:00Z"}, "invalid_schedule", ""),
+        ({"end_at": "2026-01-01T00:00:00Z", "dry_run": True}, "invalid_schedule", ""),
     ]
     for more, code, pointer in wrong:
         problem = problem_of(await gateway.http.post("/v1/schedules", json=schedule(gateway, **more)), 422, code)
         assert problem["errors"][0]["pointer"] == pointer, more
+    problem_of(await gateway.http.get(f"/v1/schedules/{schedule(gateway)['id']}"), 404, "schedule_not_found")
     near = await gateway.http.post("/v1/schedules", json=schedule(gateway, time_zone="Europe/Madird"))
     assert near.json()["hint"] == "did you mean 'Europe/Madrid'?" or near.json()["errors"][0]["hint"]
     problem_of(await gateway.http.post("/v1/schedules", json=schedule(gateway, script="x")), 404, "script_not_found")
     path = (await gateway.http.post("/v1/schedules", json=schedule(gateway))).headers["location"]
     problem_of(await gateway.http.post("/v1/schedules", json=schedule(gateway)), 409, "schedule_exists")
+    ended = await gateway.http.patch(path, json={"end_at": "2026-01-01T00:00:00Z"})
+    assert [warning["code"] for warning in ended.json()["warnings"]] == ["never_due"]
     await gateway.http.delete(path)
     for method, more_path in (
         ("GET", ""),

@@ -10,15 +10,15 @@ import pytest
 from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.exceptions import ApplicationError
-from temporalio.worker import Worker
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from gateway.watch import Fold, watch_run
 from script.compiler.compiler import compile_script
 from script.source.ast import Script
-from script.wire import DECIDE_SIGNAL, WORKFLOW_TYPE, Decision, RunInput
+from script.wire import DECIDE_SIGNAL, WORKFLOW_TYPE, Decision, Outcome, RunInput
 from tests.script.machine_driver import compile_all
-from tests.workflows.test_random import TOLD, line, worker
+from tests.workflows.test_random import TOLD, Telling, line, worker
 from worker import PASSED_THROUGH
 from workflows import ScriptWorkflow
 
@@ -115,3 +115,38 @@ async def test_what_is_begun_and_given_up_in_one_task_is_told_in_one_order(clien
             folded += map(line, await again.add(event))
     assert TOLD[queue] == folded
     assert "canceled" in folded[-1]
+
+
+async def test_a_hundred_large_calls_and_results_at_once(client: Client) -> None:
+    """Twelve megabytes of history, read again at each workflow task, for the worker keeps no workflow."""
+    queue = f"large-{uuid.uuid4().hex[:8]}"
+
+    @activity.defn(name="light")
+    async def light(call: dict[str, Any]) -> Outcome:
+        return Outcome(call["args"]["text"], None, "2026-01-01T00:00:00+00:00")
+
+    each = {
+        "type": "command",
+        "name": "each",
+        "command": "light",
+        "args": {"text": "{{ x }}"},
+        "output_variable": "got",
+    }
+    source = {"name": "large", "steps": [
+        {"type": "set", "name": "long", "variable": "x", "value": "x" * 60_000},
+        {"name": "all", "type": "loop", "list": json.dumps([*range(100)]), "iterator": "n", "concurrency": 100, "steps": [each]},
+        {"type": "return", "name": "back", "value": "{{ size(x) }}"}]}  # fmt: skip
+    compiled = [program.to_json() for program in compile_all([source]).values()]
+    start = RunInput(script="large", version=compiled[0]["hash"], programs=compiled)
+    async with Worker(
+        client,
+        task_queue=queue,
+        workflows=[Telling],
+        activities=[light],
+        max_cached_workflows=0,
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    ):
+        handle = await client.start_workflow(WORKFLOW_TYPE, start, id=queue, task_queue=queue)
+        assert (await handle.result())["value"] == 60_000
+        events = await _events(client, queue)
+    assert [len(event["result"]) for event in events if event["type"] == "command"] == [60_000] * 100

@@ -234,7 +234,9 @@ async def test_a_gateway_that_stops_tells_who_waits_where_the_run_is(gateway: Ga
         headers = {"Prefer": "wait=600", "Idempotency-Key": "left"}
         waiting = asyncio.ensure_future(http.post("/v1/call/held", json={}, headers=headers))
         table = asyncio.ensure_future(http.post("/v1/call/held", json={}, headers=CSV | {"Idempotency-Key": "left"}))
-        await eventually(lambda: len(services.watch._runs) == 1)  # type: ignore[attr-defined]
+        await eventually(lambda: len(services.watch._runs) == 1 or waiting.done() or table.done(), 60)  # type: ignore[attr-defined]
+        answered = [(task.result().status_code, task.result().text) for task in (waiting, table) if task.done()]
+        assert not answered, "they were to wait until the gateway stops"
         services.stopping.set()
         assert ((await waiting).status_code, (await waiting).headers["location"]) == (202, "/v1/runs/left")
         problem_of(await table, 503, "gateway_stopping")

@@ -140,12 +140,16 @@ class _Walk:
             self._parent, self._parent_page, self._parent_bound = node, page, self._bound
             index = bisect_right(node.keys, key)
             self.path.append(index)
-            page, node = node.children[index], self._child(node, index, ahead=len(self.path) == self._height)
+            left = self._height - len(self.path)
+            page, node = node.children[index], self._child(node, index, ahead=left == 0, keep=left != 1)
         self._height = len(self.path)
         return node
 
-    def _child(self, branch: Branch, index: int, *, ahead: bool = True) -> Node:
-        """A child of the branch where the walk has come to; with `ahead`, read together with those that follow."""
+    def _child(self, branch: Branch, index: int, *, ahead: bool = True, keep: bool = True) -> Node:
+        """A child of the branch where the walk has come to; with `ahead`, read together with those that follow.
+
+        Branches right above leaves are not kept in the cache: the walk comes to each once, and there are many in a large tree.
+        """
         keys, children = branch.keys, branch.children
         self._bound = keys[index] if index < len(keys) else self._parent_bound
         page = children[index]
@@ -154,7 +158,7 @@ class _Walk:
             return node
         cached = self._workspace.cached
         if page < 0 or page in cached or not ahead:
-            return self._workspace.node(page)
+            return self._workspace.node(page) if keep else self._workspace.nodes([page], keep=False)[0]
         last = bisect_left(keys, self._upper) if self._upper is not None else len(keys)
         many = max(1, min(_AHEAD[min(self._read, 2)], last + 1 - index))
         self._read += 1

@@ -95,7 +95,7 @@ class Workspace:
         if page < 0:
             node = self.dirty[page]
         else:
-            found = self._stored.node(page)
+            found = self._stored.cached.get(page) or self._stored.nodes([page], keep=False)[0]
             assert not isinstance(found, Leaf)
             node = found.draft()
             self.replaced.append(page)

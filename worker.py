@@ -79,12 +79,13 @@ def create_resources(
 ) -> Resources:
     """What effects are performed with, over a data directory; `timed` is told how long writes took."""
     tools = registry or builtin_registry()
-    databases = Databases(data_dir / "databases", timed=timed)
+    secret = installation_secret(data_dir)
+    databases = Databases(data_dir / "databases", timed=timed, secret=secret)
     library = ScriptLibrary(databases, tools, has_model=model is not None)
     services = Services(
         library,
         tools,
-        installation_secret(data_dir),
+        secret,
         SmtpSettings(**smtp) if smtp else None,
         http or HttpPolicy(),
         WebhookSettings(**(webhooks or {})),

@@ -80,7 +80,8 @@ def create_services(
 ) -> Services:
     """The services over a data directory; makes its first API key."""
     metrics = Metrics()
-    databases = Databases(data_dir / "databases", timed=metrics.timed)
+    secret = installation_secret(data_dir)
+    databases = Databases(data_dir / "databases", timed=metrics.timed, secret=secret)
     keys = Keys(databases)
     keys.bootstrap(data_dir)
     return Services(
@@ -90,7 +91,7 @@ def create_services(
         library=ScriptLibrary(databases, registry, has_model=has_model),
         keys=keys,
         notes=Notes(databases, audit_days=audit_days),
-        cursors=Cursors(installation_secret(data_dir)),
+        cursors=Cursors(secret),
         data_dir=data_dir,
         task_queue=task_queue,
         temporal_ui=temporal_ui,

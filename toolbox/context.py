@@ -1,6 +1,5 @@
 """What a tool gets beside its arguments."""
 
-import os
 import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from query import Databases, View
 from toolbox.addresses import HttpPolicy
+from toolbox.private_files import made_once
 from toolbox.webhooks import WebhookSettings
 
 if TYPE_CHECKING:
@@ -82,12 +82,7 @@ class ToolContext:
 def installation_secret(data_dir: Path) -> bytes:
     """The secret of a data directory: made at the first use, readable by its owner only."""
     path = data_dir / "secret"
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(secrets.token_bytes(32))
-    except FileExistsError:
-        pass
-    found = path.read_bytes()
+    found = made_once(path, lambda: secrets.token_bytes(32))
     if len(found) != 32:
         raise ValueError(f"{path} does not hold a secret of 32 bytes")
     return found

@@ -56,6 +56,11 @@ class Settings(BaseSettings):
     webhook_secrets: SecretStr | None = Field(
         None, description="the secrets that webhooks are signed with: name=whsec_..., divided by commas"
     )
+    secrets_keys: SecretStr | None = Field(
+        None,
+        description="the keys that secrets are encrypted with: id=<32 bytes in base64>, divided by commas; the first encrypts; without it, "
+        "that of the file secrets-key of the data directory",
+    )
     webhook_hosts: str = Field(
         "", description="if set: the only hosts that get webhooks, divided by commas; *.example.com is every name below"
     )
@@ -138,9 +143,9 @@ class Settings(BaseSettings):
         """The values that no log may have: those of the secret settings, and what they are made of."""
         found = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
         password = urlsplit(self.smtp_url.get_secret_value()).password if self.smtp_url is not None else None
-        hooks = _parts(self.webhook_secrets.get_secret_value()) if self.webhook_secrets is not None else ()
+        named = [value.get_secret_value() for value in (self.webhook_secrets, self.secrets_keys) if value is not None]
         found += [password, unquote(password)] if password else []
-        found += [part.partition("=")[2] for part in hooks]
+        found += [part.partition("=")[2] for text in named for part in _parts(text)]
         return tuple(secret for secret in found if secret)
 
     def environment(self) -> dict[str, str]:

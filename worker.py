@@ -49,6 +49,7 @@ from toolbox import (
     builtin_registry,
     installation_secret,
 )
+from toolbox.vault import Vault, installation_keyring
 from workflows import ScriptWorkflow
 
 THREADS = 16
@@ -76,8 +77,12 @@ def create_resources(
     http: HttpPolicy | None = None,
     webhooks: dict[str, Any] | None = None,
     timed: Timed | None = None,
+    secrets_keys: str | None = None,
 ) -> Resources:
-    """What effects are performed with, over a data directory; `timed` is told how long writes took."""
+    """What effects are performed with, over a data directory; `timed` is told how long writes took.
+
+    Raises ValueError for `secrets_keys` that are none.
+    """
     tools = registry or builtin_registry()
     secret = installation_secret(data_dir)
     databases = Databases(data_dir / "databases", timed=timed, secret=secret)
@@ -89,6 +94,7 @@ def create_resources(
         SmtpSettings(**smtp) if smtp else None,
         http or HttpPolicy(),
         WebhookSettings(**(webhooks or {})),
+        vault=Vault(databases, installation_keyring(data_dir, secrets_keys), logs.hide),
     )
     return Resources(databases, tools, library, services, lease_seconds, model)
 
@@ -181,6 +187,7 @@ async def serve(settings: Settings) -> None:
         http=HttpPolicy.allowing(settings.allowed_hosts()),
         webhooks=settings.webhooks(),
         timed=metrics.timed if figures else None,
+        secrets_keys=settings.secrets_keys.get_secret_value() if settings.secrets_keys is not None else None,
     )
     resources = with_schedules(resources, client, settings.task_queue)
     activities = Activities(resources)

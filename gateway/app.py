@@ -29,6 +29,7 @@ from gateway import (
     schedules,
     scripts,
     tools,
+    vault,
 )
 from gateway.access import Authentication, RequestFrame, guarded
 from gateway.operations.measured import Measured
@@ -52,6 +53,7 @@ MODULES = (
     imports,
     tools,
     keys,
+    vault,
     audit,
 )
 

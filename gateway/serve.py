@@ -75,6 +75,7 @@ async def serve(settings: Settings) -> None:
         audit_days=settings.audit_days,
         min_free_bytes=settings.min_free_bytes,
         sweep_seconds=settings.sweep_seconds,
+        secrets_keys=settings.secrets_keys.get_secret_value() if settings.secrets_keys is not None else None,
     )
     add_figures(services)
     config = uvicorn.Config(

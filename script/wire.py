@@ -116,7 +116,7 @@ class TransactionRef:
 @dataclass(frozen=True)
 class StepCall:
     """One call of a tool. `key` is stable over retries, restarts and reruns of a conflicted transaction. `savepoints` are places to mark
-    before, where a retry of a group of steps would go back to."""
+    before, where a retry of a group of steps would go back to. `secrets` are the names of those that the step's text has."""
 
     tool: str
     args: dict[str, Any]
@@ -132,6 +132,7 @@ class StepCall:
     scope: list[str] = field(default_factory=list)
     savepoints: list[str] = field(default_factory=list)
     scheduled_at: str | None = None
+    secrets: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

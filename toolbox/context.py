@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from query import Databases, View
 from toolbox.addresses import HttpPolicy
 from toolbox.private_files import made_once
+from toolbox.vault import Filling, Vault
 from toolbox.webhooks import WebhookSettings
 
 if TYPE_CHECKING:
@@ -56,13 +57,15 @@ class Services:
     http: HttpPolicy = field(default_factory=HttpPolicy)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     schedules: ScheduleDesk | None = None
+    vault: Vault | None = None
 
 
 @dataclass(frozen=True)
 class ToolContext:
     """The circumstances of one call.
 
-    `view` is the step's transaction (or None), on `database`. `idempotency_key` is the same whenever this step is tried again.
+    `view` is the step's transaction (or None), on `database`. `idempotency_key` is the same whenever this step is tried again. `secrets`
+    puts the secrets into arguments that the step names in them.
     """
 
     databases: Databases
@@ -77,6 +80,7 @@ class ToolContext:
     services: Services
     scope: frozenset[str]
     scheduled_at: str | None = None
+    secrets: Filling = field(default_factory=Filling)
 
 
 def installation_secret(data_dir: Path) -> bytes:

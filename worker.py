@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
@@ -35,6 +34,7 @@ from gateway.operations.addresses import metrics_address
 from gateway.operations.runtime import WorkerMetrics, create_runtime
 from gateway.operations.steps import StepLog, quiet_sdk
 from gateway.operations.upkeep import mark_swept
+from gateway.payloads import create_data_converter
 from gateway.schedule_desk import ScheduleDesk
 from gateway.scheduling import Schedules
 from query import Databases
@@ -177,7 +177,8 @@ async def serve(settings: Settings) -> None:
     quiet_sdk()
     runtime = create_runtime(figures or None)
     metrics = WorkerMetrics(runtime)
-    client = await Client.connect(**options, data_converter=pydantic_data_converter, runtime=runtime)
+    converter = create_data_converter(settings.keys("payload_keys"))
+    client = await Client.connect(**options, data_converter=converter, runtime=runtime)
     _log.info("connected with Temporal", extra={"address": options["target_host"], "namespace": options["namespace"]})
     resources = create_resources(
         settings.data_dir,
@@ -187,7 +188,7 @@ async def serve(settings: Settings) -> None:
         http=HttpPolicy.allowing(settings.allowed_hosts()),
         webhooks=settings.webhooks(),
         timed=metrics.timed if figures else None,
-        secrets_keys=settings.secrets_keys.get_secret_value() if settings.secrets_keys is not None else None,
+        secrets_keys=settings.keys("secrets_keys"),
     )
     resources = with_schedules(resources, client, settings.task_queue)
     activities = Activities(resources)

@@ -90,6 +90,9 @@ ROUTES: Final[dict[str, str]] = {
     "PUT /v1/secrets/{secret}": "secrets:write:{secret}",
     "DELETE /v1/secrets/{secret}": "secrets:write:{secret}",
     "POST /v1/secrets:rotate": "admin",
+    # payloads of Temporal
+    "POST /codec/encode": "runs:control",
+    "POST /codec/decode": "runs:read",
     # access
     "GET /v1/keys": "keys",
     "POST /v1/keys": "keys",

@@ -67,7 +67,7 @@ async def gateway(client: Client, tmp_path: Path) -> AsyncIterator[Gateway]:
 
 @asynccontextmanager
 async def gateway_over(
-    client: Client, data_dir: Path, *, temporal_ui: str = "http://ui.example", **options: Any
+    client: Client, data_dir: Path, *, temporal_ui: str = "http://ui.example", queue: str | None = None, **options: Any
 ) -> AsyncIterator[Gateway]:
     """A gateway and a worker over a data directory; `options` are those of the worker's resources."""
     gate = threading.Event()
@@ -85,7 +85,7 @@ async def gateway_over(
     registry = builtin_registry()
     registry.register(hold)
     registry.register(echo)
-    queue = f"gateway-{uuid.uuid4().hex[:8]}"
+    queue = queue or f"gateway-{uuid.uuid4().hex[:8]}"
     resources = with_schedules(create_resources(data_dir, registry=registry, **options), client, queue)
     activities = Activities(resources)
     services = create_services(client, data_dir, registry, task_queue=queue, temporal_ui=temporal_ui)

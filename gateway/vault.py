@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from gateway.access import Scope, access_of
 from gateway.problems import ApiError
 from gateway.services import Here
+from toolbox.vault.redaction import SHORTEST
+from toolbox.vault.vault import LONGEST
 
 router = APIRouter(prefix="/v1", tags=["secrets"])
 _HOST: Final = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:]+")
@@ -22,7 +24,10 @@ class SecretRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    value: SecretStr = Field(description="8 characters at least, 16 KiB at most; it is never given back")
+    value: SecretStr = Field(
+        description="8 characters at least, 16 KiB at most; it is never given back",
+        json_schema_extra={"minLength": SHORTEST, "maxLength": LONGEST},
+    )
     hosts: list[str] = Field(
         [],
         max_length=100,
@@ -37,7 +42,7 @@ def list_secrets(here: Here, request: Request) -> dict[str, Any]:
     return {"data": [one for one in here.vault.all() if access.has(Scope("secrets", "read", one["name"]))]}
 
 
-@router.put("/secrets/{secret}")
+@router.put("/secrets/{secret}", responses={201: {"description": "a new secret"}})
 def put_secret(
     here: Here, secret: SecretName, body: SecretRequest, request: Request, response: Response
 ) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from google.protobuf import json_format
 from pydantic import BaseModel, ConfigDict, EncodedBytes, EncoderProtocol, Field
 from temporalio.api.common.v1 import Payload, Payloads
 
-from gateway.payloads.codec import SETTING, PayloadCodec
+from gateway.payloads.codec import SETTING, PayloadCodec, PayloadUnreadable
 from gateway.problems import ApiError
 from gateway.services import Here, Services
 
@@ -63,7 +63,10 @@ async def encode(here: Here, body: CodecRequest) -> dict[str, Any]:
 @router.post("/decode")
 async def decode(here: Here, body: CodecRequest) -> dict[str, Any]:
     """Decrypt payloads; those that are not encrypted come as they are."""
-    return _told(await _codec(here).decode([one.payload() for one in body.payloads]))
+    try:
+        return _told(await _codec(here).decode([one.payload() for one in body.payloads]))
+    except PayloadUnreadable as error:  # nothing is wrong with the gateway: it is the caller who brings it
+        raise ApiError(error.code, error.message, hint=error.hint, status=422) from None
 
 
 def _told(payloads: list[Payload]) -> dict[str, Any]:

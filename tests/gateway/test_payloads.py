@@ -174,7 +174,7 @@ async def test_the_endpoint_encrypts_and_decrypts(encrypted: Gateway) -> None:
     assert (await encrypted.http.post("/codec/decode", json={"payloads": []})).json() == {"payloads": []}
     broken = sealed.json()
     broken["payloads"][0]["data"] = base64.b64encode(b"x" * 40).decode()
-    problem_of(await encrypted.http.post("/codec/decode", json=broken), 503, "payload_unreadable")
+    problem_of(await encrypted.http.post("/codec/decode", json=broken), 422, "payload_unreadable")
     for wrong in ({}, {"payloads": [{"data": "%"}]}, {"payloads": [{"x": 1}]}, {"payloads": 1}):
         problem_of(await encrypted.http.post("/codec/decode", json=wrong), 422, "invalid_request")
 

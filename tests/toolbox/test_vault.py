@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult, LoginPassword
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,7 +27,7 @@ from script.source.loading import load_script
 from script.wire import StepCall
 from tests.hooks import SECRET, Hooks, local
 from tests.toolbox.site import Site
-from toolbox import HttpPolicy, ToolError, builtin_registry
+from toolbox import HttpPolicy, SmtpSettings, ToolError, builtin_registry
 from toolbox.vault import Keyring, Redaction, Unreadable, Vault, installation_keyring
 from worker import create_resources
 
@@ -331,6 +334,45 @@ def test_a_webhook_is_signed_with_a_secret(vault: Vault, resources: Resources, h
     with refused("tool_not_configured") as raised:
         perform_call(reached, step("notify", args, "hook"))
     assert "no-key" not in raised.value.message
+
+
+def test_the_password_of_the_mail_server_may_be_a_secret(vault: Vault, resources: Resources) -> None:
+    """As `SOP_SMTP_URL` names it: smtp://shop:secret%3A%2F%2Fmail@host. What the server answers does not tell it."""
+    password = "of-the-mail-7f3e91"
+    vault.put("mail", password)
+    given: list[tuple[str, str]] = []
+
+    def authenticated(
+        server: object, session: object, envelope: object, mechanism: str, auth: LoginPassword
+    ) -> AuthResult:
+        given.append((auth.login.decode(), auth.password.decode()))
+        return AuthResult(success=True)
+
+    class Mails:
+        async def handle_DATA(self, *_: object) -> str:  # noqa: N802
+            return "250 OK" if len(given) == 1 else f"550 not with {password}"
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    controller = Controller(
+        Mails(), hostname="127.0.0.1", port=port, authenticator=authenticated, auth_require_tls=False
+    )
+    controller.start()
+    smtp = SmtpSettings("127.0.0.1", port, "shop@example.com", username="shop", password="secret://mail")
+    made = replace(resources, services=replace(resources.services, smtp=smtp))
+    mail = {"to": "a@example.com", "subject": "s", "body": "b"}
+    try:
+        assert perform_call(made, step("send_email", mail))["status"] == "sent"
+        with refused("mail_refused") as raised:
+            perform_call(made, step("send_email", mail))
+    finally:
+        controller.stop()
+    assert given == [("shop", password)] * 2
+    assert "550" in raised.value.message and "7f3e91" not in raised.value.message
+    vault.remove("mail")
+    with refused("secret_not_found"):
+        perform_call(made, step("send_email", mail))
 
 
 # --- what comes back ---

@@ -56,6 +56,16 @@ class Settings(BaseSettings):
     webhook_secrets: SecretStr | None = Field(
         None, description="the secrets that webhooks are signed with: name=whsec_..., divided by commas"
     )
+    secrets_keys: SecretStr | None = Field(
+        None,
+        description="the keys that secrets are encrypted with: id=<32 bytes in base64>, divided by commas; the first encrypts; without it, "
+        "that of the file secrets-key of the data directory",
+    )
+    payload_keys: SecretStr | None = Field(
+        None,
+        description="if set: what Temporal keeps of runs is encrypted with the first of these keys: id=<32 bytes in base64>, divided by "
+        "commas; the others still decrypt",
+    )
     webhook_hosts: str = Field(
         "", description="if set: the only hosts that get webhooks, divided by commas; *.example.com is every name below"
     )
@@ -115,6 +125,11 @@ class Settings(BaseSettings):
         """The hosts of `http_allow`, for toolbox.HttpPolicy.allowing."""
         return _parts(self.http_allow)
 
+    def keys(self, name: str) -> str | None:
+        """The text of a setting with keys: `secrets_keys`, `payload_keys`."""
+        found: SecretStr | None = getattr(self, name)
+        return found.get_secret_value() if found is not None else None
+
     def openai(self) -> dict[str, Any] | None:
         """The language model: the arguments of agent.model.OpenAIModel; None if it is not configured."""
         key = self.openai_api_key.get_secret_value() if self.openai_api_key is not None else None
@@ -138,9 +153,10 @@ class Settings(BaseSettings):
         """The values that no log may have: those of the secret settings, and what they are made of."""
         found = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
         password = urlsplit(self.smtp_url.get_secret_value()).password if self.smtp_url is not None else None
-        hooks = _parts(self.webhook_secrets.get_secret_value()) if self.webhook_secrets is not None else ()
+        keyed = (self.webhook_secrets, self.secrets_keys, self.payload_keys)
+        named = [value.get_secret_value() for value in keyed if value is not None]
         found += [password, unquote(password)] if password else []
-        found += [part.partition("=")[2] for part in hooks]
+        found += [part.partition("=")[2] for text in named for part in _parts(text)]
         return tuple(secret for secret in found if secret)
 
     def environment(self) -> dict[str, str]:

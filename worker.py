@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
@@ -35,6 +34,7 @@ from gateway.operations.addresses import metrics_address
 from gateway.operations.runtime import WorkerMetrics, create_runtime
 from gateway.operations.steps import StepLog, quiet_sdk
 from gateway.operations.upkeep import mark_swept
+from gateway.payloads import create_data_converter
 from gateway.schedule_desk import ScheduleDesk
 from gateway.scheduling import Schedules
 from query import Databases
@@ -49,6 +49,7 @@ from toolbox import (
     builtin_registry,
     installation_secret,
 )
+from toolbox.vault import Vault, installation_keyring
 from workflows import ScriptWorkflow
 
 THREADS = 16
@@ -76,18 +77,24 @@ def create_resources(
     http: HttpPolicy | None = None,
     webhooks: dict[str, Any] | None = None,
     timed: Timed | None = None,
+    secrets_keys: str | None = None,
 ) -> Resources:
-    """What effects are performed with, over a data directory; `timed` is told how long writes took."""
+    """What effects are performed with, over a data directory; `timed` is told how long writes took.
+
+    Raises ValueError for `secrets_keys` that are none.
+    """
     tools = registry or builtin_registry()
-    databases = Databases(data_dir / "databases", timed=timed)
+    secret = installation_secret(data_dir)
+    databases = Databases(data_dir / "databases", timed=timed, secret=secret)
     library = ScriptLibrary(databases, tools, has_model=model is not None)
     services = Services(
         library,
         tools,
-        installation_secret(data_dir),
+        secret,
         SmtpSettings(**smtp) if smtp else None,
         http or HttpPolicy(),
         WebhookSettings(**(webhooks or {})),
+        vault=Vault(databases, installation_keyring(data_dir, secrets_keys), logs.hide),
     )
     return Resources(databases, tools, library, services, lease_seconds, model)
 
@@ -170,7 +177,8 @@ async def serve(settings: Settings) -> None:
     quiet_sdk()
     runtime = create_runtime(figures or None)
     metrics = WorkerMetrics(runtime)
-    client = await Client.connect(**options, data_converter=pydantic_data_converter, runtime=runtime)
+    converter = create_data_converter(settings.keys("payload_keys"))
+    client = await Client.connect(**options, data_converter=converter, runtime=runtime)
     _log.info("connected with Temporal", extra={"address": options["target_host"], "namespace": options["namespace"]})
     resources = create_resources(
         settings.data_dir,
@@ -180,6 +188,7 @@ async def serve(settings: Settings) -> None:
         http=HttpPolicy.allowing(settings.allowed_hosts()),
         webhooks=settings.webhooks(),
         timed=metrics.timed if figures else None,
+        secrets_keys=settings.keys("secrets_keys"),
     )
     resources = with_schedules(resources, client, settings.task_queue)
     activities = Activities(resources)

@@ -74,6 +74,7 @@ def choose(resources: Resources, call: ChunkCall) -> Chosen:
 
 
 def _by_key(resources: Resources, reference: Mapping[str, Any]) -> Callable[[dict[str, Any]], Iterator[Any]]:
+    resources.databases.seals.check(reference)
     view = resources.databases.open(reference["database"]).snapshot()
     query, store = reference["query"], reference["store"]
     fields = open_store(view, store).info.primary_key

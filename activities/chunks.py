@@ -293,7 +293,14 @@ class _Chunk:
             self._outbox += 1
         outbox = Outbox(self._view)
         return outbox.put(
-            key=step.key, tool=step.tool, args=args, run_id=step.run_id, step=step.path, now=step.now, mocked=mocked
+            key=step.key,
+            tool=step.tool,
+            args=args,
+            run_id=step.run_id,
+            step=step.path,
+            now=step.now,
+            mocked=mocked,
+            secrets=step.secrets,
         )
 
     def _inner_chunk(self, effect: Effect) -> Any:

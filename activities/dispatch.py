@@ -12,6 +12,7 @@ from btree import Transaction
 from script.wire import DispatchCall
 from toolbox import ToolContext, ToolError
 from toolbox.outbox import Outbox
+from toolbox.vault import Filling, guarded
 
 
 def dispatch_outbox(resources: Resources, call: DispatchCall) -> dict[str, Any]:
@@ -53,9 +54,11 @@ def _send(resources: Resources, call: DispatchCall, row: dict[str, Any]) -> dict
         mocks=frozenset(),
         services=resources.services,
         scope=frozenset(),
+        secrets=Filling(resources.services.vault, frozenset(row.get("secrets", ()))),
     )
+    tool = resources.registry.get(row["tool"])
     try:
-        resources.registry.get(row["tool"]).call_sync(context, row["args"])
+        guarded(resources.services.vault, lambda: tool.call_sync(context, row["args"]))
     except ToolError as error:
         if error.retryable:
             raise

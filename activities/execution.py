@@ -26,6 +26,7 @@ from query import Databases
 from script.wire import EndTransaction, StepCall, TransactionRef
 from toolbox import Registry, ScriptLibrary, Services, Tool, ToolContext
 from toolbox.outbox import Outbox
+from toolbox.vault import Filling, guarded
 
 ALONE_ATTEMPTS = 5
 LEASE_SECONDS = 7 * 86_400.0
@@ -82,7 +83,14 @@ def invoke(resources: Resources, tool: Tool, call: StepCall, view: Snapshot | Tr
         if call.dry_run or view is None:
             return Outbox.preview(call.key)
         return Outbox(view).put(
-            key=call.key, tool=call.tool, args=args, run_id=call.run_id, step=call.path, now=call.now, mocked=True
+            key=call.key,
+            tool=call.tool,
+            args=args,
+            run_id=call.run_id,
+            step=call.path,
+            now=call.now,
+            mocked=True,
+            secrets=call.secrets,
         )
     context = ToolContext(
         databases=resources.databases,
@@ -97,8 +105,10 @@ def invoke(resources: Resources, tool: Tool, call: StepCall, view: Snapshot | Tr
         services=resources.services,
         scope=frozenset(call.scope),
         scheduled_at=call.scheduled_at,
+        secrets=Filling(resources.services.vault, frozenset(call.secrets)),
     )
-    return tool.call_sync(context, call.args)
+    vault = resources.services.vault if tool.effect == "external" else None
+    return guarded(vault, lambda: tool.call_sync(context, call.args))
 
 
 def _without_transaction(resources: Resources, tool: Tool, call: StepCall) -> Any:

@@ -21,6 +21,7 @@ from script.wire import NOTICES_MEMO, SCHEDULED_FOR
 from toolbox import ToolError
 from toolbox.notices import EndedRun, NoticeBook, Notify, message_of
 from toolbox.notify import deliver
+from toolbox.vault import redacted
 
 LOOKED_BACK: Final = timedelta(minutes=10)
 _SCHEDULE: Final = SearchAttributeKey.for_keyword("TemporalScheduledById")
@@ -113,7 +114,8 @@ class Notices:
             message = message_of(row, datetime.fromisoformat(row["ended_at"]))
             await deliver(self._resources.services, f"notice/{execution}/{row['kind']}", whom, message)
         except ToolError as error:
-            failed = error
+            clean = redacted(self._resources.services.vault, error)
+            failed = clean if isinstance(clean, ToolError) else error
         status = await asyncio.to_thread(self._book.mark, row, now, failed)
         if failed is not None:
             _log.warning("a notice about %s was not sent (%s): %s", row["schedule"], status, failed.message)

@@ -1,6 +1,7 @@
 """The application: routes by noun, around them the frame of every request.
 
-    client -> Measured -> RequestFrame -> Authentication -> body limit -> router -> guard -> a route module -> library, databases, Temporal
+    client -> Measured -> RequestFrame -> Origins -> Authentication -> body limit -> router -> guard -> a route module
+    a route module -> library, databases, Temporal
 
 Nothing is kept in the process that a restart would lose: scripts, keys and rows are in the databases, runs and schedules in
 Temporal. Any number of gateways may serve one data directory.
@@ -29,9 +30,12 @@ from gateway import (
     schedules,
     scripts,
     tools,
+    vault,
 )
 from gateway.access import Authentication, RequestFrame, guarded
 from gateway.operations.measured import Measured
+from gateway.payloads import Origins
+from gateway.payloads import routes as payloads
 from gateway.services import Services
 
 MODULES = (
@@ -52,6 +56,8 @@ MODULES = (
     imports,
     tools,
     keys,
+    vault,
+    payloads,
     audit,
 )
 
@@ -63,6 +69,7 @@ def create_app(services: Services) -> FastAPI:
     problems.install(app)
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=services.max_body_bytes)
     app.add_middleware(Authentication, keys=services.keys, notes=services.notes)
+    app.add_middleware(Origins, page=services.temporal_ui)
     app.add_middleware(RequestFrame)
     app.add_middleware(Measured, metrics=services.metrics)
     app.router.routes.extend(guarded(route for module in MODULES for route in module.router.routes))

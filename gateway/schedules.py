@@ -10,6 +10,7 @@ from gateway.access import Scope, about, access_of, check_start
 from gateway.schedule_requests import Backfill, ScheduleChange, ScheduleRequest
 from gateway.services import Here, Services
 from gateway.starting import resolve
+from script.compiler.secrets import NAMED
 
 router = APIRouter(prefix="/v1/schedules", tags=["schedules"])
 
@@ -120,4 +121,5 @@ def _check_rights(
     access = access_of(request)
     check_start(access, resolve(here, script, version), arguments)
     if body.notify is not None:
-        access.require(Scope("tools", names="notify"))
+        secrets = (Scope("secrets", "use", name) for name in NAMED.findall(body.notify.secret))
+        access.require(Scope("tools", names="notify"), *secrets)

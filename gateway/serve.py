@@ -18,13 +18,13 @@ from collections.abc import Iterator, Sequence
 
 import uvicorn
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 
 from gateway.app import create_app
 from gateway.operations import logs
 from gateway.operations.addresses import NotLoopback, check_host, metrics_address
 from gateway.operations.exposed import add_figures, exposed
 from gateway.operations.runtime import create_runtime
+from gateway.payloads import create_data_converter
 from gateway.services import create_services
 from settings import Settings, connect_options
 from toolbox import builtin_registry
@@ -60,7 +60,8 @@ async def serve(settings: Settings) -> None:
     )
     options = connect_options(settings)
     logs.set_up(settings.log_format, settings.log_level, secrets=(*settings.secrets(), options.get("api_key") or ""))
-    client = await Client.connect(**options, data_converter=pydantic_data_converter, runtime=create_runtime())
+    converter = create_data_converter(settings.keys("payload_keys"))
+    client = await Client.connect(**options, data_converter=converter, runtime=create_runtime())
     where = {"address": options["target_host"], "namespace": options["namespace"]}
     _log.info("connected with Temporal", extra=where)
     services = create_services(
@@ -75,6 +76,7 @@ async def serve(settings: Settings) -> None:
         audit_days=settings.audit_days,
         min_free_bytes=settings.min_free_bytes,
         sweep_seconds=settings.sweep_seconds,
+        secrets_keys=settings.keys("secrets_keys"),
     )
     add_figures(services)
     config = uvicorn.Config(

@@ -12,12 +12,14 @@ from temporalio.client import Client
 from btree.space import HISTORY_BYTES, RETENTION
 from gateway.access import Keys, Notes
 from gateway.cursors import Cursors
+from gateway.operations.logs import hide
 from gateway.operations.metrics import Metrics
 from gateway.readings import Readings
 from gateway.results.single_flight import SingleFlight
 from gateway.scheduling import Schedules
 from query import Databases
 from toolbox import Registry, ScriptLibrary, installation_secret
+from toolbox.vault import Vault, installation_keyring
 
 Watch = Callable[[Client, str, int], AsyncIterator[dict[str, Any]]]
 MAX_BODY_BYTES: Final = 2 * 1024 * 1024
@@ -40,6 +42,7 @@ class Services:
     keys: Keys
     notes: Notes
     cursors: Cursors
+    vault: Vault
     data_dir: Path
     task_queue: str
     temporal_ui: str | None = None
@@ -77,10 +80,12 @@ def create_services(
     audit_days: float = AUDIT_DAYS,
     min_free_bytes: int = 0,
     sweep_seconds: float = 60,
+    secrets_keys: str | None = None,
 ) -> Services:
-    """The services over a data directory; makes its first API key."""
+    """The services over a data directory; makes its first API key. Raises ValueError for keys that are none."""
     metrics = Metrics()
-    databases = Databases(data_dir / "databases", timed=metrics.timed)
+    secret = installation_secret(data_dir)
+    databases = Databases(data_dir / "databases", timed=metrics.timed, secret=secret)
     keys = Keys(databases)
     keys.bootstrap(data_dir)
     return Services(
@@ -90,7 +95,8 @@ def create_services(
         library=ScriptLibrary(databases, registry, has_model=has_model),
         keys=keys,
         notes=Notes(databases, audit_days=audit_days),
-        cursors=Cursors(installation_secret(data_dir)),
+        cursors=Cursors(secret),
+        vault=Vault(databases, installation_keyring(data_dir, secrets_keys), hide),
         data_dir=data_dir,
         task_queue=task_queue,
         temporal_ui=temporal_ui,

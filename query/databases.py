@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_bytes
 from tempfile import TemporaryDirectory
 from typing import Final
 
@@ -29,6 +30,7 @@ from btree import (
 from query.errors import InvalidName, UnknownDatabase, did_you_mean
 from query.files import make_durable
 from query.results import Results
+from query.seals import Seals
 from query.stores.builds import check_indexes
 from query.stores.catalog import View, list_stores
 
@@ -58,14 +60,19 @@ def check_name(name: str, kind: str) -> str:
 
 
 class Databases:
-    """The databases of a data directory, opened once each and shared by all threads. `timed` is told how long their writes took."""
+    """The databases of a data directory, opened once each and shared by all threads. `timed` is told how long their writes took.
 
-    def __init__(self, root: Path, *, timed: Timed | None = None) -> None:
+    `secret` is what row references are sealed with, the same in all processes over a data directory; without it nobody else follows the
+    references that are made here.
+    """
+
+    def __init__(self, root: Path, *, timed: Timed | None = None, secret: bytes | None = None) -> None:
         self._root = root
         self._timed = timed
         self._open: dict[str, Database] = {}
         self._lock = threading.Lock()
         self.results = Results(root / _RESULTS)
+        self.seals = Seals(secret or token_bytes(32))
         root.mkdir(parents=True, exist_ok=True)
 
     def open(self, name: str) -> Database:

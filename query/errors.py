@@ -44,6 +44,12 @@ class InvalidQuery(QueryError):
     code = "invalid_query"
 
 
+class InvalidReference(QueryError):
+    """A row reference that was not made here, or is not as it was made."""
+
+    code = "invalid_reference"
+
+
 class UnknownOperator(QueryError):
     code = "unknown_operator"
 

@@ -1,14 +1,15 @@
 """Row references: what stands for rows that are too many to be passed on, in steps, histories and the state of runs.
 
-    {database, version, count, store, query}     rows of a store in the order of a key or an index: read on from behind a key
-    {database, version, count, result}           any other rows: written down (`results`), and read on from a place in the file
+    {database, version, count, store, query, seal}     rows of a store in the order of a key or an index: read on from behind a key
+    {database, version, count, result, seal}           any other rows: written down (`results`), and read on from a place in the file
 
-Both are read page by page, whatever was written meanwhile, and each page costs what it gives.
+Both are read page by page, whatever was written meanwhile, and each page costs what it gives. Only those are read that were made here, as
+their seal tells (`seals`).
 """
 
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Any, Final
+from typing import Any
 
 from btree import Snapshot
 from query.databases import SYSTEM, Databases
@@ -16,18 +17,16 @@ from query.errors import InvalidQuery
 from query.selects.select import select_page, select_places
 from query.stores.store import Record
 
-_HINT: Final = "pass a row reference on as it came"
-
 
 def reference_page(
     databases: Databases, reference: Mapping[str, Any], *, after: bytes | None, limit: int, done: int = 0
 ) -> tuple[list[Record], bytes | None]:
     """At most `limit` rows behind the place `after`, and the place behind them (None: there are no more).
 
-    `done` rows were read by the pages before. Raises InvalidQuery for what is no reference, ResultNotFound and VersionNotFound for rows
+    `done` rows were read by the pages before. Raises InvalidReference for what is none, ResultNotFound and VersionNotFound for rows
     that are not kept any more, Corrupted.
     """
-    _check(reference)
+    databases.seals.check(reference)
     if "result" in reference:
         return databases.results.page(reference["result"], reference["count"], after=after, limit=limit)
     return select_page(*_query(databases, reference), after=after, limit=limit, done=done)
@@ -40,7 +39,7 @@ def reference_places(
 
     Rows are counted without being parsed. Raises like `reference_page`.
     """
-    _check(reference)
+    databases.seals.check(reference)
     if "result" in reference:
         places = databases.results.places(reference["result"], reference["count"], every=every, first=done)
     else:
@@ -48,26 +47,9 @@ def reference_places(
     yield from islice(places, max(0, reference["count"] - done - 1) // every)
 
 
-def _check(reference: Mapping[str, Any]) -> None:
-    for name, kind in (("database", str), ("version", int), ("count", int)):
-        value = reference.get(name)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise InvalidQuery(f"this is no row reference: {name} is {value!r}", pointer=f"/{name}", hint=_HINT)
-    if reference["count"] < 0:
-        raise InvalidQuery(
-            f"this is no row reference: no query has {reference['count']} rows", pointer="/count", hint=_HINT
-        )
-
-
 def _query(databases: Databases, reference: Mapping[str, Any]) -> tuple[Snapshot, dict[str, Any]]:
     """The snapshot and the query of a reference to rows of a store."""
     if reference["database"] == SYSTEM:
         raise InvalidQuery(f"the rows of the database {SYSTEM} are not open")
-    query = reference.get("query")
-    if not isinstance(query, Mapping) or not isinstance(reference.get("store"), str):
-        raise InvalidQuery("this is no row reference")
-    limit = query.get("limit")
-    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 0):
-        raise InvalidQuery(f"this is no row reference: limit is {limit!r}", pointer="/query/limit", hint=_HINT)
     snapshot = databases.open(reference["database"]).snapshot(reference["version"])
-    return snapshot, {**query, "store": reference["store"]}
+    return snapshot, {**reference["query"], "store": reference["store"]}

@@ -51,6 +51,7 @@ MAX_WIRE_BYTES: Final = 64 * 1024
 
 ROWS: Final = "$rows"
 """The key that marks a row reference."""
+_MOST_ROWS: Final = 1 << 53
 
 SEARCH_ATTRIBUTES: Final = ("SopScript", "SopVersion", "SopDatabase", "SopTrigger", "SopOutcome", "SopWaiting")
 """Keyword search attributes of every run: script, version (12 hex digits), database, trigger and outcome; and, while a person's decision is
@@ -115,7 +116,7 @@ class TransactionRef:
 @dataclass(frozen=True)
 class StepCall:
     """One call of a tool. `key` is stable over retries, restarts and reruns of a conflicted transaction. `savepoints` are places to mark
-    before, where a retry of a group of steps would go back to."""
+    before, where a retry of a group of steps would go back to. `secrets` are the names of those that the step's text has."""
 
     tool: str
     args: dict[str, Any]
@@ -131,6 +132,7 @@ class StepCall:
     scope: list[str] = field(default_factory=list)
     savepoints: list[str] = field(default_factory=list)
     scheduled_at: str | None = None
+    secrets: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -263,8 +265,11 @@ def wire_size(value: Any) -> int:
 
 
 def is_rows(value: Any) -> bool:
-    """Whether `value` is a row reference."""
-    return isinstance(value, dict) and ROWS in value and len(value) == 1
+    """Whether `value` is a row reference, by its looks: whether it was made here is seen where its rows are read (`query.seals`)."""
+    if not isinstance(value, dict) or ROWS not in value or len(value) != 1:
+        return False
+    count = value[ROWS].get("count") if isinstance(value[ROWS], dict) else None
+    return type(count) is int and 0 <= count < _MOST_ROWS
 
 
 def failure(code: str, message: str, details: dict[str, Any] | None = None) -> dict[str, Any]:

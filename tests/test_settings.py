@@ -89,6 +89,8 @@ def test_secrets_are_known_for_what_they_are(monkeypatch: pytest.MonkeyPatch) ->
     found = set(Settings().secrets())
     assert found >= {"smtp://me:p%40ssword@mail:25", "p%40ssword", "p@ssword", "sk-1", "whsec_x", "whsec_y"}
     assert "" not in found
+    monkeypatch.setenv("SOP_SECRETS_KEYS", "k1=QUFB==,k2=QkJC")
+    assert set(Settings().secrets()) >= {"QUFB==", "QkJC"}
 
 
 def test_every_setting_is_documented() -> None:

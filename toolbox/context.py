@@ -1,6 +1,5 @@
 """What a tool gets beside its arguments."""
 
-import os
 import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from query import Databases, View
 from toolbox.addresses import HttpPolicy
+from toolbox.private_files import made_once
+from toolbox.vault import Filling, Vault
 from toolbox.webhooks import WebhookSettings
 
 if TYPE_CHECKING:
@@ -56,13 +57,15 @@ class Services:
     http: HttpPolicy = field(default_factory=HttpPolicy)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     schedules: ScheduleDesk | None = None
+    vault: Vault | None = None
 
 
 @dataclass(frozen=True)
 class ToolContext:
     """The circumstances of one call.
 
-    `view` is the step's transaction (or None), on `database`. `idempotency_key` is the same whenever this step is tried again.
+    `view` is the step's transaction (or None), on `database`. `idempotency_key` is the same whenever this step is tried again. `secrets`
+    puts the secrets into arguments that the step names in them.
     """
 
     databases: Databases
@@ -77,17 +80,13 @@ class ToolContext:
     services: Services
     scope: frozenset[str]
     scheduled_at: str | None = None
+    secrets: Filling = field(default_factory=Filling)
 
 
 def installation_secret(data_dir: Path) -> bytes:
     """The secret of a data directory: made at the first use, readable by its owner only."""
     path = data_dir / "secret"
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(secrets.token_bytes(32))
-    except FileExistsError:
-        pass
-    found = path.read_bytes()
+    found = made_once(path, lambda: secrets.token_bytes(32))
     if len(found) != 32:
         raise ValueError(f"{path} does not hold a secret of 32 bytes")
     return found

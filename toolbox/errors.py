@@ -49,6 +49,18 @@ class ToolNotConfigured(ToolError):
     code = "tool_not_configured"
 
 
+class SecretNotFound(ToolError):
+    code = "secret_not_found"
+
+
+class SecretRefused(ToolError):
+    code = "secret_refused"
+
+
+class SecretUnreadable(ToolError):
+    code = "secret_unreadable"
+
+
 class RecipientRefused(ToolError):
     code = "recipient_refused"
 

@@ -6,15 +6,19 @@ recognised.
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import orjson
+from pydantic import Field
 
+from script.compiler.secrets import NAMED, SCHEME, SECRETS
 from toolbox.context import Services, ToolContext
 from toolbox.errors import InvalidArguments
+from toolbox.http import parse_url
 from toolbox.outside import send_mail
 from toolbox.tool import tool
-from toolbox.webhooks import message_id, send_webhook
+from toolbox.vault import Filling
+from toolbox.webhooks import message_id, secret_key, send_webhook
 
 Channel = Literal["webhook", "email"]
 
@@ -33,7 +37,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Receiver:
-    """Who is told: an address for webhooks, with the name of the secret, or addresses for mails."""
+    """Who is told: an address for webhooks, with the name of the secret (`secret://name`: one of the vault), or addresses for mails."""
 
     url: str | None = None
     to: tuple[str, ...] = ()
@@ -55,8 +59,10 @@ def receiver(channel: Channel | None, to: str | list[str] | None, url: str | Non
     return found
 
 
-async def deliver(services: Services, key: str, whom: Receiver, message: Message) -> dict[str, Any]:
-    """Send a message under an idempotency key; gives {status, channel, id}. Raises ToolError."""
+async def deliver(
+    services: Services, key: str, whom: Receiver, message: Message, secrets: Filling | None = None
+) -> dict[str, Any]:
+    """Send a message under an idempotency key; gives {status, channel, id}. `secrets` are those of a step. Raises ToolError."""
     if whom.url is None:
         text = message.text
         if message.data is not None:
@@ -68,8 +74,17 @@ async def deliver(services: Services, key: str, whom: Receiver, message: Message
     if message.data is not None:
         told["data"] = message.data
     body = {"type": message.kind, "timestamp": message.at.isoformat(timespec="milliseconds"), "data": told}
-    await send_webhook(services.http, services.webhooks, whom.secret, whom.url, name, orjson.dumps(body))
+    signing = _signing_key(services, whom, secrets)
+    await send_webhook(services.http, services.webhooks, signing, whom.url, name, orjson.dumps(body))
     return {"status": "sent", "channel": "webhook", "id": name}
+
+
+def _signing_key(services: Services, whom: Receiver, secrets: Filling | None) -> bytes:
+    """The bytes of a receiver's secret: one of the settings, or of the vault. Raises ToolError."""
+    if SCHEME not in whom.secret:
+        return services.webhooks.key(whom.secret)
+    known = secrets or Filling(services.vault, frozenset(NAMED.findall(whom.secret)))
+    return secret_key(known.fill(whom.secret, "/secret", parse_url(whom.url or "").raw_host.decode()))
 
 
 @tool(effect="external")
@@ -81,15 +96,17 @@ async def notify(
     to: str | list[str] | None = None,
     url: str | None = None,
     data: Any = None,
-    secret: str = "default",
+    secret: Annotated[str, Field(json_schema_extra={SECRETS: True})] = "default",
 ) -> dict[str, Any]:
-    """Tell somebody: a webhook to `url`, signed with the secret of this name (Standard Webhooks), or a mail to `to`."""
+    """Tell somebody: a webhook to `url`, signed with the secret of this name (Standard Webhooks), or a mail to `to`.
+
+    secret is a name of SOP_WEBHOOK_SECRETS, or secret://name for a secret of the vault: whsec_ and 24 to 64 bytes in base64.
+    """
     whom = receiver(channel, to, url, secret)
     subject = subject or (message.splitlines() or [""])[0][:100]
     facts = {"run": ctx.run_id, "step": ctx.step}
-    return await deliver(
-        ctx.services, ctx.idempotency_key, whom, Message("notify", subject, message, ctx.now, data, facts)
-    )
+    told = Message("notify", subject, message, ctx.now, data, facts)
+    return await deliver(ctx.services, ctx.idempotency_key, whom, told, ctx.secrets)
 
 
 TOOLS: Final = (notify,)

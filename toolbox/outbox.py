@@ -5,7 +5,7 @@ body of a batch (`pending`, then `sent` or `failed`). The key is the call's idem
 often its step is tried. What is pending is found by an index, however much was sent before.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from btree import Transaction
@@ -21,9 +21,18 @@ class Outbox:
         self._view = view
 
     def put(
-        self, *, key: str, tool: str, args: Mapping[str, Any], run_id: str, step: str, now: str, mocked: bool
+        self,
+        *,
+        key: str,
+        tool: str,
+        args: Mapping[str, Any],
+        run_id: str,
+        step: str,
+        now: str,
+        mocked: bool,
+        secrets: Sequence[str] = (),
     ) -> dict[str, Any]:
-        """Write a call down; gives what the step sees as its result."""
+        """Write a call down, with the names of the secrets that it needs; gives what the step sees as its result."""
         assert isinstance(self._view, Transaction)
         if STORE not in self._names():
             create_store(self._view, STORE, primary_key=["key"], description="outside calls that were written down")
@@ -32,7 +41,8 @@ class Outbox:
         status = "mocked" if mocked else "pending"
         if store.get(key) is None:
             row = {"key": key, "tool": tool, "args": dict(args), "status": status, "run_id": run_id, "step": step}
-            store.add({**row, "created_at": now, "attempts": 0})
+            needed = {"secrets": list(secrets)} if secrets else {}
+            store.add({**row, **needed, "created_at": now, "attempts": 0})
         return {"status": status, "key": key}
 
     @staticmethod

@@ -13,9 +13,11 @@ from typing import Any, Final
 
 import aiosmtplib
 
+from script.compiler.secrets import NAMED, SCHEME
 from toolbox.context import Services, SmtpSettings, ToolContext
 from toolbox.errors import InvalidArguments, MailDelayed, MailRefused, RecipientRefused, ToolError, ToolNotConfigured
 from toolbox.tool import tool
+from toolbox.vault import Filling
 
 _ATOM: Final = r"[^\s@<>,;:\"()\[\]\\.]+"
 _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -38,13 +40,18 @@ async def send_mail(services: Services, key: str, to: list[str], subject: str, b
             hint='set SOP_SMTP_URL and SOP_SMTP_FROM, or mock it: "mocks": ["send_email"], sop run --mock send_email',
         )
     message = build_message(smtp, key, to, subject, body)
+    password = smtp.password
+    if password is not None and SCHEME in password:
+        password = Filling(services.vault, frozenset(NAMED.findall(password))).fill(
+            password, "/SOP_SMTP_URL", smtp.host
+        )
     try:
         refused, _ = await aiosmtplib.send(
             message,
             hostname=smtp.host,
             port=smtp.port,
             username=smtp.username,
-            password=smtp.password,
+            password=password,
             start_tls=smtp.use_tls,
             timeout=30,
         )

@@ -44,4 +44,4 @@ def rows_or_reference(ctx: ToolContext, rows: RowsQuery | Aggregated, by_key: By
 
 def _reference(ctx: ToolContext, found: Mapping[str, Any]) -> dict[str, Any]:
     assert ctx.view is not None
-    return {ROWS: {"database": ctx.database, "version": ctx.view.seq, **found}}
+    return {ROWS: ctx.databases.seals.sealed({"database": ctx.database, "version": ctx.view.seq, **found})}

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 import orjson
 from pydantic import Field
 
+from script.compiler.secrets import SECRETS
 from toolbox import http
 from toolbox.context import ToolContext
 from toolbox.errors import InvalidArguments
@@ -18,6 +19,8 @@ MAX_RESPONSE_BYTES: Final = 48 * 1024
 _NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _OURS: Final = ("host", "content-length", "transfer-encoding", "connection", "accept-encoding")
 
+_TAKES_SECRETS: Final = Field(json_schema_extra={SECRETS: True})
+
 Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 
 
@@ -26,17 +29,22 @@ def http_request(
     ctx: ToolContext,
     url: str,
     method: Method = "GET",
-    headers: dict[str, str] | None = None,
-    body: str | None = None,
-    json: Any = None,
+    headers: Annotated[dict[str, str] | None, _TAKES_SECRETS] = None,
+    body: Annotated[str | None, _TAKES_SECRETS] = None,
+    json: Annotated[Any, _TAKES_SECRETS] = None,
     timeout_seconds: Annotated[float, Field(gt=0, le=300, strict=False)] = 30,
     follow_redirects: bool = False,
 ) -> dict[str, Any]:
     """Send an HTTP request, and give {status, headers, url} with json, body (text) or body_base64, whatever the status is.
 
     A request that is no GET, HEAD or OPTIONS has an Idempotency-Key that is the same whenever the step is tried again.
+    secret://name in headers, body or json is replaced by the secret of this name; such a request goes over TLS, and not behind a redirect.
     """
-    sent = _headers(headers or {})
+    host = http.parse_url(url).raw_host.decode()
+    sent = _headers(ctx.secrets.fill(headers or {}, "/headers", host))
+    body, json = ctx.secrets.fill(body, "/body", host), ctx.secrets.fill(json, "/json", host)
+    if ctx.secrets.used and follow_redirects:
+        raise InvalidArguments("a request with secrets follows no redirects", pointer="/follow_redirects")
     content: bytes | None = None
     if body is not None and json is not None:
         raise InvalidArguments("a request has a body or json, not both", pointer="/json")
@@ -55,6 +63,7 @@ def http_request(
         timeout_seconds=timeout_seconds,
         max_bytes=MAX_RESPONSE_BYTES,
         follow_redirects=follow_redirects,
+        needs_tls=ctx.secrets.used,
     )
     return {"status": got.status, "headers": got.headers, "url": got.url, **_content(got)}
 

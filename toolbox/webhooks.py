@@ -29,6 +29,7 @@ from toolbox.errors import (
     WebhookDelayed,
     WebhookRefused,
 )
+from toolbox.hosts import fits
 
 TOTAL_SECONDS: Final = 30.0
 LONGEST_PAUSE: Final = 3600.0
@@ -77,23 +78,18 @@ def signature(key: bytes, name: str, timestamp: int, body: bytes) -> str:
 
 
 async def send_webhook(
-    policy: HttpPolicy, settings: WebhookSettings, secret: str, url: str, name: str, body: bytes
+    policy: HttpPolicy, settings: WebhookSettings, key: bytes, url: str, name: str, body: bytes
 ) -> int:
-    """POST a signed body; gives the status of the answer (2xx).
+    """POST a body signed with a key; gives the status of the answer (2xx).
 
     Raises InvalidArguments for an address that is none, ToolNotConfigured, WebhookRefused, and WebhookDelayed where trying again may help.
     """
-    key = settings.key(secret)
     host = http.parse_url(url).raw_host.decode()
-    if settings.hosts and not _fits(host.lower().rstrip("."), settings.hosts):
+    if settings.hosts and not fits(host.lower().rstrip("."), settings.hosts):
         raise WebhookRefused(
             f"{host} is not on the list of allowed hosts", pointer="/url", hint="see SOP_WEBHOOK_HOSTS"
         )
     return _status(host, await asyncio.to_thread(_post, policy, key, url, name, body))
-
-
-def _fits(host: str, rules: tuple[str, ...]) -> bool:
-    return any(host == rule or (rule.startswith("*.") and host.endswith(rule[1:])) for rule in rules)
 
 
 def _post(policy: HttpPolicy, key: bytes, url: str, name: str, body: bytes) -> http.HttpResponse:

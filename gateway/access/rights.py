@@ -7,6 +7,7 @@ that it calls, as they are pinned:
     data:{db}:write      for each of these in which a step writes; a program without a database of its own writes in that of its
                          caller, so all of them count then
     tools:{name}         for each tool that reaches the outside (`send_email`, `http_request`, ...), and `ask_model` for `ask` steps
+    secrets:use:{name}   for each secret that a step names
     _ACT                 for tools that reach scripts and schedules: the scopes of what they do
 
 It is asked before anything starts, of what the programs are: a dry run, or one whose tools are mocked, takes the same. Databases and
@@ -62,10 +63,11 @@ def needs(programs: Iterable[Program]) -> set[Scope]:
 
 def _of_call(program: Program, code: dict[str, Any], named: set[str]) -> set[Scope]:
     tool, effect = code["tool"], code["effect"]
+    secrets = {Scope("secrets", "use", name) for name in code.get("secrets", ())}
     if tool in _ACT:
         return {_ACT[tool]}
     if effect == "external":
-        return {Scope("tools", names=tool)}
+        return {Scope("tools", names=tool)} | secrets
     if effect == "write":
         database = code["database"] or program.database
         return {Scope("data", "write", name) for name in ([database] if database is not None else named)}

@@ -85,6 +85,14 @@ ROUTES: Final[dict[str, str]] = {
     "POST /v1/databases/{database}/stores/{store}:join": "data:{database}:read",
     "POST /v1/databases/{database}/stores/{store}:aggregate": "data:{database}:read",
     "POST /v1/databases/{database}/stores/{store}/rows:import": "data:{database}:write",
+    # secrets
+    "GET /v1/secrets": "secrets:read:?",
+    "PUT /v1/secrets/{secret}": "secrets:write:{secret}",
+    "DELETE /v1/secrets/{secret}": "secrets:write:{secret}",
+    "POST /v1/secrets:rotate": "admin",
+    # payloads of Temporal
+    "POST /codec/encode": "runs:control",
+    "POST /codec/decode": "runs:read",
     # access
     "GET /v1/keys": "keys",
     "POST /v1/keys": "keys",
@@ -108,6 +116,7 @@ _TARGETS: Final = {
     "run_id": "run",
     "schedule_id": "schedule",
     "key_id": "key",
+    "secret": "secret",
     "name": "script",
 }
 

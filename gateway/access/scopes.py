@@ -10,10 +10,13 @@
     data:names:write          write databases
     runs:read, runs:control   see runs, and what waits for a decision; cancel, pause, decide, run again
     schedules:read, schedules:write
+    secrets:use:names         run and save scripts that use these secrets
+    secrets:write:names       set and delete these secrets; nobody reads them
+    secrets:read:names        see that they are there; included in the two above
     tools:names               run scripts that call these tools (those that reach the outside)
 
 `names` is a name in which `*` stands for any number of characters. No pattern means the system's own database: only `data:system:...` does,
-letter for letter. Scopes are independent of each other: who may write need not be able to read. One includes another: who may call a script
+letter for letter. Scopes are independent of each other: who may write need not be able to read. Some include another: who may call a script
 may run it.
 
 A scope *covers* another one if whoever has it may do all that the other allows. That is one question for a request (`data:crm:read` is
@@ -39,9 +42,10 @@ _ACTIONS: Final = {
     "data": ("read", "write"),
     "runs": ("read", "control"),
     "schedules": ("read", "write"),
+    "secrets": ("use", "write", "read"),
     "tools": (),
 }
-_NAMED: Final = ("scripts", "data", "tools")
+_NAMED: Final = ("scripts", "data", "secrets", "tools")
 MOST: Final = 100
 """Scopes of one key."""
 
@@ -76,10 +80,11 @@ class Scope:
 
 
 ADMIN: Final = Scope("admin")
+_INCLUDES: Final = {("scripts", "call"): ("run",), ("secrets", "use"): ("read",), ("secrets", "write"): ("read",)}
 
 
 def _includes(scope: Scope) -> tuple[str, ...]:
-    return ("run",) if (scope.area, scope.action) == ("scripts", "call") else ()
+    return _INCLUDES.get((scope.area, scope.action), ())
 
 
 def matches(pattern: str, text: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from gateway.cli import audit, data, db, doctor, handling, keys, runs, schedules, scripts
+from gateway.cli import audit, data, db, doctor, handling, keys, runs, schedules, scripts, secrets
 from gateway.cli.connection import read_settings
 from gateway.cli.failures import INTERRUPTED, OK, CommandFailed
 from gateway.cli.options import NoColor, Options, Profile, Quiet, Url, add_options, take
@@ -30,6 +30,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(db.app, name="db")
 app.add_typer(schedules.app, name="schedule")
 app.add_typer(keys.app, name="key")
+app.add_typer(secrets.app, name="secret")
 app.command()(handling.approvals)
 app.command()(audit.audit)
 app.command()(doctor.doctor)

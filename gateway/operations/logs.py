@@ -49,6 +49,16 @@ _SHAPES: Final = re.compile(
 _CONTROL: Final = {number: repr(chr(number))[1:-1] for number in (*range(32), *range(127, 160), 0x2028, 0x2029)}
 
 
+_later: tuple[str, ...] = ()
+
+
+def hide(secret: str) -> None:
+    """Take a secret that became known later out of every line from now on."""
+    global _later
+    if secret not in _later:
+        _later = tuple(sorted({*_later, secret, repr(secret)[1:-1]}, key=len, reverse=True))
+
+
 class Redactor:
     """Takes secrets out of texts: those that are known, and what looks like an API key, a webhook's secret, credentials of a header or of
     an address."""
@@ -59,7 +69,7 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """The text without them."""
-        for secret in self._known:
+        for secret in (*self._known, *_later):
             text = text.replace(secret, HIDDEN)
         return _SHAPES.sub(lambda found: f"{found[found.lastgroup or 0]}{HIDDEN}", text)
 

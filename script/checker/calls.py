@@ -8,6 +8,7 @@ from script.checker.scope import Scope
 from script.checker.values import ValueChecker, nearest
 from script.compiler.compiler import TRANSACTION_COMMAND
 from script.compiler.deferred import check_deferred
+from script.compiler.secrets import check_secrets
 from script.environment import CheckEnvironment, ScriptSignature
 from script.json_schemas import violation
 from script.source import ast
@@ -67,6 +68,7 @@ class CallChecker(ValueChecker):
             )
         else:
             self.problems += check_arguments(node.args, tool.arguments_schema, f"{pointer}/args", node.command)
+            self.problems += check_secrets(node.args, tool.arguments_schema, f"{pointer}/args", node.command)
             if node.command == TRANSACTION_COMMAND and node.database is not None:
                 self.tell(
                     "misplaced_field",

@@ -31,6 +31,7 @@ from typing import Any, Final
 
 from script.compiler.deferred import databases_of_sides, deferred
 from script.compiler.program import Guard, Parameter, Program, StepInfo, names_of
+from script.compiler.secrets import named_secrets
 from script.environment import ToolSignature
 from script.expressions.sources import condition_source, list_template, reduce_table
 from script.source import ast
@@ -343,6 +344,7 @@ class _Compiler:
             effect=effect,
             variable=node.variable,
             database=node.database or self._around,
+            **named_secrets(args, self.effects.get(tool)),
         )
 
     def script(self, node: ast.ScriptStep, step: int, pointer: str) -> None:

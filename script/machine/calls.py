@@ -56,6 +56,8 @@ def call(machine: "Machine", frame: Frame, instruction: Instruction, args: dict[
         "mocks": state["mocks"],
         "scope": sorted(set(program.databases) | ({own} if own else set())),
     }
+    if "secrets" in operands:
+        step_call["secrets"] = operands["secrets"]
     note_outside(frame, instruction, outside, alone)
     name = transactions.ask(machine, "call", key, step_call, "call", effect=effect, outside=outside)
     if not outside and scope is not None:

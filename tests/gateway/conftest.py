@@ -61,6 +61,15 @@ def authorization(key: str) -> dict[str, str]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def gateway(client: Client, tmp_path: Path) -> AsyncIterator[Gateway]:
     """Over ASGI: for everything but streams and sockets. Its worker has two more tools, `hold` and `echo`."""
+    async with gateway_over(client, tmp_path) as made:
+        yield made
+
+
+@asynccontextmanager
+async def gateway_over(
+    client: Client, data_dir: Path, *, temporal_ui: str = "http://ui.example", queue: str | None = None, **options: Any
+) -> AsyncIterator[Gateway]:
+    """A gateway and a worker over a data directory; `options` are those of the worker's resources."""
     gate = threading.Event()
 
     @tool(effect="read")
@@ -76,12 +85,12 @@ async def gateway(client: Client, tmp_path: Path) -> AsyncIterator[Gateway]:
     registry = builtin_registry()
     registry.register(hold)
     registry.register(echo)
-    queue = f"gateway-{uuid.uuid4().hex[:8]}"
-    resources = with_schedules(create_resources(tmp_path, registry=registry), client, queue)
+    queue = queue or f"gateway-{uuid.uuid4().hex[:8]}"
+    resources = with_schedules(create_resources(data_dir, registry=registry, **options), client, queue)
     activities = Activities(resources)
-    services = create_services(client, tmp_path, registry, task_queue=queue, temporal_ui="http://ui.example")
+    services = create_services(client, data_dir, registry, task_queue=queue, temporal_ui=temporal_ui)
     app = create_app(services)
-    key = (tmp_path / "api-key").read_text().strip()
+    key = (data_dir / "api-key").read_text().strip()
     transport = httpx2.ASGITransport(app)
     with ThreadPoolExecutor(THREADS) as threads:
         async with (
@@ -180,4 +189,4 @@ def problem_of(answer: httpx2.Response, status: int, code: str) -> dict[str, Any
     return problem
 
 
-__all__ = ["Gateway", "Result", "Sop", "authorization", "eventually", "listening", "problem_of"]
+__all__ = ["Gateway", "Result", "Sop", "authorization", "eventually", "gateway_over", "listening", "problem_of"]

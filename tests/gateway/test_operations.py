@@ -277,7 +277,7 @@ async def test_the_restore_drill(gateway: Gateway, tmp_path_factory: pytest.Temp
             assert rows[0] == rows[1] and len(rows[0].splitlines()) == 100
         assert (drill / "api-key").read_text().strip() == gateway.key
     finally:
-        services.databases.close()
+        services.close()
 
 
 async def _done(asked: Any) -> None:

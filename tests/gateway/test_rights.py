@@ -218,7 +218,8 @@ async def test_a_row_reference_takes_the_rows_that_it_leads_to(prepared: Gateway
     parameters = [{"name": "rows"}]
     await prepared.save("each", [loop], parameters=parameters)
     version = prepared.services.databases.open("hr").head().seq
-    rows = {"$rows": {"database": "hr", "version": version, "count": 1, "store": "people", "query": {}}}
+    reference = {"database": "hr", "version": version, "count": 1, "store": "people", "query": {}}
+    rows = {"$rows": prepared.services.databases.seals.sealed(reference)}
     kept = {"$rows": {"database": "hr", "version": version, "count": 1, "result": "x"}}
     for given in (
         made(prepared, "scripts:run", "schedules:write"),
@@ -241,7 +242,7 @@ async def test_a_row_reference_takes_the_rows_that_it_leads_to(prepared: Gateway
         assert '"completed"' in answer.text.splitlines()[-1], answer.text
     able = made(prepared, "scripts:run", "data:hr:read")
     answer = await prepared.http.post("/v1/call/each", json={"arguments": {"rows": rows}}, headers=able)
-    assert answer.status_code == 200, answer.text
+    assert '"completed"' in answer.text.splitlines()[-1], answer.text
     await prepared.http.post("/v1/call/each", json={"arguments": {"rows": rows}}, headers={"Idempotency-Key": "old"})
     answer = await prepared.http.post(
         "/v1/runs/old:rerun", json={}, headers=made(prepared, "runs:control", "scripts:run")

@@ -198,8 +198,9 @@ def test_both_kinds_of_reference_are_read_alike(tmp_path: Path) -> None:
     ):
         found: list[dict[str, Any]] = []
         after = None
+        sealed = databases.seals.sealed(reference)
         while True:
-            rows, after = reference_page(databases, reference, after=after, limit=100, done=len(found))
+            rows, after = reference_page(databases, sealed, after=after, limit=100, done=len(found))
             found += rows
             if after is None:
                 break
@@ -210,42 +211,25 @@ def test_both_kinds_of_reference_are_read_alike(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "reference",
     [
-        {}, {"database": "shop"}, {"database": "shop", "version": "1", "count": 1}, {"database": "shop", "version": 1, "count": 1},
-        {"database": "shop", "version": 1, "count": 1, "store": "items"}, {"database": "shop", "version": 1, "count": 1, "result": "../x"},
+        {"database": "shop", "version": 1, "count": 1, "result": "../x"},
         {"database": "shop", "version": 1, "count": 1, "result": None},
         {"database": "system", "version": 1, "count": 1, "store": "_keys", "query": {}},
-        {"database": "shop", "version": 1, "count": 1, "store": "items", "query": {"limit": "1"}},
-        {"database": "shop", "version": 1, "count": 1, "store": "items", "query": {"limit": -1}},
     ],
-)  # fmt: skip
-def test_what_is_no_reference_is_refused(tmp_path: Path, reference: dict[str, Any]) -> None:
+)
+def test_not_even_a_seal_opens_what_is_not_open(tmp_path: Path, reference: dict[str, Any]) -> None:
     databases = Databases(tmp_path)
     databases.create("shop")
     databases.ensure("system")
     with pytest.raises(InvalidQuery):
-        reference_page(databases, reference, after=None, limit=1)
+        reference_page(databases, databases.seals.sealed(reference), after=None, limit=1)
     databases.close()
 
 
-@pytest.mark.parametrize("count", [-1, 1.0, True, "3", None])
-def test_a_reference_with_a_count_that_is_none_is_refused(tmp_path: Path, count: Any) -> None:
-    databases = Databases(tmp_path)
-    name, _ = databases.results.keep(numbers(3))
-    reference = {"database": "d", "version": 1, "count": count, "result": name}
-    for read in (
-        lambda: reference_page(databases, reference, after=None, limit=1),
-        lambda: list(reference_places(databases, reference, every=1, after=None, done=0)),
-    ):
-        with pytest.raises(InvalidQuery) as raised:
-            read()
-        assert raised.value.pointer == "/count"
-
-
-@pytest.mark.parametrize("count", [0, 1, 7_999, 8_001, 1 << 20, 1 << 62, 1 << 70])
+@pytest.mark.parametrize("count", [0, 1, 7_999, 8_001, 1 << 20, 1 << 62])
 def test_a_reference_with_another_count_gives_no_row_too_many(tmp_path: Path, count: int) -> None:
     databases = Databases(tmp_path)
     name, rows = databases.results.keep(numbers(8_000))
-    reference = {"database": "d", "version": 1, "count": count, "result": name}
+    reference = databases.seals.sealed({"database": "d", "version": 1, "count": count, "result": name})
     found: list[Any] = []
     after = None
     with pytest.raises(Corrupted, match=f"and should have {count}"):
@@ -261,7 +245,7 @@ def test_a_reference_with_another_count_gives_no_row_too_many(tmp_path: Path, co
 def test_nor_do_its_places(tmp_path: Path, count: int) -> None:
     databases = Databases(tmp_path)
     name, _ = databases.results.keep(numbers(8_000))
-    reference = {"database": "d", "version": 1, "count": count, "result": name}
+    reference = databases.seals.sealed({"database": "d", "version": 1, "count": count, "result": name})
     with pytest.raises(Corrupted, match=f"and should have {count}"):
         list(reference_places(databases, reference, every=1_000, after=None, done=0))
 

@@ -1,6 +1,7 @@
 """A server on this machine with pages that answer in all sorts of ways."""
 
 import gzip
+import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -45,6 +46,12 @@ class Site:
 
             def page_binary(self) -> None:
                 self.give(b"\xff\xfe\x00", content_type="application/octet-stream")
+
+            def page_echo(self) -> None:
+                """All that came, in the headers and the body of the answer."""
+                _, path, headers, body = site.seen[-1]
+                told = {"path": path, "headers": headers, "body": body.decode("latin-1")}
+                self.give(json.dumps(told).encode(), content_type="application/json", x_seen=headers.get("x-token", ""))
 
             def page_large(self) -> None:
                 self.give(b"x" * (MAX_RESPONSE_BYTES + 1))

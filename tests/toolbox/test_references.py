@@ -18,13 +18,15 @@ def test_many_rows_are_a_reference(resources: Resources) -> None:
     database.transact(lambda t: [open_store(t, "items").upsert({"id": n, "pad": "x" * 100}) for n in range(1000)])
     view = database.begin("t")
     found = call(resources, "select", {"store": "items", "filter": {"id": {"$gte": 500}}}, view=view)
-    assert found["$rows"] == {
-        "database": "shop",
-        "version": view.base,
-        "store": "items",
-        "count": 500,
-        "query": {"filter": {"id": {"$gte": 500}}},
-    }
+    assert found["$rows"] == resources.databases.seals.sealed(
+        {
+            "database": "shop",
+            "version": view.base,
+            "store": "items",
+            "count": 500,
+            "query": {"filter": {"id": {"$gte": 500}}},
+        }
+    )
     database.transact(lambda t: open_store(t, "items").upsert({"id": 0, "pad": "x" * 40_000}))
     one = call(resources, "select", {"store": "items", "key": 0}, view=database.snapshot())
     assert (one["$rows"]["count"], one["$rows"]["query"]) == (1, {"key": 0})
@@ -63,7 +65,7 @@ def test_many_joined_sorted_and_grouped_rows_are_a_reference(resources: Resource
     whole = list(query.join(view, **on))
     database.transact(lambda t: open_store(t, "items").upsert({"id": 0, "kind": "changed meanwhile"}))
     joined = call(resources, "join", on, view=view)
-    assert joined["$rows"].keys() == {"database", "version", "count", "result"}
+    assert joined["$rows"].keys() == {"database", "version", "count", "result", "seal"}
     assert (joined["$rows"]["database"], joined["$rows"]["version"], joined["$rows"]["count"]) == (
         "shop",
         view.seq,

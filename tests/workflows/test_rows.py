@@ -154,12 +154,13 @@ async def test_many_joined_rows_go_into_later_steps_and_into_a_batch(system: Sys
 
 async def test_rows_that_are_gone_end_a_batch_with_an_error(system: System) -> None:
     shop(system)
-    forged = {"$rows": {"database": "shop", "version": 1, "count": 3, "result": "0" * 32}}
+    seals = system.resources.databases.seals
+    forged = {"$rows": seals.sealed({"database": "shop", "version": 1, "count": 3, "result": "0" * 32})}
     script = {"name": "forged", "database": "shop", "parameters": ["rows"], "steps": [
         {"type": "loop", "name": "each", "list": "rows", "iterator": "row", "steps": [{"type": "say", "message": "{{ row }}"}]}]}  # fmt: skip
     events = await system.run(script, {"rows": forged})
     assert (events[-1]["status"], events[-1]["error"]["code"]) == ("failed", "result_not_found")
     system.resources.databases.ensure("system")
-    forged["$rows"] = {"database": "system", "version": 1, "count": 1, "store": "_keys", "query": {}}
+    forged["$rows"] = seals.sealed({"database": "system", "version": 1, "count": 1, "store": "_keys", "query": {}})
     events = await system.run(script, {"rows": forged})
     assert (events[-1]["status"], events[-1]["error"]["code"]) == ("failed", "invalid_query")

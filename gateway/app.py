@@ -65,5 +65,5 @@ def create_app(services: Services) -> FastAPI:
     app.add_middleware(Authentication, keys=services.keys, notes=services.notes)
     app.add_middleware(RequestFrame)
     app.add_middleware(Measured, metrics=services.metrics)
-    app.router.routes.extend(guarded(route for module in MODULES for route in module.router.routes))
+    app.router.routes.extend(guarded(documents.named(route for module in MODULES for route in module.router.routes)))
     return app

@@ -4,12 +4,15 @@ FastAPI's default documentation page loads scripts from a content network, which
 policy; and its default 422 has another shape than our problems. Both are replaced here.
 """
 
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
 
 from gateway.access import PUBLIC, ROUTES
 from gateway.problems import MEDIA_TYPE
@@ -40,38 +43,71 @@ PROBLEM_SCHEMA: Final[dict[str, Any]] = {
         "retryable": {"type": "boolean"},
     },
 }
-_ERRORS: Final = {
+ERRORS: Final = {
     "401": "no valid API key",
     "403": "not for this key, or not for scripts or clients",
     "404": "there is no such thing",
-    "409": "it is there already, or has ended",
+    "406": "there is no such form of the answer",
+    "409": "it is there already, has ended, or goes on",
+    "412": "it was changed meanwhile: If-Match is of another revision",
     "413": "the body is too large",
+    "415": "the body's content type, or its encoding, is not taken here",
     "422": "the request does not fit; `errors` has every place",
+    "428": "a change takes If-Match: which revision is meant",
+    "429": "too many requests; `Retry-After` says when to come again",
     "500": "the gateway failed",
+    "502": "Temporal refused",
     "503": "something that is needed does not answer; try again",
+    "507": "the disk is full",
 }
+"""The errors that every operation may answer with, all of them problems: described once, as components."""
+PUBLIC_ERRORS: Final = ("500", "503")
+"""Those of operations that take no key and no input."""
+_PROBLEM: Final = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document."""
-    document = get_openapi(title=app.title, version=app.version, description=__doc__ and _ABOUT, routes=app.routes)
+    document = get_openapi(title=app.title, version=app.version, description=_ABOUT, routes=app.routes)
     components = document.setdefault("components", {})
     components.setdefault("schemas", {})["Problem"] = PROBLEM_SCHEMA
     for name in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(name, None)
+    components["responses"] = {
+        f"E{status}": {"description": text, "content": _PROBLEM} for status, text in ERRORS.items()
+    }
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "sop_<id>_<secret>"}}
-    problem = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             if path not in PUBLIC:
                 operation["x-scope"] = ROUTES[f"{method.upper()} {path}"]
             operation["security"] = [] if path in PUBLIC else [{"key": []}]
-            for status, text in _ERRORS.items():
-                if path not in PUBLIC or status in ("500", "503"):
-                    operation["responses"][status] = {"description": text, **problem}
+            operation["responses"] |= errors_of(path)
             if path in PUBLIC:
                 operation["responses"].pop("422", None)
     return document
+
+
+def errors_of(path: str) -> dict[str, dict[str, str]]:
+    """The errors of an operation, as references."""
+    statuses = PUBLIC_ERRORS if path in PUBLIC else tuple(ERRORS)
+    return {status: {"$ref": f"#/components/responses/E{status}"} for status in statuses}
+
+
+def named(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
+    """The routes with the names of their operations (`operation_id`)."""
+    for route in routes:
+        if isinstance(route, APIRoute):
+            route.unique_id = route.operation_id = operation_id(route)
+        yield route
+
+
+def operation_id(route: APIRoute) -> str:
+    """An operation's name, for clients that are made of the document: the noun of its module and what it does. It does not change when a
+    path or a method does."""
+    noun = route.endpoint.__module__.rpartition(".")[2]
+    verb = route.name.strip("_")
+    return verb if verb == noun else f"{noun}_{verb}"
 
 
 _ABOUT: Final = "Scripts as stored procedures: save them, run them, and read their results as a stream."

@@ -92,7 +92,6 @@ STATUS: Final[dict[str, int]] = {
 """The status of a code; a code that is not here is bad input: 422 (`key_too_large`, `value_too_large`, ...)."""
 
 _FRAMEWORK: Final = {
-    400: "bad_request",
     404: "not_found",
     405: "method_not_allowed",
     413: "body_too_large",
@@ -199,7 +198,9 @@ def install(app: FastAPI) -> None:
 
     async def framework(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        code = _FRAMEWORK.get(error.status_code, "bad_request")
+        if error.status_code == 400:  # FastAPI's word for a body that it cannot decode
+            return answer(request, ApiError("not_json", "the body is not JSON: it is not even UTF-8"))
+        code = _FRAMEWORK.get(error.status_code, "invalid_request")
         response = answer(request, ApiError(code, _framework_detail(request, error), status=error.status_code))
         response.headers.update(error.headers or {})
         return response

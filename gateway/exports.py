@@ -47,7 +47,11 @@ _ACCEPTED: Final[dict[str, Format]] = {
 _ROWS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "the rows",
-        "content": {kind: {"schema": {"type": "string"}} for kind in MEDIA_TYPES.values()},
+        "content": {
+            MEDIA_TYPES["ndjson"]: {"schema": {"type": "string"}},
+            MEDIA_TYPES["json"]: {"schema": {"type": "array", "items": {"type": "object"}}},
+            MEDIA_TYPES["csv"]: {"schema": {"type": "string"}},
+        },
     },
 }
 

@@ -96,6 +96,10 @@ class Drafts:
         for revision in range(head.revision, max(0, head.revision - REVISIONS), -1):
             yield Revision(**(texts.get([draft_id, revision]) or {}))
 
+    def document(self, script: str | bytes | Mapping[str, Any]) -> dict[str, Any]:
+        """A text as a draft keeps it. Raises ScriptInvalid for what none can be."""
+        return _document(script)
+
     def problems(self, script: Mapping[str, Any]) -> list[Problem]:
         """What the checker says about a text."""
         try:

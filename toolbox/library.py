@@ -108,6 +108,13 @@ class ScriptLibrary:
         rows = select(self._database.snapshot(), VERSIONS, filter={"name": name}, order_by="-number")
         return [ScriptVersion(**row) for row in rows]
 
+    def text(self, version: str) -> dict[str, Any]:
+        """The text of a version, by its whole hash. Raises VersionNotFound."""
+        found = open_store(self._database.snapshot(), VERSIONS).get(version)
+        if found is None:
+            raise VersionNotFound(f"there is no version {version[:12]} of any script")
+        return ScriptVersion(**found).script
+
     def closure(self, name: str, version: str | int | None = None) -> list[Program]:
         """The program of a script and those of every script that it reaches, its own first, all calls resolved.
 

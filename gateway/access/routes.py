@@ -35,6 +35,18 @@ ROUTES: Final[dict[str, str]] = {
     "GET /v1/scripts": "scripts:read:?",
     "GET /v1/scripts/{name}": "scripts:read:{name}",
     "GET /v1/scripts/{name}/versions": "scripts:read:{name}",
+    "GET /v1/scripts/{name}/versions/{version}": "scripts:read:{name}",
+    "GET /v1/drafts": "scripts:write:?",
+    "POST /v1/drafts": "scripts:write:?",
+    "GET /v1/drafts/{draft_id}": "scripts:write:?",
+    "PUT /v1/drafts/{draft_id}": "scripts:write:?",
+    "PATCH /v1/drafts/{draft_id}": "scripts:write:?",
+    "DELETE /v1/drafts/{draft_id}": "scripts:write:?",
+    "POST /v1/drafts/{draft_id}:check": "scripts:write:?",
+    "GET /v1/drafts/{draft_id}/diff": "scripts:write:?",
+    "GET /v1/drafts/{draft_id}/revisions": "scripts:write:?",
+    "GET /v1/drafts/{draft_id}/revisions/{revision}": "scripts:write:?",
+    "POST /v1/drafts/{draft_id}:publish": "scripts:write:?",
     "GET /v1/tools": "scripts:read:?",
     "GET /v1/tools/{name}": "scripts:read:?",
     # runs
@@ -109,6 +121,7 @@ _TARGETS: Final = {
     "schedule_id": "schedule",
     "key_id": "key",
     "name": "script",
+    "draft_id": "draft",
 }
 
 

@@ -86,13 +86,8 @@ async def world(gateway: Gateway) -> AsyncIterator[World]:
         "GET /v1/tools/{name}": {"name": ["select"]},
         "PUT /v1/databases/{database}/backup": {"database": ["spare"]},
     }
-    for name in ("draft", "spare"):
-        draft = (await http.post("/v1/drafts?from=greet")).raise_for_status().json()["id"]
-        known["draft_id"] = [*known.get("draft_id", []), draft]
-    known["draft_id"], spares["DELETE /v1/drafts/{draft_id}"] = (
-        known["draft_id"][:1],
-        {"draft_id": known["draft_id"][1:]},
-    )
+    drafts = [(await http.post("/v1/drafts?from=greet")).raise_for_status().json()["id"] for _ in range(2)]
+    known["draft_id"], spares["DELETE /v1/drafts/{draft_id}"] = drafts[:1], {"draft_id": drafts[1:]}
     known["version"] = known["revision"] = ["1"]
     keys = {"admin": authorization(gateway.key), "narrow": authorization(narrow), "none": {}}
     async with listening(gateway.services) as url:

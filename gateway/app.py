@@ -62,6 +62,7 @@ def create_app(services: Services) -> FastAPI:
     """The gateway over `services`. Raises UndeclaredRoute for a route that does not say which scope it takes."""
     app = FastAPI(title="SOP on Temporal", version="1", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.services = services
+    app.state.documents = documents.Documents(app)
     problems.install(app)
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=services.max_body_bytes)
     app.add_middleware(Authentication, keys=services.keys, notes=services.notes)

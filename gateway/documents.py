@@ -1,21 +1,28 @@
 """The API's own description: /openapi.json, and /docs, a page of ours that needs nothing from elsewhere.
 
 FastAPI's default documentation page loads scripts from a content network, which fails offline and under a strict content
-policy; and its default 422 has another shape than our problems. Both are replaced here.
+policy; and its default 422 has another shape than our problems. Both are replaced here. Whoever sends a key finds the scripts in the
+document that the key may call, too (`published`).
 """
 
+import asyncio
+import hashlib
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from typing import Any, Final
 
-from fastapi import APIRouter, FastAPI, Request
+import orjson
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
-from gateway.access import PUBLIC, ROUTES
+from gateway.access import PUBLIC, ROUTES, Access, Scope
+from gateway.preconditions import not_modified, tag
 from gateway.problems import MEDIA_TYPE
+from gateway.published import Catalog, callable_programs, catalog, with_calls
+from gateway.services import Services
 
 router = APIRouter()
 
@@ -63,6 +70,8 @@ ERRORS: Final = {
 """The errors that every operation may answer with, all of them problems: described once, as components."""
 PUBLIC_ERRORS: Final = ("500", "503")
 """Those of operations that take no key and no input."""
+KEPT: Final = 32
+"""Documents of different keys that are kept."""
 _PROBLEM: Final = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 
@@ -113,14 +122,39 @@ def operation_id(route: APIRoute) -> str:
 _ABOUT: Final = "Scripts as stored procedures: save them, run them, and read their results as a stream."
 
 
+class Documents:
+    """The documents of one gateway, as texts with their entity tags: one for each set of scopes, kept until a script is saved."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self._general: dict[str, Any] | None = None
+        self._known: OrderedDict[tuple[Catalog, tuple[Scope, ...]], tuple[bytes, str]] = OrderedDict()
+
+    def get(self, here: Services, access: Access | None) -> tuple[bytes, str]:
+        """The document for a key; for nobody, that without scripts."""
+        known = catalog(here) if access is not None else ()
+        key = (known, access.scopes if access is not None else ())
+        found = self._known.get(key)
+        if found is None:
+            self._general = self._general or describe(self._app)
+            programs = callable_programs(here, access, known) if access is not None else []
+            text = orjson.dumps(with_calls(self._general, programs))
+            found = text, tag(hashlib.sha256(text).hexdigest()[:32])
+        self._known[key] = found
+        self._known.move_to_end(key)
+        while len(self._known) > KEPT:
+            self._known.popitem(last=False)
+        return found
+
+
 @router.get("/openapi.json", include_in_schema=False)
-async def openapi_document(request: Request) -> JSONResponse:
-    return JSONResponse(_described(request.app))
-
-
-@lru_cache(maxsize=4)
-def _described(app: FastAPI) -> dict[str, Any]:
-    return describe(app)
+async def openapi_document(request: Request) -> Response:
+    """The document; with a key, also the scripts that the key may call."""
+    app: FastAPI = request.app
+    access = getattr(request.state, "access", None)
+    text, current = await asyncio.to_thread(app.state.documents.get, app.state.services, access)
+    headers = {"ETag": current, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
+    return not_modified(request, current) or Response(text, headers=headers, media_type="application/json")
 
 
 @router.get("/docs", include_in_schema=False)

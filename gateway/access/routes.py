@@ -109,6 +109,8 @@ ROUTES: Final[dict[str, str]] = {
 
 PUBLIC: Final = frozenset(route.partition(" ")[2] for route, scope in ROUTES.items() if scope == _NOBODY)
 """The paths that need no key."""
+KNOWING: Final = frozenset({"/openapi.json"})
+"""Those of them that tell more with a key: one that is sent is looked at."""
 
 _SOME: Final = "?"
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")

@@ -16,6 +16,7 @@ runs.py       start, look, watch, cancel              rows.py       rows by key,
   streams.py    NDJSON that says how it ended           calendars.py  when a schedule fires
   watch.py      a run's events from its history       maintenance.py  check, compact
   readings.py   one reading for all who watch
+changes.py    rows changed in bulk                    preferences.py  Prefer
 times.py      ISO 8601 in UTC                         history.py    versions, changes, restoring a store
                                                       backups.py    a database as a file, down and up
 

@@ -97,6 +97,8 @@ ROUTES: Final[dict[str, str]] = {
     "POST /v1/databases/{database}/stores/{store}:join": "data:{database}:read",
     "POST /v1/databases/{database}/stores/{store}:aggregate": "data:{database}:read",
     "POST /v1/databases/{database}/stores/{store}/rows:import": "data:{database}:write",
+    "POST /v1/databases/{database}/stores/{store}:update": "data:{database}:write",
+    "POST /v1/databases/{database}/stores/{store}:delete": "data:{database}:write",
     # access
     "GET /v1/keys": "keys",
     "POST /v1/keys": "keys",

@@ -61,7 +61,10 @@ async def world(gateway: Gateway) -> AsyncIterator[World]:
     mine = uuid.uuid4().hex[:8]
     ended, nightly, spare = f"ended-{mine}", f"nightly-{mine}", f"spare-{mine}"
     await gateway.save("greet", [{"type": "return", "value": "hello {{ who }}"}], parameters=["who"])
-    typed = {"parameters": [{"name": "n", "type": {"type": "integer", "minimum": 0}}], "output_schema": {"type": "integer"}}
+    typed = {
+        "parameters": [{"name": "n", "type": {"type": "integer", "minimum": 0}}],
+        "output_schema": {"type": "integer"},
+    }
     await gateway.save("double", [{"type": "return", "value": "{{ n + n }}"}], **typed)
     (await http.post("/v1/databases", json={"name": "shop"})).raise_for_status()
     store = {"name": "orders", "primary_key": ["id"]}

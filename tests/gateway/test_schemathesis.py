@@ -67,10 +67,11 @@ async def world(gateway: Gateway) -> AsyncIterator[World]:
     }
     await gateway.save("double", [{"type": "return", "value": "{{ n + n }}"}], **typed)
     (await http.post("/v1/databases", json={"name": "shop"})).raise_for_status()
-    store = {"name": "orders", "primary_key": ["id"]}
-    (await http.post("/v1/databases/shop/stores", json=store)).raise_for_status()
     rows = [{"id": str(number), "total": number, "city": "Ulm"} for number in range(30)]
-    (await http.post("/v1/databases/shop/stores/orders/rows:import", json=rows)).raise_for_status()
+    for store in ("orders", "changed"):
+        declared = {"name": store, "primary_key": ["id"]}
+        (await http.post("/v1/databases/shop/stores", json=declared)).raise_for_status()
+        (await http.post(f"/v1/databases/shop/stores/{store}/rows:import", json=rows)).raise_for_status()
     for name, field in (("by_total", "total"), ("by_city", "city")):
         (
             await http.post("/v1/databases/shop/stores/orders/indexes", json={"fields": [field], "name": name})
@@ -84,7 +85,12 @@ async def world(gateway: Gateway) -> AsyncIterator[World]:
     narrow = gateway.services.keys.create("narrow", parse_scopes(NARROW))
     known = {"name": ["greet"], "run_id": [ended], "schedule_id": [nightly], "database": ["shop"], "store": ["orders"], "index": ["by_total"],
              "key": ["1", '["1"]'], "key_id": [narrow.split("_")[1]]}  # fmt: skip
+    changed = {"store": ["changed"]}
+    in_bulk = {
+        f"POST /v1/databases/{{database}}/stores/{{store}}:{verb}": changed for verb in ("update", "delete", "restore")
+    }
     spares = {
+        **in_bulk,
         "DELETE /v1/schedules/{schedule_id}": {"schedule_id": [spare]},
         "DELETE /v1/databases/{database}/stores/{store}/indexes/{index}": {"index": ["by_city"]},
         "DELETE /v1/keys/{key_id}": {"key_id": [spare_key.split("_")[1]]},

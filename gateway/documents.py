@@ -7,6 +7,7 @@ document that the key may call, too (`published`).
 
 import asyncio
 import hashlib
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
@@ -127,6 +128,7 @@ class Documents:
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app
+        self._lock = threading.Lock()
         self._general: dict[str, Any] | None = None
         self._known: OrderedDict[tuple[Catalog, tuple[Scope, ...]], tuple[bytes, str]] = OrderedDict()
 
@@ -134,17 +136,18 @@ class Documents:
         """The document for a key; for nobody, that without scripts."""
         known = catalog(here) if access is not None else ()
         key = (known, access.scopes if access is not None else ())
-        found = self._known.get(key)
-        if found is None:
-            self._general = self._general or describe(self._app)
-            programs = callable_programs(here, access, known) if access is not None else []
-            text = orjson.dumps(with_calls(self._general, programs))
-            found = text, tag(hashlib.sha256(text).hexdigest()[:32])
-        self._known[key] = found
-        self._known.move_to_end(key)
-        while len(self._known) > KEPT:
-            self._known.popitem(last=False)
+        with self._lock:
+            found = self._known.pop(key, None) or self._made(here, access, known)
+            self._known[key] = found
+            while len(self._known) > KEPT:
+                self._known.popitem(last=False)
         return found
+
+    def _made(self, here: Services, access: Access | None, known: Catalog) -> tuple[bytes, str]:
+        self._general = self._general or describe(self._app)
+        programs = callable_programs(here, access, known) if access is not None else []
+        text = orjson.dumps(with_calls(self._general, programs))
+        return text, tag(hashlib.sha256(text).hexdigest()[:32])
 
 
 @router.get("/openapi.json", include_in_schema=False)

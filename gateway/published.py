@@ -7,7 +7,7 @@ script is that of `POST /v1/call/{name}` with the name filled in, the parameters
 A key is shown what it may call. What that depends on is the latest version of each script (`catalog`) and the key's scopes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -17,6 +17,7 @@ from gateway.problems import ApiError
 from gateway.results.asking import MEDIA_TYPES
 from gateway.services import Services
 from script.compiler.program import Program
+from script.errors import ScriptError
 from toolbox.errors import ToolError
 
 CALL: Final = "/v1/call/{name}"
@@ -49,7 +50,11 @@ def callable_programs(here: Services, access: Access, known: Catalog) -> list[tu
         try:
             programs = here.library.closure(name, version)
             check_start(access, programs, {})
-        except (ApiError, ToolError):  # not for this key, or it calls what there is not any more: a call says so
+        except (
+            ApiError,
+            ToolError,
+            ScriptError,
+        ):  # not for this key, or it calls what there is not any more: a call says so
             continue
         found.append((programs[0], description))
     return found
@@ -57,19 +62,20 @@ def callable_programs(here: Services, access: Access, known: Catalog) -> list[tu
 
 def with_calls(document: Mapping[str, Any], programs: Sequence[tuple[Program, str]]) -> dict[str, Any]:
     """The document with an operation for each program."""
-    general = document["paths"][CALL]["post"]
-    schemas = {**document["components"]["schemas"], "Record": RECORD}
-    paths = {f"/v1/call/{program.name}": {"post": operation(program, what, general)} for program, what in programs}
-    return {
-        **document,
-        "paths": {**document["paths"], **paths},
-        "components": {**document["components"], "schemas": schemas},
+    general, components = document["paths"][CALL]["post"], document["components"]
+    shared = {f"Call-{found['name']}": found for found in general["parameters"] if found["in"] != "path"}
+    more = {
+        "schemas": {**components["schemas"], "Record": RECORD},
+        "parameters": {**components.get("parameters", {}), **shared},
     }
+    paths = {
+        f"/v1/call/{program.name}": {"post": operation(program, what, general, shared)} for program, what in programs
+    }
+    return {**document, "paths": {**document["paths"], **paths}, "components": {**components, **more}}
 
 
-def operation(program: Program, description: str, general: Mapping[str, Any]) -> dict[str, Any]:
-    """A script's operation, made of the general one. Its name is that of the script, whatever its version is."""
-    parameters = [found for found in general["parameters"] if (found["in"], found["name"]) != ("path", "name")]
+def operation(program: Program, description: str, general: Mapping[str, Any], shared: Iterable[str]) -> dict[str, Any]:
+    """A script's operation, made of the general one, whose parameters it shares. Its name is that of the script, whatever its version is."""
     told = f"The script `{program.name}`, version `{program.hash[:12]}`."
     responses = {**general["responses"], "200": {**general["responses"]["200"], "content": _result(program)}}
     return {
@@ -80,7 +86,7 @@ def operation(program: Program, description: str, general: Mapping[str, Any]) ->
         "x-scope": f"scripts:run:{program.name}",
         "x-script-version": program.hash,
         "security": general["security"],
-        "parameters": parameters,
+        "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in shared],
         "requestBody": {"required": True, "content": {"application/json": {"schema": _body(program)}}},
         "responses": responses,
     }

@@ -44,8 +44,11 @@ async def test_a_script_is_an_operation_with_its_parameters_and_its_result(gatew
     told = found["paths"]["/v1/call/greet"]["post"]
     assert (told["operationId"], told["summary"], told["x-script-version"]) == ("call_greet", "greet", version)
     assert told["description"].startswith("Greets.") and told["x-scope"] == "scripts:run:greet"
-    assert "Idempotency-Key" in {parameter["name"] for parameter in told["parameters"]}
-    assert not [parameter for parameter in told["parameters"] if parameter["in"] == "path"]
+    shared = [found["components"]["parameters"][taken["$ref"].rpartition("/")[2]] for taken in told["parameters"]]
+    assert shared == [
+        taken for taken in found["paths"]["/v1/call/{name}"]["post"]["parameters"] if taken["in"] != "path"
+    ]
+    assert {"Idempotency-Key", "format", "after"} <= {taken["name"] for taken in shared}
     assert set(told["responses"]) == set(found["paths"]["/v1/call/{name}"]["post"]["responses"])
     body = validator(found, told["requestBody"]["content"]["application/json"]["schema"])
     result = validator(found, told["responses"]["200"]["content"]["application/json"]["schema"])

@@ -75,7 +75,7 @@ def with_calls(document: Mapping[str, Any], programs: Sequence[tuple[Program, st
 
 
 def operation(program: Program, description: str, general: Mapping[str, Any], shared: Iterable[str]) -> dict[str, Any]:
-    """A script's operation, made of the general one, whose parameters it shares. Its name is that of the script, whatever its version is."""
+    """A script's operation, made of the general one, whose parameters it shares. Its name does not change with the version."""
     told = f"The script `{program.name}`, version `{program.hash[:12]}`."
     responses = {**general["responses"], "200": {**general["responses"]["200"], "content": _result(program)}}
     return {

@@ -15,9 +15,11 @@ from gateway import (
     audit,
     backups,
     batches,
+    changes,
     databases,
     diagnostics,
     documents,
+    drafts,
     exports,
     health,
     history,
@@ -43,6 +45,7 @@ MODULES = (
     diagnostics,
     documents,
     scripts,
+    drafts,
     runs,
     approvals,
     batches,
@@ -54,6 +57,7 @@ MODULES = (
     exports,
     rows,
     imports,
+    changes,
     tools,
     keys,
     vault,
@@ -66,11 +70,12 @@ def create_app(services: Services) -> FastAPI:
     """The gateway over `services`. Raises UndeclaredRoute for a route that does not say which scope it takes."""
     app = FastAPI(title="SOP on Temporal", version="1", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.services = services
+    app.state.documents = documents.Documents(app)
     problems.install(app)
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=services.max_body_bytes)
     app.add_middleware(Authentication, keys=services.keys, notes=services.notes)
     app.add_middleware(Origins, page=services.temporal_ui)
     app.add_middleware(RequestFrame)
     app.add_middleware(Measured, metrics=services.metrics)
-    app.router.routes.extend(guarded(route for module in MODULES for route in module.router.routes))
+    app.router.routes.extend(guarded(documents.named(route for module in MODULES for route in module.router.routes)))
     return app

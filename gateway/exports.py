@@ -23,7 +23,7 @@ import query
 from gateway.access import Scope as AccessScope
 from gateway.access import access_of
 from gateway.databases import open_database
-from gateway.problems import MEDIA_TYPE, ApiError, problem, translate
+from gateway.problems import ApiError, problem, translate
 from gateway.queries import AggregateRequest, ExportParameters, Form, JoinRequest, SelectRequest
 from gateway.results.negotiation import preferred
 from gateway.services import Here, Services
@@ -47,11 +47,11 @@ _ACCEPTED: Final[dict[str, Format]] = {
 _ROWS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "the rows",
-        "content": {kind: {"schema": {"type": "string"}} for kind in MEDIA_TYPES.values()},
-    },
-    406: {
-        "description": "none of the formats is acceptable",
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        "content": {
+            MEDIA_TYPES["ndjson"]: {"schema": {"type": "string"}},
+            MEDIA_TYPES["json"]: {"schema": {"type": "array", "items": {"type": "object"}}},
+            MEDIA_TYPES["csv"]: {"schema": {"type": "string"}},
+        },
     },
 }
 

@@ -7,13 +7,14 @@ long as something needs them; one that is gone is `version_not_found`.
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 import query
 from btree import Database
 from gateway.cursors import going_on
 from gateway.databases import open_database, writable_database
+from gateway.preferences import Limits, max_affected, too_many
 from gateway.problems import ApiError
 from gateway.services import Here
 from gateway.times import iso, seconds_of
@@ -86,8 +87,11 @@ def list_changes(
 
 
 @router.post("/stores/{store}:restore")
-def restore_store(here: Here, database: str, store: str, body: RestoreRequest) -> dict[str, Any]:
+def restore_store(
+    here: Here, database: str, store: str, body: RestoreRequest, response: Response, prefer: Limits = None
+) -> dict[str, Any]:
     """Make a store what it was in a version, as a new version, so that this can be taken back too."""
+    limit, applied = max_affected(prefer)
     opened = writable_database(here, database, store)
     if body.version is not None and body.at is None:
         version = opened.version(body.version).seq
@@ -95,7 +99,11 @@ def restore_store(here: Here, database: str, store: str, body: RestoreRequest) -
         version = opened.version_at(seconds_of(body.at, "/at")).seq
     else:
         raise ApiError("invalid_field", "exactly one of version and at is needed", pointer="/version")
-    done = query.restore_store(opened, store, version, dry_run=body.dry_run)
+    try:
+        done = query.restore_store(opened, store, version, dry_run=body.dry_run, max_affected=limit)
+    except query.TooManyRows:
+        raise too_many(limit) from None
+    response.headers.update(applied if not body.dry_run else {})
     return {"changed": done.changed, "version": done.version, "restored": version, "dry_run": body.dry_run}
 
 

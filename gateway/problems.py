@@ -13,7 +13,7 @@ is long sent, the same object is a record of type `error`.
     anything else       500 `internal_error`: logged with its traceback, answered without it (`access.RequestFrame`)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -54,6 +54,8 @@ STATUS: Final[dict[str, int]] = {
     "schedule_not_found": 404,
     "secret_not_found": 404,
     "key_not_found": 404,
+    "draft_not_found": 404,
+    "revision_not_found": 404,
     "method_not_allowed": 405,
     "conflict": 409,
     "database_exists": 409,
@@ -72,8 +74,11 @@ STATUS: Final[dict[str, int]] = {
     "compensated": 409,
     "not_resumable": 409,
     "transaction_ended": 409,
+    "draft_changed": 412,
+    "precondition_failed": 412,
     "body_too_large": 413,
     "unsupported_media_type": 415,
+    "precondition_required": 428,
     "internal_error": 500,
     "corrupted": 500,
     "storage_error": 500,
@@ -96,7 +101,6 @@ STATUS: Final[dict[str, int]] = {
 """The status of a code; a code that is not here is bad input: 422 (`key_too_large`, `value_too_large`, ...)."""
 
 _FRAMEWORK: Final = {
-    400: "bad_request",
     404: "not_found",
     405: "method_not_allowed",
     413: "body_too_large",
@@ -106,7 +110,8 @@ _UNAVAILABLE: Final = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDE
 
 
 class ApiError(Exception):
-    """A refusal of the gateway. `errors` are the places that are wrong, each {pointer, detail, code, hint?}."""
+    """A refusal of the gateway. `errors` are the places that are wrong, each {pointer, detail, code, hint?}; `more` are members that only
+    this kind of problem has."""
 
     def __init__(
         self,
@@ -118,6 +123,7 @@ class ApiError(Exception):
         errors: Sequence[dict[str, Any]] = (),
         retryable: bool = False,
         status: int | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -126,6 +132,7 @@ class ApiError(Exception):
         self.retryable = retryable
         self.errors = list(errors) or ([place(code, message, pointer, hint)] if pointer is not None else [])
         self.status = status or STATUS.get(code, 422)
+        self.more = dict(more or {})
 
 
 def place(code: str, detail: str, pointer: str, hint: str | None = None) -> dict[str, Any]:
@@ -179,6 +186,7 @@ def problem(error: ApiError, *, instance: str, request_id: str) -> dict[str, Any
         "hint": error.hint,
         "request_id": request_id,
         "retryable": error.retryable,
+        **error.more,
     }
     return {name: value for name, value in found.items() if value is not None}
 
@@ -203,7 +211,9 @@ def install(app: FastAPI) -> None:
 
     async def framework(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        code = _FRAMEWORK.get(error.status_code, "bad_request")
+        if error.status_code == 400:  # FastAPI's word for a body that it cannot decode
+            return answer(request, ApiError("not_json", "the body is not JSON: it is not even UTF-8"))
+        code = _FRAMEWORK.get(error.status_code, "invalid_request")
         response = answer(request, ApiError(code, _framework_detail(request, error), status=error.status_code))
         response.headers.update(error.headers or {})
         return response

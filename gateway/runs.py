@@ -21,7 +21,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from gateway.access import about, access_of
 from gateway.looking import describe_run, head, require_run, require_running
-from gateway.problems import MEDIA_TYPE, ApiError
+from gateway.problems import ApiError
 from gateway.rerunning import RerunRequest, rerun_run
 from gateway.results.asking import MEDIA_TYPES, LastEventId, Parameters, Prefer, read, wait_of
 from gateway.results.waiting import address, called, started, tabulated
@@ -39,13 +39,11 @@ State = Literal["running", "completed", "failed", "canceled", "terminated", "tim
 RunOutcome = Literal["completed", "failed", "canceled", "compensated", "compensation_failed"]
 Moment = Annotated[str | None, Query(description="a time, as 2026-11-21T08:30:00Z")]
 Responses = dict[int | str, dict[str, Any]]
-_PROBLEM: Final = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _RESULT: Final[Responses] = {
     200: {
         "description": "the records, the last one is the run's end, or of type error; or rows",
         "content": {kind: {"schema": {}} for kind in MEDIA_TYPES.values()},
     },
-    406: {"description": "there is no such form, or no table for csv", "content": _PROBLEM},
 }
 _STARTED: Final[Responses] = {
     202: {

@@ -18,7 +18,7 @@ from gateway.readings import Readings
 from gateway.results.single_flight import SingleFlight
 from gateway.scheduling import Schedules
 from query import Databases
-from toolbox import Registry, ScriptLibrary, installation_secret
+from toolbox import Drafts, Registry, ScriptLibrary, installation_secret
 from toolbox.vault import Vault, installation_keyring
 
 Watch = Callable[[Client, str, int], AsyncIterator[dict[str, Any]]]
@@ -39,6 +39,7 @@ class Services:
     databases: Databases
     registry: Registry
     library: ScriptLibrary
+    drafts: Drafts
     keys: Keys
     notes: Notes
     cursors: Cursors
@@ -88,11 +89,13 @@ def create_services(
     databases = Databases(data_dir / "databases", timed=metrics.timed, secret=secret)
     keys = Keys(databases)
     keys.bootstrap(data_dir)
+    library = ScriptLibrary(databases, registry, has_model=has_model)
     return Services(
         client=client,
         databases=databases,
         registry=registry,
-        library=ScriptLibrary(databases, registry, has_model=has_model),
+        library=library,
+        drafts=Drafts(databases, library),
         keys=keys,
         notes=Notes(databases, audit_days=audit_days),
         cursors=Cursors(secret),

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from btree import Database, Snapshot, Transaction, TreeNotFound
 from btree.history import restore
-from query.errors import StoreNotFound, did_you_mean
+from query.errors import StoreNotFound, TooManyRows, did_you_mean
 from query.stores.catalog import CATALOG, READY, StoreInfo, index_tree, list_stores, put_info, rows_tree, store_info
 from query.stores.store import Record, decode_record
 from query.values import keycode
@@ -61,10 +61,13 @@ def changes_page(
     return [change for _, change in found[:limit]], following
 
 
-def restore_store(database: Database, store: str, version: int, *, dry_run: bool = False) -> Restored:
+def restore_store(
+    database: Database, store: str, version: int, *, dry_run: bool = False, max_affected: int | None = None
+) -> Restored:
     """Make a store what it was in a version, as a new version; a dry run only counts.
 
-    Raises VersionNotFound; StoreNotFound if that version has no such store; Conflict.
+    Raises VersionNotFound; StoreNotFound if that version has no such store; TooManyRows if more than `max_affected` were changed, and
+    nothing is then; Conflict.
     """
     _check_then(database.snapshot(version), store)
     if dry_run:
@@ -72,12 +75,12 @@ def restore_store(database: Database, store: str, version: int, *, dry_run: bool
         return Restored(sum(1 for _ in _difference(database, store, head, version)), head)
     pin = database.pin(version)
     try:
-        return _restore(database, store, version)
+        return _restore(database, store, version, max_affected)
     finally:
         database.unpin(pin.id)
 
 
-def _restore(database: Database, store: str, version: int) -> Restored:
+def _restore(database: Database, store: str, version: int, most: int | None) -> Restored:
     then = database.snapshot(version)
     tried: list[Transaction] = []
 
@@ -90,7 +93,12 @@ def _restore(database: Database, store: str, version: int) -> Restored:
             transaction.tree(rows_tree(store)).count()  # notes that all of it was read
         for index in info.indexes:
             restore(transaction, then, index_tree(store, index.name))
-        return restore(transaction, then, rows_tree(store))
+        changed = restore(transaction, then, rows_tree(store))
+        if most is not None and changed > most:
+            raise TooManyRows(
+                f"more than {most} rows would be affected", hint="look at the changes, or count with a dry run"
+            )
+        return changed
 
     changed = database.transact(work, attempts=_ATTEMPTS)
     return Restored(changed, tried[-1].commit().seq)  # committing again gives the version that it became

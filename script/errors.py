@@ -3,6 +3,7 @@
 ScriptError                     a stable code, a message that says what to do, a pointer, a hint
 +-- ScriptInvalid               the text is no script: `problems` has all that is wrong with it
 +-- ExpressionSyntaxError       an expression or a template does not parse
++-- PatchFailed                 an edit does not fit the text that it is for
 +-- EvaluationError             it parses, but gives no value for these variables; its code tells why
 """
 
@@ -60,6 +61,12 @@ class ScriptInvalid(ScriptError):
 
     def to_dict(self) -> dict[str, Any]:
         return super().to_dict() | {"problems": [problem.to_dict() for problem in self.problems]}
+
+
+class PatchFailed(ScriptError):
+    """An edit that cannot be done; nothing of the patch is."""
+
+    code = "patch_failed"
 
 
 class ExpressionSyntaxError(ScriptError):

@@ -5,6 +5,7 @@ registry.py     Registry, builtin_registry              catalog.py   databases a
 context.py      what a tool gets beside its arguments   outside.py   send_email, coupon_code
 outbox.py       outside calls written down              scripts.py   list, show and save scripts
 library.py      immutable script versions               meta.py      tools about tools
+drafts.py       scripts that are being written
 webhooks.py     signed webhooks out                     notify.py    the tool notify
 notices.py      that scheduled runs failed, and recovered   schedules.py    tools for schedules
 environment.py  the checker's world                     errors.py    what can be wrong
@@ -15,6 +16,7 @@ references.py   rows as the result of a step            analysis.py  join aggreg
 
 from toolbox.addresses import HttpPolicy
 from toolbox.context import Services, SmtpSettings, ToolContext, installation_secret
+from toolbox.drafts import Draft, Drafts, Revision
 from toolbox.errors import InvalidArguments, ToolError, UnknownTool
 from toolbox.library import ScriptLibrary, ScriptVersion
 from toolbox.outbox import Outbox
@@ -23,10 +25,13 @@ from toolbox.tool import Tool, tool
 from toolbox.webhooks import WebhookSettings
 
 __all__ = [
+    "Draft",
+    "Drafts",
     "HttpPolicy",
     "InvalidArguments",
     "Outbox",
     "Registry",
+    "Revision",
     "ScriptLibrary",
     "ScriptVersion",
     "Services",

@@ -106,3 +106,17 @@ class ScriptNotFound(ToolError):
 
 class VersionNotFound(ToolError):
     code = "version_not_found"
+
+
+class DraftNotFound(ToolError):
+    code = "draft_not_found"
+
+
+class RevisionNotFound(ToolError):
+    code = "revision_not_found"
+
+
+class DraftChanged(ToolError):
+    """Somebody else was faster: `details` has the draft's `revision`, and `by` whom and `at` which time it was made."""
+
+    code = "draft_changed"

@@ -8,7 +8,7 @@ text), and stores the canonical form under its sha256. The same text is the same
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -69,14 +69,27 @@ class ScriptLibrary:
         environment = LibraryEnvironment(self._registry, self, self._databases, self._has_model)
         return loaded.script, notices + check_script(loaded.script, environment)
 
-    def save(self, source: str | bytes | Mapping[str, Any], *, author: str = "") -> ScriptVersion:
-        """Check, pin and save. Raises ScriptInvalid with all errors."""
+    def save(
+        self,
+        source: str | bytes | Mapping[str, Any],
+        *,
+        author: str = "",
+        also: Callable[[Transaction, ScriptVersion], None] | None = None,
+    ) -> ScriptVersion:
+        """Check, pin and save; `also` belongs to the same transaction. Raises ScriptInvalid with all errors, and what `also` raises."""
         script, problems = self.check(source)
         errors = [problem for problem in problems if problem.severity == "error"]
         if errors:
             raise ScriptInvalid(errors)
         compile_script(script, self._registry.signatures())
-        return self._database.transact(lambda transaction: self._save(transaction, script, author))
+
+        def work(transaction: Transaction) -> ScriptVersion:
+            saved = self._save(transaction, script, author)
+            if also is not None:
+                also(transaction, saved)
+            return saved
+
+        return self._database.transact(work)
 
     def get(self, name: str, version: str | int | None = None) -> ScriptVersion:
         """A version: by number, by hash or the beginning of one (8 digits or more), or the latest.
@@ -94,6 +107,13 @@ class ScriptLibrary:
         self.get(name)
         rows = select(self._database.snapshot(), VERSIONS, filter={"name": name}, order_by="-number")
         return [ScriptVersion(**row) for row in rows]
+
+    def text(self, version: str) -> dict[str, Any]:
+        """The text of a version, by its whole hash. Raises VersionNotFound."""
+        found = open_store(self._database.snapshot(), VERSIONS).get(version)
+        if found is None:
+            raise VersionNotFound(f"there is no version {version[:12]} of any script")
+        return ScriptVersion(**found).script
 
     def closure(self, name: str, version: str | int | None = None) -> list[Program]:
         """The program of a script and those of every script that it reaches, its own first, all calls resolved.

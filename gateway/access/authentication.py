@@ -1,7 +1,8 @@
 """Default deny: nothing without a valid key but the exact paths of PUBLIC, whatever the routes are.
 
 Plain ASGI around the router, so a route cannot forget it, and unknown paths need a key too: nobody can find out without one what there
-is. A path is compared as the router sees it, whole: no prefix, suffix or case tricks. What a key may do, each route's guard asks
+is. A path is compared as the router sees it, whole: no prefix, suffix or case tricks. Who sends a key to one of KNOWING has to send a valid
+one. What a key may do, each route's guard asks
 (`routes`), with what is left for it in the request's state:
 
     key_id    the key's id, for logs
@@ -18,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.access.audit import REFUSALS, Entry
 from gateway.access.keys import Keys
 from gateway.access.notes import Notes
-from gateway.access.routes import PUBLIC, Reached
+from gateway.access.routes import KNOWING, PUBLIC, Reached
 from gateway.access.scopes import Access
 from gateway.problems import ApiError, problem_response
 
@@ -34,7 +35,7 @@ class Authentication:
         self._notes = notes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or (scope["type"] == "http" and scope["path"] in PUBLIC):
+        if scope["type"] == "lifespan" or (scope["type"] == "http" and _is_open(scope)):
             await self._app(scope, receive, send)
             return
         if scope["type"] == "websocket":
@@ -58,6 +59,13 @@ class Authentication:
             return None
         scheme, _, key = given[0].partition(" ")
         return self._keys.verify(key.strip()) if scheme.lower() == "bearer" else None
+
+
+def _is_open(scope: Scope) -> bool:
+    """Whether no key is needed, and none looked at."""
+    if scope["path"] not in PUBLIC:
+        return False
+    return scope["path"] not in KNOWING or not any(Headers(scope=scope).getlist("authorization"))
 
 
 async def _not_authenticated(scope: Scope, receive: Receive, send: Send) -> None:

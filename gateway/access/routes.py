@@ -35,6 +35,18 @@ ROUTES: Final[dict[str, str]] = {
     "GET /v1/scripts": "scripts:read:?",
     "GET /v1/scripts/{name}": "scripts:read:{name}",
     "GET /v1/scripts/{name}/versions": "scripts:read:{name}",
+    "GET /v1/scripts/{name}/versions/{version}": "scripts:read:{name}",
+    "GET /v1/drafts": "scripts:write:?",
+    "POST /v1/drafts": "scripts:write:?",
+    "GET /v1/drafts/{draft_id}": "scripts:write:?",
+    "PUT /v1/drafts/{draft_id}": "scripts:write:?",
+    "PATCH /v1/drafts/{draft_id}": "scripts:write:?",
+    "DELETE /v1/drafts/{draft_id}": "scripts:write:?",
+    "POST /v1/drafts/{draft_id}:check": "scripts:write:?",
+    "GET /v1/drafts/{draft_id}/diff": "scripts:write:?",
+    "GET /v1/drafts/{draft_id}/revisions": "scripts:write:?",
+    "GET /v1/drafts/{draft_id}/revisions/{revision}": "scripts:write:?",
+    "POST /v1/drafts/{draft_id}:publish": "scripts:write:?",
     "GET /v1/tools": "scripts:read:?",
     "GET /v1/tools/{name}": "scripts:read:?",
     # runs
@@ -93,6 +105,8 @@ ROUTES: Final[dict[str, str]] = {
     # payloads of Temporal
     "POST /codec/encode": "runs:control",
     "POST /codec/decode": "runs:read",
+    "POST /v1/databases/{database}/stores/{store}:update": "data:{database}:write",
+    "POST /v1/databases/{database}/stores/{store}:delete": "data:{database}:write",
     # access
     "GET /v1/keys": "keys",
     "POST /v1/keys": "keys",
@@ -105,6 +119,8 @@ ROUTES: Final[dict[str, str]] = {
 
 PUBLIC: Final = frozenset(route.partition(" ")[2] for route, scope in ROUTES.items() if scope == _NOBODY)
 """The paths that need no key."""
+KNOWING: Final = frozenset({"/openapi.json"})
+"""Those of them that tell more with a key: one that is sent is looked at."""
 
 _SOME: Final = "?"
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
@@ -118,6 +134,7 @@ _TARGETS: Final = {
     "key_id": "key",
     "secret": "secret",
     "name": "script",
+    "draft_id": "draft",
 }
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from gateway.cli import audit, data, db, doctor, handling, keys, runs, schedules, scripts, secrets
+from gateway.cli import audit, data, db, doctor, drafts, handling, keys, runs, schedules, scripts, secrets
 from gateway.cli.connection import read_settings
 from gateway.cli.failures import INTERRUPTED, OK, CommandFailed
 from gateway.cli.options import NoColor, Options, Profile, Quiet, Url, add_options, take
@@ -25,6 +25,7 @@ app = typer.Typer(
     "3 not found, 4 key, 5 conflict, 6 too long, 7 gateway not reachable.",
 )
 app.add_typer(scripts.app, name="script")
+app.add_typer(drafts.app, name="draft")
 app.add_typer(runs.app, name="run")
 app.add_typer(data.app, name="data")
 app.add_typer(db.app, name="db")

@@ -17,6 +17,10 @@ def script_names(ctx: typer.Context, incomplete: str) -> list[str]:
     return _beginning(incomplete, ctx, lambda gateway: [found["name"] for found in gateway.get("/v1/scripts")["data"]])
 
 
+def draft_ids(ctx: typer.Context, incomplete: str) -> list[str]:
+    return _beginning(incomplete, ctx, lambda gateway: [found["id"] for found in gateway.get("/v1/drafts")["data"]])
+
+
 def run_ids(ctx: typer.Context, incomplete: str) -> list[str]:
     """The last fifty runs."""
     return _beginning(incomplete, ctx, lambda gateway: [found["id"] for found in gateway.get("/v1/runs")["data"]])

@@ -5,6 +5,7 @@ errors.py      what goes wrong, as exceptions        following.py  events to a r
 models.py      what the gateway tells, typed         data.py       rows out and in
 transport.py   HTTP                                  scripts.py    save, check, get
 addresses.py   where the gateway is, and the key     schedules.py  by the calendar
+drafts.py      scripts that are being written
 profiles.py    gateways by name
 
 It imports nothing of the server's (`pyproject.toml` has the contract): a program needs httpx2 only. `docs/client.md` tells how.
@@ -32,6 +33,7 @@ from gateway.client.errors import (
 from gateway.client.following import RunEvents
 from gateway.client.models import (
     Approval,
+    Draft,
     DueTime,
     Event,
     Failure,
@@ -49,6 +51,7 @@ __all__ = [
     "Client",
     "Conflict",
     "CutShort",
+    "Draft",
     "DueTime",
     "ErrorPlace",
     "Event",

@@ -7,6 +7,7 @@ from types import TracebackType
 
 from gateway.client.addresses import Installation, find_gateway
 from gateway.client.data import Data
+from gateway.client.drafts import Drafts
 from gateway.client.following import PATIENCE
 from gateway.client.runs import Approvals, Runs
 from gateway.client.schedules import Schedules
@@ -24,6 +25,7 @@ class Client:
     def __init__(self, url: str, key: str, *, timeout: float = SECONDS, patience: float = PATIENCE) -> None:
         self.transport = Transport(url, key, timeout=timeout)
         self.scripts = Scripts(self.transport)
+        self.drafts = Drafts(self.transport)
         self.runs = Runs(self.transport, patience)
         self.approvals = Approvals(self.transport)
         self.data = Data(self.transport)

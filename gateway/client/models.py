@@ -155,6 +155,26 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Draft:
+    """A script that is being written. `base`: the version that it was made of, or published as last; `ok`: it could be published."""
+
+    id: str
+    name: str
+    revision: int
+    base: str | None
+    ok: bool
+    problems: tuple[ScriptProblem, ...]
+    script: Record
+    record: Record = field(repr=False)
+
+    @classmethod
+    def of(cls, record: Record) -> "Draft":
+        problems = tuple(map(ScriptProblem.of, record["problems"]))
+        head = (record["id"], record["name"], record["revision"], record["base"])
+        return cls(*head, record["ok"], problems, record["script"], record)
+
+
+@dataclass(frozen=True)
 class Approval:
     """A decision that a run waits for."""
 

@@ -19,11 +19,11 @@ class Scripts:
 
         Raises InvalidRequest `script_invalid`, with all places.
         """
-        return ScriptVersion.of(self._gateway.post("/v1/scripts", **_content(script)))
+        return ScriptVersion.of(self._gateway.post("/v1/scripts", **content(script)))
 
     def check(self, script: Mapping[str, Any] | str | bytes) -> Sequence[ScriptProblem]:
         """What is wrong with it, or worth saying; nothing is saved."""
-        return list(map(ScriptProblem.of, self._gateway.post("/v1/scripts:check", **_content(script))["problems"]))
+        return list(map(ScriptProblem.of, self._gateway.post("/v1/scripts:check", **content(script))["problems"]))
 
     def get(self, name: str, version: str | int | None = None) -> ScriptVersion:
         """A script: the latest version, or that of a number, a hash or its beginning."""
@@ -40,6 +40,7 @@ class Scripts:
         return found
 
 
-def _content(script: Mapping[str, Any] | str | bytes) -> dict[str, Any]:
+def content(script: Mapping[str, Any] | str | bytes) -> dict[str, Any]:
+    """A script as a request's body."""
     text = json.dumps(script, ensure_ascii=False) if isinstance(script, Mapping) else script
     return {"content": text, "headers": {"Content-Type": "text/plain; charset=utf-8"}}

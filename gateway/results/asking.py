@@ -5,7 +5,8 @@
                                  connects again, goes before the address, which stays the same
 ?step=, ?guard=, ?null=          for csv: whose rows, and how they are written
 Prefer: wait=N, respond-async    (RFC 7240) answer when the run has ended, or after N seconds. A preference that is unknown, or
-                                 cannot be met, is passed over; `Preference-Applied` says which one was not
+                                 cannot be met, is passed over; `Preference-Applied` says which one was not. With
+                                 `handling=strict` it is refused (`gateway.preferences`)
 """
 
 import re
@@ -15,6 +16,7 @@ from typing import Annotated, Final, Literal
 from fastapi import Header, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.preferences import preferences, unmet
 from gateway.problems import ApiError
 from gateway.results.negotiation import preferred
 from query.transfer.streams import null_text
@@ -98,13 +100,12 @@ def read(request: Request, given: ResultParameters, last_event_id: str | None, *
 
 
 def wait_of(prefer: list[str] | None) -> Wait | None:
-    """How long a client would wait for the end of a run; None if it does not say."""
-    found: dict[str, str] = {}
-    for part in ",".join(prefer or ()).split(","):
-        name, _, value = part.partition(";")[0].partition("=")
-        found.setdefault(name.strip().lower(), value.strip().strip('"'))
+    """How long a client would wait for the end of a run; None if it does not say. Raises ApiError."""
+    found = preferences(prefer, ("wait", "respond-async"))
     if _SECONDS.fullmatch(found.get("wait", "")):
         return Wait(int(found["wait"]), f"wait={int(found['wait'])}")
+    if "wait" in found and found.get("handling") == "strict":
+        raise unmet(f"wait is a whole number of seconds, not {found['wait']!r}")
     return Wait(0, "respond-async") if "respond-async" in found else None
 
 

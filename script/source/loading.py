@@ -57,17 +57,23 @@ def load_script(source: str | bytes | Mapping[str, Any]) -> LoadedScript:
 
     Raises ScriptInvalid with all problems.
     """
-    document = parse_text(source) if isinstance(source, str | bytes) else source
-    if not isinstance(document, Mapping):
-        raise ScriptInvalid([Problem("not_an_object", "", "a script is a JSON object")])
-    _check_limits(document)
-    _check_values(document)
+    document = read_document(source)
     notices: list[Notice] = []
     normal = _normalize(dict(document), "", notices)
     try:
         return LoadedScript(Script.model_validate(normal), notices)
     except ValidationError as error:
         raise ScriptInvalid([_problem(dict(found), document, normal) for found in error.errors()]) from None
+
+
+def read_document(source: str | bytes | Mapping[str, Any]) -> Mapping[str, Any]:
+    """A JSON object that is within the limits of scripts, and may be none. Raises ScriptInvalid."""
+    document = parse_text(source) if isinstance(source, str | bytes) else source
+    if not isinstance(document, Mapping):
+        raise ScriptInvalid([Problem("not_an_object", "", "a script is a JSON object")])
+    _check_limits(document)
+    _check_values(document)
+    return document
 
 
 def canonical_json(script: Script) -> bytes:

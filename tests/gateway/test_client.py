@@ -110,7 +110,7 @@ async def test_the_pages_examples_run(gateway: Gateway, url: str, monkeypatch: p
     monkeypatch.setenv("SOP_URL", url)
     monkeypatch.setenv("SOP_API_KEY", gateway.key)
     examples = list(re.finditer(r"```python\n(.*?)```", PAGE, re.DOTALL))
-    assert len(examples) == 7
+    assert len(examples) == 8
 
     def run() -> None:
         names: dict[str, Any] = {}

@@ -9,6 +9,7 @@ from typer.main import get_command
 from gateway.access import PUBLIC
 from gateway.cli import failures
 from gateway.cli.application import app as command_line
+from gateway.documents import ERRORS, PUBLIC_ERRORS
 from gateway.problems import STATUS
 from tests.gateway.conftest import Gateway
 
@@ -24,19 +25,36 @@ async def test_the_document_is_whole(gateway: Gateway) -> None:
             ids.append(operation["operationId"])
             assert operation["summary"] and operation["description"] and operation["tags"], path
             assert operation["security"] == ([] if path in PUBLIC else [{"key": []}])
-            statuses = set(operation["responses"])
-            assert "500" in statuses and (path in PUBLIC or {"401", "404", "409", "413", "422"} <= statuses)
-            for status, answer in operation["responses"].items():
-                assert status < "400" or set(answer["content"]) == {"application/problem+json"}
+            statuses = PUBLIC_ERRORS if path in PUBLIC else ERRORS
+            assert {status for status in operation["responses"] if status >= "400"} == set(statuses)
+            for status in statuses:
+                assert operation["responses"][status] == {"$ref": f"#/components/responses/E{status}"}
+    for told in document["components"]["responses"].values():
+        assert told["description"] and set(told["content"]) == {"application/problem+json"}
     assert len(ids) == len(set(ids)) >= 30
     assert "HTTPValidationError" not in str(document)
     assert dangling(document) == set()
 
 
+async def test_names_of_operations_come_from_what_they_do_and_not_from_their_addresses(gateway: Gateway) -> None:
+    document = (await gateway.http.get("/openapi.json")).json()
+    ids = {told["operationId"]: path for path, told_of in document["paths"].items() for told in told_of.values()}
+    assert all(re.fullmatch("[a-z]+(_[a-z]+)*", name) for name in ids), ids
+    assert {
+        "runs_start": "/v1/scripts/{name}/runs",
+        "runs_call": "/v1/call/{name}",
+        "diagnostics": "/v1/diagnostics",
+    }.items() <= ids.items()
+
+
+def test_every_status_of_a_code_is_documented() -> None:
+    assert {str(status) for status in STATUS.values()} - {"405"} <= set(ERRORS)
+
+
 def dangling(document: dict[str, Any]) -> set[str]:
     """References to schemas that are not there."""
-    named = set(re.findall(r"#/components/schemas/(\w+)", str(document)))
-    return named - set(document["components"]["schemas"])
+    named = set(re.findall(r"#/components/(\w+)/(\w+)", str(document)))
+    return {name for group, name in named if name not in document["components"][group]}
 
 
 async def test_the_page_asks_nobody_else(gateway: Gateway) -> None:

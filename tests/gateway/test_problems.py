@@ -19,7 +19,8 @@ async def test_what_the_framework_refuses(gateway: Gateway) -> None:
     problem_of(wrong, 405, "method_not_allowed")
     assert wrong.headers["allow"]
     json = {"Content-Type": "application/json"}
-    problem_of(await http.post("/v1/databases", content=b"{", headers=json), 422, "not_json")
+    for body in (b"{", b"\xff", b'{"name": "\xc3"}'):
+        problem_of(await http.post("/v1/databases", content=body, headers=json), 422, "not_json")
     problem_of(
         await http.post("/v1/databases", content=b'{"name": "x"}', headers={"Content-Type": "text/plain"}),
         422,

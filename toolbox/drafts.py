@@ -1,0 +1,228 @@
+"""Drafts: scripts that are being written, in the system database. A draft may be wrong; publishing it is saving a version (`library`).
+
+    _drafts            key id                {id, name, revision, base, created_at, created_by, updated_at, updated_by}
+    _draft_revisions   key [id, revision]    {id, revision, script, at, by}
+
+Every change makes a revision, numbered from 1, and says which one it means to change: if the draft is at another one by then, somebody
+else was faster, and nothing is done (`DraftChanged`, which has what became of it). The newest REVISIONS of them are kept, so that what
+was changed can be told, and taken back. A change that changes nothing makes no revision.
+
+`name` is that of the script, which a draft always has: who may write it is asked by name. `base` is the hash of the version that the
+draft was made of, or was published as last.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from secrets import token_hex
+from typing import Any, Final
+
+import orjson
+
+from btree import Transaction
+from query import SYSTEM, Databases, View, create_store, list_stores, open_store, select
+from script.errors import Problem, ScriptInvalid
+from script.source.ast import SCRIPT_NAME
+from script.source.loading import read_document
+from toolbox.errors import DraftChanged, DraftNotFound, RevisionNotFound
+from toolbox.library import ScriptLibrary, ScriptVersion
+
+DRAFTS: Final = "_drafts"
+TEXTS: Final = "_draft_revisions"
+REVISIONS: Final = 100
+"""Revisions of a draft that are kept."""
+
+Expected = frozenset[int] | None
+"""The revisions that a change is for; None for any."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A draft as it stands. Times are ISO 8601 in UTC."""
+
+    id: str
+    name: str
+    revision: int
+    base: str | None
+    created_at: str
+    created_by: str
+    updated_at: str
+    updated_by: str
+
+
+@dataclass(frozen=True)
+class Revision:
+    """What a draft was, or is."""
+
+    id: str
+    revision: int
+    script: dict[str, Any]
+    at: str
+    by: str
+
+
+class Drafts:
+    """The drafts of an installation."""
+
+    def __init__(self, databases: Databases, library: ScriptLibrary) -> None:
+        self._library = library
+        self._database = databases.ensure(SYSTEM)
+        if not {DRAFTS, TEXTS} <= {info.name for info in list_stores(self._database.snapshot())}:
+            self._database.transact(_create_stores)
+
+    def all(self) -> Iterator[Draft]:
+        """All drafts, in the order of their ids."""
+        return (Draft(**row) for row in select(self._database.snapshot(), DRAFTS))
+
+    def get(self, draft_id: str) -> tuple[Draft, Revision]:
+        """A draft and its text. Raises DraftNotFound."""
+        return _get(self._database.snapshot(), draft_id)
+
+    def revision(self, draft_id: str, revision: int) -> Revision:
+        """What a draft was. Raises DraftNotFound, RevisionNotFound."""
+        view = self._database.snapshot()
+        _head(view, draft_id)
+        found = open_store(view, TEXTS).get([draft_id, revision])
+        if found is None:
+            raise RevisionNotFound(f"there is no revision {revision}", hint=f"the last {REVISIONS} revisions are kept")
+        return Revision(**found)
+
+    def revisions(self, draft_id: str) -> Iterator[Revision]:
+        """All revisions that are kept, newest first. Raises DraftNotFound."""
+        view = self._database.snapshot()
+        head = _head(view, draft_id)
+        texts = open_store(view, TEXTS)
+        for revision in range(head.revision, max(0, head.revision - REVISIONS), -1):
+            yield Revision(**(texts.get([draft_id, revision]) or {}))
+
+    def document(self, script: str | bytes | Mapping[str, Any]) -> dict[str, Any]:
+        """A text as a draft keeps it. Raises ScriptInvalid for what none can be."""
+        return _document(script)
+
+    def problems(self, script: Mapping[str, Any]) -> list[Problem]:
+        """What the checker says about a text."""
+        try:
+            return self._library.check(script)[1]
+        except ScriptInvalid as invalid:
+            return invalid.problems
+
+    def create(self, script: str | bytes | Mapping[str, Any], *, author: str, base: str | None = None) -> Draft:
+        """A new draft. Raises ScriptInvalid for what is no JSON object with a script's name, or is too large for a script."""
+        document, now = _document(script), _now()
+        made = Draft(f"d{token_hex(8)}", document["name"], 1, base, now, author, now, author)
+
+        def work(transaction: Transaction) -> Draft:
+            open_store(transaction, DRAFTS).add(asdict(made))
+            open_store(transaction, TEXTS).add(asdict(Revision(made.id, 1, document, now, author)))
+            return made
+
+        return self._database.transact(work)
+
+    def change(self, draft_id: str, expected: Expected, edit: Callable[[dict[str, Any]], Any], *, author: str) -> Draft:
+        """A draft with another text, which `edit` makes of the one it has. Raises DraftNotFound, DraftChanged, ScriptInvalid, and what
+        `edit` raises."""
+
+        def work(transaction: Transaction) -> Draft:
+            draft, text = _get(transaction, draft_id)
+            _check(draft, text, expected)
+            document = _document(edit(text.script))
+            if _text(document) == _text(text.script):
+                return draft
+            return _put(transaction, draft, document, author)
+
+        return self._database.transact(work)
+
+    def delete(self, draft_id: str, expected: Expected) -> None:
+        """Remove a draft with all that it was. Raises DraftNotFound, DraftChanged."""
+
+        def work(transaction: Transaction) -> None:
+            draft, text = _get(transaction, draft_id)
+            _check(draft, text, expected)
+            texts = open_store(transaction, TEXTS)
+            for revision in range(max(1, draft.revision - REVISIONS + 1), draft.revision + 1):
+                texts.delete([draft_id, revision])
+            open_store(transaction, DRAFTS).delete(draft_id)
+
+        self._database.transact(work)
+
+    def publish(self, draft_id: str, expected: Expected, *, author: str) -> tuple[ScriptVersion, Draft]:
+        """Save a draft as a version; it stays, with that version as its base. Both are done, or nothing.
+
+        Raises DraftNotFound, DraftChanged, ScriptInvalid.
+        """
+        head, text = self.get(draft_id)
+        _check(head, text, expected)
+        published: list[Draft] = []
+
+        def work(transaction: Transaction, saved: ScriptVersion) -> None:
+            draft, now = _get(transaction, draft_id)
+            _check(draft, now, frozenset({text.revision}))
+            based = draft.base == saved.hash
+            published[:] = [draft if based else _put(transaction, draft, now.script, author, base=saved.hash)]
+
+        saved = self._library.save(text.script, author=author, also=work)
+        return saved, published[0]
+
+
+def _create_stores(transaction: Transaction) -> None:
+    names = {info.name for info in list_stores(transaction)}
+    for name, key in ((DRAFTS, ["id"]), (TEXTS, ["id", "revision"])):
+        if name not in names:
+            create_store(transaction, name, primary_key=key)
+
+
+def _head(view: View, draft_id: str) -> Draft:
+    found = open_store(view, DRAFTS).get(draft_id)
+    if found is None:
+        raise DraftNotFound(f"there is no draft {draft_id!r}")
+    return Draft(**found)
+
+
+def _get(view: View, draft_id: str) -> tuple[Draft, Revision]:
+    head = _head(view, draft_id)
+    return head, Revision(**(open_store(view, TEXTS).get([draft_id, head.revision]) or {}))
+
+
+def _put(transaction: Transaction, draft: Draft, script: dict[str, Any], author: str, base: str | None = None) -> Draft:
+    """The next revision. What it does not keep any more is removed."""
+    texts, number, now = open_store(transaction, TEXTS), draft.revision + 1, _now()
+    texts.add(asdict(Revision(draft.id, number, script, now, author)))
+    if number > REVISIONS:
+        texts.delete([draft.id, number - REVISIONS])
+    put = {
+        "name": script["name"],
+        "revision": number,
+        "base": base or draft.base,
+        "updated_at": now,
+        "updated_by": author,
+    }
+    made = Draft(**{**asdict(draft), **put})
+    open_store(transaction, DRAFTS).upsert(asdict(made))
+    return made
+
+
+def _check(draft: Draft, text: Revision, expected: Expected) -> None:
+    """Raises DraftChanged."""
+    if expected is not None and draft.revision not in expected:
+        message = f"the draft is at revision {draft.revision} by now, changed by {text.by} at {text.at}"
+        raise DraftChanged(message, revision=draft.revision, by=text.by, at=text.at)
+
+
+def _document(script: Any) -> dict[str, Any]:
+    """A text as it is kept. Raises ScriptInvalid."""
+    document = dict(read_document(script))
+    name = document.get("name")
+    if not isinstance(name, str) or not re.fullmatch(SCRIPT_NAME, name):
+        told = "a draft has the name of its script" if name is None else f"{name!r} is no name of a script"
+        hint = "letters, digits, _ and -, at most 80, beginning with a letter or _"
+        raise ScriptInvalid([Problem("invalid_name", "/name", told, hint)])
+    return document
+
+
+def _text(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -90,6 +90,13 @@ class Settings(BaseSettings):
         10, ge=1, description="a gateway that is stopped gives requests and streams so long to end"
     )
 
+    mcp_hosts: str = Field(
+        "", description="names by which clients reach `/mcp` beside those of loopback, divided by commas"
+    )
+    mcp_origins: str = Field(
+        "", description="web pages that may use `/mcp`, divided by commas: https://app.example.com; by default none"
+    )
+
     def __init__(self, **values: Any) -> None:
         _refuse_unknown()
         super().__init__(**values)
@@ -114,6 +121,10 @@ class Settings(BaseSettings):
     def allowed_hosts(self) -> tuple[str, ...]:
         """The hosts of `http_allow`, for toolbox.HttpPolicy.allowing."""
         return _parts(self.http_allow)
+
+    def names(self, text: str) -> tuple[str, ...]:
+        """The parts of a list that is divided by commas."""
+        return _parts(text)
 
     def openai(self) -> dict[str, Any] | None:
         """The language model: the arguments of agent.model.OpenAIModel; None if it is not configured."""

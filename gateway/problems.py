@@ -37,6 +37,7 @@ STATUS: Final[dict[str, int]] = {
     "reserved_store": 403,
     "unreachable_database": 403,
     "not_asked": 403,
+    "origin_not_allowed": 403,
     "not_found": 404,
     "database_not_found": 404,
     "store_not_found": 404,
@@ -72,6 +73,7 @@ STATUS: Final[dict[str, int]] = {
     "transaction_ended": 409,
     "body_too_large": 413,
     "unsupported_media_type": 415,
+    "host_not_allowed": 421,
     "internal_error": 500,
     "corrupted": 500,
     "storage_error": 500,
@@ -87,6 +89,7 @@ STATUS: Final[dict[str, int]] = {
     "temporal_unavailable": 503,
     "run_silent": 503,
     "gateway_stopping": 503,
+    "too_many_sessions": 503,
     "disk_full": 507,
 }
 """The status of a code; a code that is not here is bad input: 422 (`key_too_large`, `value_too_large`, ...)."""

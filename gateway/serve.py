@@ -75,6 +75,8 @@ async def serve(settings: Settings) -> None:
         audit_days=settings.audit_days,
         min_free_bytes=settings.min_free_bytes,
         sweep_seconds=settings.sweep_seconds,
+        mcp_hosts=settings.names(settings.mcp_hosts),
+        mcp_origins=settings.names(settings.mcp_origins),
     )
     add_figures(services)
     config = uvicorn.Config(

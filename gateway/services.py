@@ -30,7 +30,7 @@ class Services:
 
     `ends` are the last records of runs that somebody waits for just now.
     `retention_seconds` and `history_bytes` say how much of the databases' history is kept, `min_free_bytes` and `sweep_seconds` when
-    the gateway is not ready, or warns (see the settings).
+    the gateway is not ready, or warns (see the settings). `mcp_hosts` and `mcp_origins` may come to `/mcp`, beside loopback.
     """
 
     client: Client
@@ -48,6 +48,8 @@ class Services:
     history_bytes: int = HISTORY_BYTES
     min_free_bytes: int = 0
     sweep_seconds: float = 60
+    mcp_hosts: tuple[str, ...] = ()
+    mcp_origins: tuple[str, ...] = ()
     metrics: Metrics = field(default_factory=Metrics)
     watch: Watch = field(default_factory=Readings)
     ends: SingleFlight[dict[str, Any]] = field(default_factory=SingleFlight)
@@ -77,6 +79,8 @@ def create_services(
     audit_days: float = AUDIT_DAYS,
     min_free_bytes: int = 0,
     sweep_seconds: float = 60,
+    mcp_hosts: tuple[str, ...] = (),
+    mcp_origins: tuple[str, ...] = (),
 ) -> Services:
     """The services over a data directory; makes its first API key."""
     metrics = Metrics()
@@ -98,6 +102,8 @@ def create_services(
         history_bytes=history_bytes,
         min_free_bytes=min_free_bytes,
         sweep_seconds=sweep_seconds,
+        mcp_hosts=mcp_hosts,
+        mcp_origins=mcp_origins,
         metrics=metrics,
     )
 

@@ -11,6 +11,7 @@
     runs:read, runs:control   see runs, and what waits for a decision; cancel, pause, decide, run again
     schedules:read, schedules:write
     tools:names               run scripts that call these tools (those that reach the outside)
+    mcp                       come by MCP, to do what the other scopes allow
 
 `names` is a name in which `*` stands for any number of characters. No pattern means the system's own database: only `data:system:...` does,
 letter for letter. Scopes are independent of each other: who may write need not be able to read. One includes another: who may call a script
@@ -40,6 +41,7 @@ _ACTIONS: Final = {
     "runs": ("read", "control"),
     "schedules": ("read", "write"),
     "tools": (),
+    "mcp": (),
 }
 _NAMED: Final = ("scripts", "data", "tools")
 MOST: Final = 100

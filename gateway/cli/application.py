@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from gateway.cli import audit, data, db, doctor, handling, keys, runs, schedules, scripts
+from gateway.cli import audit, data, db, doctor, handling, keys, mcp, runs, schedules, scripts
 from gateway.cli.connection import read_settings
 from gateway.cli.failures import INTERRUPTED, OK, CommandFailed
 from gateway.cli.options import NoColor, Options, Profile, Quiet, Url, add_options, take
@@ -33,6 +33,7 @@ app.add_typer(keys.app, name="key")
 app.command()(handling.approvals)
 app.command()(audit.audit)
 app.command()(doctor.doctor)
+app.command()(mcp.mcp)
 
 
 def _version(wanted: bool) -> None:

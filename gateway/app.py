@@ -71,7 +71,9 @@ def create_app(services: Services) -> FastAPI:
     app.state.mcp = door.Door(app, services)
     problems.install(app)
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=services.max_body_bytes)
-    app.add_middleware(Authentication, keys=services.keys, notes=services.notes)
+    app.add_middleware(
+        Authentication, keys=services.keys, notes=services.notes, limits=services.limits, tokens=services.tokens
+    )
     app.add_middleware(RequestFrame)
     app.add_middleware(Measured, metrics=services.metrics)
     app.router.routes.extend(guarded(route for module in MODULES for route in module.router.routes))

@@ -47,6 +47,7 @@ _ERRORS: Final = {
     "409": "it is there already, or has ended",
     "413": "the body is too large",
     "422": "the request does not fit; `errors` has every place",
+    "429": "too many requests; `Retry-After` says when to try again",
     "500": "the gateway failed",
     "503": "something that is needed does not answer; try again",
 }

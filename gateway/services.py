@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 from temporalio.client import Client
 
 from btree.space import HISTORY_BYTES, RETENTION
-from gateway.access import Keys, Notes
+from gateway.access import Keys, Limits, Notes, Tokens
 from gateway.cursors import Cursors
 from gateway.operations.metrics import Metrics
 from gateway.readings import Readings
@@ -31,6 +31,7 @@ class Services:
     `ends` are the last records of runs that somebody waits for just now.
     `retention_seconds` and `history_bytes` say how much of the databases' history is kept, `min_free_bytes` and `sweep_seconds` when
     the gateway is not ready, or warns (see the settings). `mcp_hosts` and `mcp_origins` may come to `/mcp`, beside loopback.
+    `limits` are those of requests (by default none), `tokens` checks those of an identity provider.
     """
 
     client: Client
@@ -50,6 +51,8 @@ class Services:
     sweep_seconds: float = 60
     mcp_hosts: tuple[str, ...] = ()
     mcp_origins: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    tokens: Tokens | None = None
     metrics: Metrics = field(default_factory=Metrics)
     watch: Watch = field(default_factory=Readings)
     ends: SingleFlight[dict[str, Any]] = field(default_factory=SingleFlight)
@@ -81,6 +84,8 @@ def create_services(
     sweep_seconds: float = 60,
     mcp_hosts: tuple[str, ...] = (),
     mcp_origins: tuple[str, ...] = (),
+    limits: Limits | None = None,
+    tokens: Tokens | None = None,
 ) -> Services:
     """The services over a data directory; makes its first API key."""
     metrics = Metrics()
@@ -104,6 +109,8 @@ def create_services(
         sweep_seconds=sweep_seconds,
         mcp_hosts=mcp_hosts,
         mcp_origins=mcp_origins,
+        limits=limits or Limits(),
+        tokens=tokens,
         metrics=metrics,
     )
 

@@ -137,12 +137,14 @@ def parse_scopes(texts: Iterable[str]) -> tuple[Scope, ...]:
 
 @dataclass(frozen=True)
 class Access:
-    """Whose key a request came with, and what it may do. `expires_at` is ISO 8601 in UTC."""
+    """Whose key a request came with, and what it may do. `expires_at` is ISO 8601 in UTC. `by_token`: it is no key of ours, but a token of
+    an identity provider."""
 
     key_id: str
     name: str
     scopes: tuple[Scope, ...]
     expires_at: str | None = None
+    by_token: bool = False
 
     def has(self, needed: Scope) -> bool:
         """Whether the key may do that."""

@@ -9,15 +9,14 @@ Requests of the inside are marked in their scope (INSIDE): they belong to a requ
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Any
 
 import anyio
 import httpx2
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from starlette.types import ASGIApp, Message
 
-INSIDE: Final = "sop.inside"
-"""In the scope of a request that the gateway sends to itself. A client cannot set it: scopes are the server's."""
+from gateway.access.limits import INSIDE
 
 
 class Inside(httpx2.AsyncBaseTransport):

@@ -19,6 +19,8 @@ from gateway.problems import ApiError, place, problem, translate
 
 MAX_BYTES: Final = 64 * 1024
 """An answer's JSON."""
+MOST_PLACES: Final = 50
+"""Of an error; `more_errors` says how many more there are."""
 _KEPT: Final = ("code", "detail", "errors", "hint", "retryable", "status", "request_id")
 
 
@@ -44,7 +46,11 @@ def refused(error: Exception, request_id: str, tool: str) -> CallToolResult:
         found = problem(made, instance=tool, request_id=request_id)
     else:
         found = problem(translate(error), instance=tool, request_id=request_id)
-    return answered({name: found[name] for name in _KEPT if name in found}, failed=True)
+    told = {name: found[name] for name in _KEPT if name in found}
+    places = told.get("errors", [])
+    if len(places) > MOST_PLACES:
+        told |= {"errors": places[:MOST_PLACES], "more_errors": len(places) - MOST_PLACES}
+    return answered(told, failed=True)
 
 
 def invalid(error: ValidationError) -> ApiError:

@@ -92,7 +92,7 @@ class _Handlers:
             found = await self._api_of(context).get("/v1/mcp/catalog")
         except GatewayError as error:
             raise _protocol_error(error) from None
-        tools = [TOOLS[name].described() for name in found["tools"] if name in TOOLS]
+        tools = [TOOLS[name].described for name in found["tools"] if name in TOOLS]
         return ListToolsResult(tools=tools + [as_tool(script) for script in found["scripts"]])
 
     async def call_tool(self, context: Context, params: CallToolRequestParams) -> CallToolResult:

@@ -6,6 +6,7 @@ has; what it may really do, each call asks the API.
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from mcp_types import Tool, ToolAnnotations
@@ -50,6 +51,7 @@ class BuiltIn(Generic[Model]):
     function: Callable[[Call, Model], Awaitable[Mapping[str, Any]]] = field(repr=False)
     annotations: ToolAnnotations = field(default_factory=lambda: READS)
 
+    @cached_property
     def described(self) -> Tool:
         """As clients see it."""
         return Tool(

@@ -46,7 +46,7 @@ def refused(error: Exception, request_id: str, tool: str) -> CallToolResult:
         found = problem(made, instance=tool, request_id=request_id)
     else:
         found = problem(translate(error), instance=tool, request_id=request_id)
-    told = {name: found[name] for name in _KEPT if name in found}
+    told: dict[str, Any] = {name: found[name] for name in _KEPT if name in found}
     places = told.get("errors", [])
     if len(places) > MOST_PLACES:
         told |= {"errors": places[:MOST_PLACES], "more_errors": len(places) - MOST_PLACES}

@@ -1,5 +1,7 @@
 """The MCP server over stdio: the same server in a process of its own, which talks with the gateway over HTTP (`sop mcp`)."""
 
+from typing import Final
+
 import anyio
 import httpx2
 from mcp.server.stdio import stdio_server
@@ -8,6 +10,9 @@ from gateway.client.transport import CONNECT_SECONDS, SECONDS
 from gateway.mcp.api import Api
 from gateway.mcp.changes import Changes
 from gateway.mcp.server import create_server
+
+EVERY: Final = 10.0
+"""Seconds between looks for changes: each is a request."""
 
 
 async def serve(url: str, key: str) -> None:
@@ -21,7 +26,7 @@ async def serve(url: str, key: str) -> None:
         api = Api(http)
         tag = _Tag(api)
         await tag()
-        changes = Changes(tag)
+        changes = Changes(tag, EVERY)
         server = create_server(lambda context: api, changes)
         async with stdio_server() as (reading, writing), anyio.create_task_group() as tasks:
             tasks.start_soon(changes.watch)

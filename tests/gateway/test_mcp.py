@@ -322,3 +322,24 @@ async def test_a_saved_script_is_told_to_clients(gateway: Gateway, monkeypatch: 
             first.add_done_callback(lambda _: heard.set())
             await eventually(more_scripts)
             assert type(first.result()).__name__ == "ToolsListChanged"
+
+
+async def test_long_lists_come_in_pages(gateway: Gateway, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.mcp.server.PAGE", 2)
+    for number in range(5):
+        await save_double(gateway, f"double{number}")
+    key = key_for(gateway, "scripts:read", "scripts:run")
+    async with connected(url, key) as client:
+        pages, cursor = [], None
+        while True:
+            found = await client.list_tools(cursor=cursor)
+            pages.append([tool.name for tool in found.tools if tool.name.startswith("run_")])
+            assert ("start_run" in [tool.name for tool in found.tools]) == (cursor is None)
+            if (cursor := found.next_cursor) is None:
+                break
+        assert pages == [["run_double0", "run_double1"], ["run_double2", "run_double3"], ["run_double4"]]
+        first = await client.list_resources()
+        assert (len(first.resources), first.next_cursor) == (2, "2")
+        for wrong in ("x", "-1", "9" * 30):
+            with pytest.raises(MCPError, match="cursor"):
+                await client.list_tools(cursor=wrong)

@@ -5,6 +5,7 @@ a hash of all scripts; over stdio it is the catalog's ETag. Clients of older ver
 those of newer ones where they listen (`subscriptions/listen`).
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -23,13 +24,15 @@ _log = logging.getLogger("gateway")
 class Bus(InMemorySubscriptionBus):
     """The package's bus, which knows how many listen."""
 
-    def __init__(self) -> None:
+    def __init__(self, came: Callable[[], None]) -> None:
         super().__init__()
+        self._came = came
         self.listening = 0
 
     def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
         leave = super().subscribe(listener)
         self.listening += 1
+        self._came()
         left = False
 
         def unsubscribe() -> None:
@@ -46,7 +49,8 @@ class Changes:
     """Who wants to hear of changes, and the look-out for them."""
 
     def __init__(self, tag: Callable[[], Awaitable[str]], every: float | None = None) -> None:
-        self.bus = Bus()
+        self._came = asyncio.Event()
+        self.bus = Bus(self._came.set)
         self._tag = tag
         self._every = every or EVERY
         self._connections: WeakSet[Connection] = WeakSet()
@@ -54,6 +58,7 @@ class Changes:
     async def heard_from(self, context: ServerRequestContext[Any, Any], params: NotificationParams) -> None:
         """A session has begun: it is told for as long as it lasts."""
         self._connections.add(context.session._connection)
+        self._came.set()
 
     async def watch(self) -> None:
         """Look, and tell, until this is canceled."""
@@ -66,7 +71,9 @@ class Changes:
                 if known is not None and found != known:
                     await self.tell()
                 known = found
-            await anyio.sleep(self._every)
+            self._came.clear()
+            with anyio.move_on_after(self._every):  # who has just come is told of what changes from now on
+                await self._came.wait()
 
     async def tell(self) -> None:
         """Tell everybody that the lists have changed."""

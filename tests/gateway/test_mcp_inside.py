@@ -1,4 +1,4 @@
-"""HTTP without a socket: answers stream, leaving early is heard, and what fails is told."""
+"""HTTP without a socket: answers stream, leaving early is heard, and what fails is told; and who hears of changes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,8 +15,9 @@ from gateway.access import create_limits
 from gateway.app import create_app
 from gateway.client.errors import NotAllowed, NotFound, Unreachable
 from gateway.mcp.api import Api
+from gateway.mcp.changes import Changes, ResourcesListChanged, ToolsListChanged
 from gateway.mcp.inside import Inside
-from tests.gateway.conftest import Gateway, authorization
+from tests.gateway.conftest import Gateway, authorization, eventually
 
 
 @asynccontextmanager
@@ -95,3 +96,38 @@ async def test_it_is_the_gateway_with_the_callers_rights(gateway: Gateway) -> No
             await replace(api, headers=authorization(gateway.key)).get("/v1/runs/nothing")
         with pytest.raises(NotAllowed):
             await replace(api, headers=authorization(key)).get("/v1/databases")
+
+
+async def test_who_comes_is_told_of_what_changes_from_then_on() -> None:
+    value, asked = "a", 0
+
+    async def tag() -> str:
+        nonlocal asked
+        asked += 1
+        if value == "":
+            raise RuntimeError("not now")
+        return value
+
+    def came() -> Any:
+        return changes.bus.subscribe(lambda event: None)
+
+    changes, heard = Changes(tag, every=1000), list[Any]()
+    watching = asyncio.create_task(changes.watch())
+    leave = changes.bus.subscribe(heard.append)
+    await eventually(lambda: asked == 1)
+    assert heard == []
+    leave_too = came()
+    await eventually(lambda: asked == 2)
+    assert heard == []
+    value = ""
+    came()()
+    await eventually(lambda: asked == 3)
+    value = "b"
+    came()()
+    await eventually(lambda: asked == 4 and heard == [ToolsListChanged(), ResourcesListChanged()])
+    leave()
+    leave()
+    leave_too()
+    assert changes.bus.listening == 0
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)

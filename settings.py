@@ -6,6 +6,7 @@ configuration file (TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TEMP
 only what is used where those say nothing.
 """
 
+import json
 import os
 from difflib import get_close_matches
 from pathlib import Path
@@ -100,6 +101,29 @@ class Settings(BaseSettings):
         10, ge=1, description="a gateway that is stopped gives requests and streams so long to end"
     )
 
+    mcp_hosts: str = Field(
+        "", description="names by which clients reach `/mcp` beside those of loopback, divided by commas"
+    )
+    mcp_origins: str = Field(
+        "", description="web pages that may use `/mcp`, divided by commas: https://app.example.com; by default none"
+    )
+
+    rate_limit: float = Field(300, ge=0, description="requests a second of one key, at each gateway; 0: no limit")
+    rate_burst: int = Field(3000, ge=1, description="requests that a key may send at once before that")
+    auth_failures_per_minute: float = Field(
+        60, ge=0, description="requests without a valid key from one address, at each gateway; 0: no limit"
+    )
+    oidc_issuer: str | None = Field(None, description="whose bearer tokens are taken beside API keys, as in `iss`")
+    oidc_audience: str | None = Field(None, description="the gateway's own name in `aud`; needed with an issuer")
+    oidc_jwks_url: str | None = Field(None, description="the issuer's key set; by default its own description says")
+    oidc_algorithms: str = Field("RS256,ES256", description="asymmetric algorithms, divided by commas")
+    oidc_claim: str = Field("scope", description="the claim that says what a token may do; dots lead into objects")
+    oidc_scopes: str = Field(
+        "", description='what its values allow, as JSON: {"analysts": ["data:*:read", "runs:read"]}'
+    )
+    oidc_name_claim: str = Field("sub", description="the claim with the name that approvals ask for")
+    oidc_skew_seconds: float = Field(30, ge=0, le=300, description="by how much clocks may differ")
+
     def __init__(self, **values: Any) -> None:
         _refuse_unknown()
         super().__init__(**values)
@@ -129,6 +153,32 @@ class Settings(BaseSettings):
         """The text of a setting with keys: `secrets_keys`, `payload_keys`."""
         found: SecretStr | None = getattr(self, name)
         return found.get_secret_value() if found is not None else None
+
+    def names(self, text: str) -> tuple[str, ...]:
+        """The parts of a list that is divided by commas."""
+        return _parts(text)
+
+    def oidc(self) -> dict[str, Any] | None:
+        """Whose tokens are taken: the fields of gateway.access.tokens.TokenSettings, and `jwks_url`; None if there is no issuer.
+        `scopes` are as they were read. Raises ValueError."""
+        if self.oidc_issuer is None:
+            return None
+        if self.oidc_audience is None:
+            raise ValueError("SOP_OIDC_ISSUER needs SOP_OIDC_AUDIENCE: tokens for others must not be taken")
+        try:
+            scopes = json.loads(self.oidc_scopes or "{}")
+        except ValueError as error:
+            raise ValueError(f"SOP_OIDC_SCOPES is no JSON: {error}") from None
+        return {
+            "issuer": self.oidc_issuer,
+            "audience": self.oidc_audience,
+            "jwks_url": self.oidc_jwks_url,
+            "algorithms": _parts(self.oidc_algorithms),
+            "claim": self.oidc_claim,
+            "scopes": scopes,
+            "name_claim": self.oidc_name_claim,
+            "skew": self.oidc_skew_seconds,
+        }
 
     def openai(self) -> dict[str, Any] | None:
         """The language model: the arguments of agent.model.OpenAIModel; None if it is not configured."""

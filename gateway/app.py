@@ -7,6 +7,9 @@ Nothing is kept in the process that a restart would lose: scripts, keys and rows
 Temporal. Any number of gateways may serve one data directory.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from fastapi import FastAPI
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
@@ -35,6 +38,7 @@ from gateway import (
     vault,
 )
 from gateway.access import Authentication, RequestFrame, guarded
+from gateway.mcp import catalog, door
 from gateway.operations.measured import Measured
 from gateway.payloads import Origins
 from gateway.payloads import routes as payloads
@@ -63,19 +67,33 @@ MODULES = (
     vault,
     payloads,
     audit,
+    catalog,
+    door,
 )
 
 
 def create_app(services: Services) -> FastAPI:
     """The gateway over `services`. Raises UndeclaredRoute for a route that does not say which scope it takes."""
-    app = FastAPI(title="SOP on Temporal", version="1", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="SOP on Temporal", version="1", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_running
+    )
     app.state.services = services
     app.state.documents = documents.Documents(app)
+    app.state.mcp = door.Door(app, services)
     problems.install(app)
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=services.max_body_bytes)
-    app.add_middleware(Authentication, keys=services.keys, notes=services.notes)
+    app.add_middleware(
+        Authentication, keys=services.keys, notes=services.notes, limits=services.limits, tokens=services.tokens
+    )
     app.add_middleware(Origins, page=services.temporal_ui)
     app.add_middleware(RequestFrame)
     app.add_middleware(Measured, metrics=services.metrics)
     app.router.routes.extend(guarded(documents.named(route for module in MODULES for route in module.router.routes)))
     return app
+
+
+@asynccontextmanager
+async def _running(app: FastAPI) -> AsyncIterator[None]:
+    """What runs beside the requests."""
+    async with app.state.mcp.running():
+        yield

@@ -16,10 +16,11 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from temporalio.client import WorkflowExecution
 
+from gateway.access import access_of
 from gateway.looking import head, require_running, standing
 from gateway.problems import ApiError
 from gateway.searching import Search, search
-from gateway.services import Here, Services
+from gateway.services import Here
 from gateway.signals import send
 from script.wire import DECIDE_SIGNAL, Decision
 
@@ -49,7 +50,7 @@ async def list_(
     cursor: str | None = None,
 ) -> dict[str, Any]:
     """What waits for a person: a page of runs, newest first. A run whose worker does not answer has `approvals` null."""
-    me = decider(here, request)
+    me = decider(request)
     runs, pages = await search(here, Search(script=script, waiting=True), limit=limit, cursor=cursor)
     turns, silent = asyncio.Semaphore(_AT_ONCE), 0
 
@@ -83,7 +84,7 @@ async def decide(here: Here, request: Request, run_id: str, body: DecideRequest)
             "run_silent", f"no worker answers for the run {run_id!r}", hint="is a worker running?", retryable=True
         )
     approval = _chosen(run_id, told["approvals"], body.step)
-    me = decider(here, request)
+    me = decider(request)
     if me not in approval["by"]:
         raise ApiError(
             "not_asked",
@@ -96,9 +97,9 @@ async def decide(here: Here, request: Request, run_id: str, body: DecideRequest)
     return {"id": run_id, "step": approval["step"], "approved": body.approved, "by": me, "at": at}
 
 
-def decider(here: Services, request: Request) -> str:
+def decider(request: Request) -> str:
     """The name of the request's key."""
-    return here.keys.name(request.state.key_id)
+    return access_of(request).name
 
 
 def _chosen(run_id: str, approvals: list[dict[str, Any]], step: str | None) -> dict[str, Any]:

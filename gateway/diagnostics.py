@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Request
 
+from gateway.access import access_of
 from gateway.product import product_version
 from gateway.services import Here
 
@@ -29,7 +30,7 @@ def diagnostics(here: Here, request: Request) -> dict[str, Any]:
         "version": product_version(),
         "python": platform.python_version(),
         "time": datetime.now(UTC).isoformat(),
-        "key": {"id": request.state.key_id, "name": here.keys.name(request.state.key_id)},
+        "key": {"id": request.state.key_id, "name": access_of(request).name},
         "task_queue": here.task_queue,
         "disk": {"free_bytes": room.free, "total_bytes": room.total, "fsync_ms": fsync_milliseconds(here.data_dir)},
     }

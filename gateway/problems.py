@@ -37,6 +37,7 @@ STATUS: Final[dict[str, int]] = {
     "reserved_store": 403,
     "unreachable_database": 403,
     "not_asked": 403,
+    "origin_not_allowed": 403,
     "not_found": 404,
     "database_not_found": 404,
     "store_not_found": 404,
@@ -79,6 +80,8 @@ STATUS: Final[dict[str, int]] = {
     "body_too_large": 413,
     "unsupported_media_type": 415,
     "precondition_required": 428,
+    "host_not_allowed": 421,
+    "rate_limited": 429,
     "internal_error": 500,
     "corrupted": 500,
     "storage_error": 500,
@@ -96,6 +99,8 @@ STATUS: Final[dict[str, int]] = {
     "temporal_unavailable": 503,
     "run_silent": 503,
     "gateway_stopping": 503,
+    "too_many_sessions": 503,
+    "provider_unavailable": 503,
     "disk_full": 507,
 }
 """The status of a code; a code that is not here is bad input: 422 (`key_too_large`, `value_too_large`, ...)."""
@@ -111,7 +116,7 @@ _UNAVAILABLE: Final = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDE
 
 class ApiError(Exception):
     """A refusal of the gateway. `errors` are the places that are wrong, each {pointer, detail, code, hint?}; `more` are members that only
-    this kind of problem has."""
+    this kind of problem has; `headers` go with the answer."""
 
     def __init__(
         self,
@@ -133,6 +138,7 @@ class ApiError(Exception):
         self.errors = list(errors) or ([place(code, message, pointer, hint)] if pointer is not None else [])
         self.status = status or STATUS.get(code, 422)
         self.more = dict(more or {})
+        self.headers: dict[str, str] = {}
 
 
 def place(code: str, detail: str, pointer: str, hint: str | None = None) -> dict[str, Any]:
@@ -196,6 +202,7 @@ def problem_response(error: ApiError, *, instance: str, request_id: str) -> Resp
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
     if error.status == 503:
         headers["Retry-After"] = "1"
+    headers |= error.headers
     body = orjson.dumps(problem(error, instance=instance, request_id=request_id))
     return Response(body, error.status, headers, MEDIA_TYPE)
 

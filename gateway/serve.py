@@ -19,6 +19,9 @@ from collections.abc import Iterator, Sequence
 import uvicorn
 from temporalio.client import Client
 
+from gateway.access import Tokens, create_limits
+from gateway.access.providers import fetching
+from gateway.access.tokens import TokenSettings, token_scopes
 from gateway.app import create_app
 from gateway.operations import logs
 from gateway.operations.addresses import NotLoopback, check_host, metrics_address
@@ -77,6 +80,14 @@ async def serve(settings: Settings) -> None:
         min_free_bytes=settings.min_free_bytes,
         sweep_seconds=settings.sweep_seconds,
         secrets_keys=settings.keys("secrets_keys"),
+        mcp_hosts=settings.names(settings.mcp_hosts),
+        mcp_origins=settings.names(settings.mcp_origins),
+        limits=create_limits(
+            per_second=settings.rate_limit,
+            burst=settings.rate_burst,
+            failures_per_minute=settings.auth_failures_per_minute,
+        ),
+        tokens=create_tokens(settings),
     )
     add_figures(services)
     config = uvicorn.Config(
@@ -103,6 +114,15 @@ async def serve(settings: Settings) -> None:
             await server.serve()
     finally:
         services.close()
+
+
+def create_tokens(settings: Settings) -> Tokens | None:
+    """What checks the tokens of the identity provider, if one is configured. Raises ValueError."""
+    told = settings.oidc()
+    if told is None:
+        return None
+    fetch = fetching(told["issuer"], told.pop("jwks_url"), settings.allowed_hosts())
+    return Tokens(TokenSettings(**{**told, "scopes": token_scopes(told["scopes"])}), fetch)
 
 
 def main(arguments: Sequence[str] = ()) -> None:

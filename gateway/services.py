@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 from temporalio.client import Client
 
 from btree.space import HISTORY_BYTES, RETENTION
-from gateway.access import Keys, Notes
+from gateway.access import Keys, Limits, Notes, Tokens
 from gateway.cursors import Cursors
 from gateway.operations.logs import hide
 from gateway.operations.metrics import Metrics
@@ -32,7 +32,8 @@ class Services:
 
     `ends` are the last records of runs that somebody waits for just now.
     `retention_seconds` and `history_bytes` say how much of the databases' history is kept, `min_free_bytes` and `sweep_seconds` when
-    the gateway is not ready, or warns (see the settings).
+    the gateway is not ready, or warns (see the settings). `mcp_hosts` and `mcp_origins` may come to `/mcp`, beside loopback.
+    `limits` are those of requests (by default none), `tokens` checks those of an identity provider.
     """
 
     client: Client
@@ -52,6 +53,10 @@ class Services:
     history_bytes: int = HISTORY_BYTES
     min_free_bytes: int = 0
     sweep_seconds: float = 60
+    mcp_hosts: tuple[str, ...] = ()
+    mcp_origins: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    tokens: Tokens | None = None
     metrics: Metrics = field(default_factory=Metrics)
     watch: Watch = field(default_factory=Readings)
     ends: SingleFlight[dict[str, Any]] = field(default_factory=SingleFlight)
@@ -82,6 +87,10 @@ def create_services(
     min_free_bytes: int = 0,
     sweep_seconds: float = 60,
     secrets_keys: str | None = None,
+    mcp_hosts: tuple[str, ...] = (),
+    mcp_origins: tuple[str, ...] = (),
+    limits: Limits | None = None,
+    tokens: Tokens | None = None,
 ) -> Services:
     """The services over a data directory; makes its first API key. Raises ValueError for keys that are none."""
     metrics = Metrics()
@@ -107,6 +116,10 @@ def create_services(
         history_bytes=history_bytes,
         min_free_bytes=min_free_bytes,
         sweep_seconds=sweep_seconds,
+        mcp_hosts=mcp_hosts,
+        mcp_origins=mcp_origins,
+        limits=limits or Limits(),
+        tokens=tokens,
         metrics=metrics,
     )
 

@@ -5,22 +5,27 @@ is. A path is compared as the router sees it, whole: no prefix, suffix or case t
 one. What a key may do, each route's guard asks
 (`routes`), with what is left for it in the request's state:
 
-    key_id    the key's id, for logs
+    key_id    the key's id, for logs; of a bearer token `oidc:` and its subject
     access    scopes.Access
+
+A credential is a key of ours, or a token of an identity provider (`tokens`), if one is configured. Both are checked at every request.
+How many requests a key may send, and how often an address may fail here, `limits` says.
 
 The answer's status is seen here too, so here it is noted what goes into the audit log.
 """
 
 from typing import Final
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.access.audit import REFUSALS, Entry
 from gateway.access.keys import Keys
+from gateway.access.limits import INSIDE, Limits, address_of, headers, refusal
 from gateway.access.notes import Notes
 from gateway.access.routes import KNOWING, PUBLIC, Reached
 from gateway.access.scopes import Access
+from gateway.access.tokens import Tokens, is_token
 from gateway.problems import ApiError, problem_response
 
 _FAILED: Final = 500
@@ -29,10 +34,14 @@ _FAILED: Final = 500
 class Authentication:
     """Lets requests with a valid key through."""
 
-    def __init__(self, app: ASGIApp, keys: Keys, notes: Notes) -> None:
+    def __init__(
+        self, app: ASGIApp, keys: Keys, notes: Notes, limits: Limits | None = None, tokens: Tokens | None = None
+    ) -> None:
         self._app = app
         self._keys = keys
         self._notes = notes
+        self._limits = limits or Limits()
+        self._tokens = tokens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or (scope["type"] == "http" and _is_open(scope)):
@@ -41,24 +50,57 @@ class Authentication:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
             return
-        access = self._access(Headers(scope=scope).getlist("authorization"))
-        watched = _Watched(scope, send, access, self._notes)
-        if access is None:
-            await _not_authenticated(scope, receive, watched.send)
+        watched = _Watched(scope, send, self._notes)
+        try:
+            access = await self._access(Headers(scope=scope).getlist("authorization"))
+            if access is None:
+                raise self._not_authenticated(scope)
+            watched.access = access
+            scope["state"] |= {"key_id": access.key_id, "access": access}
+            watched.headers = self._counted(scope, access)
+        except ApiError as error:
+            await _refuse(error, scope, receive, watched.send)
             return
-        scope["state"] |= {"key_id": access.key_id, "access": access}
-        self._notes.used(access.key_id)
+        if not access.by_token:
+            self._notes.used(access.key_id)
         try:
             await self._app(scope, receive, watched.send)
         except BaseException:
             watched.note(_FAILED)
             raise
 
-    def _access(self, given: list[str]) -> Access | None:
+    async def _access(self, given: list[str]) -> Access | None:
+        """Raises ApiError where whether a token is valid cannot be told now."""
         if len(given) != 1:
             return None
-        scheme, _, key = given[0].partition(" ")
-        return self._keys.verify(key.strip()) if scheme.lower() == "bearer" else None
+        scheme, _, credential = given[0].partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        if self._tokens is not None and is_token(credential.strip()):
+            return await self._tokens.verify(credential.strip())
+        return self._keys.verify(credential.strip())
+
+    def _counted(self, scope: Scope, access: Access) -> dict[str, str]:
+        """What the answer tells of the key's rate. Raises ApiError `rate_limited`."""
+        buckets = self._limits.keys
+        if buckets is None or scope.get(INSIDE):
+            return {}
+        taken = buckets.take(access.key_id)
+        if not taken.allowed:
+            raise refusal(buckets, taken)
+        return headers(buckets, taken)
+
+    def _not_authenticated(self, scope: Scope) -> ApiError:
+        buckets = self._limits.failures
+        if buckets is not None:
+            taken = buckets.take(address_of(scope.get("client")))
+            if not taken.allowed:
+                return refusal(buckets, taken)
+        return ApiError(
+            "not_authenticated",
+            "a valid API key is needed",
+            hint="Authorization: Bearer <key>; the first key is in the file api-key of the data directory",
+        )
 
 
 def _is_open(scope: Scope) -> bool:
@@ -68,12 +110,7 @@ def _is_open(scope: Scope) -> bool:
     return scope["path"] not in KNOWING or not any(Headers(scope=scope).getlist("authorization"))
 
 
-async def _not_authenticated(scope: Scope, receive: Receive, send: Send) -> None:
-    error = ApiError(
-        "not_authenticated",
-        "a valid API key is needed",
-        hint="Authorization: Bearer <key>; the first key is in the file api-key of the data directory",
-    )
+async def _refuse(error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
     answer = problem_response(error, instance=scope["path"], request_id=scope["state"]["request_id"])
     await answer(scope, receive, send)
 
@@ -81,16 +118,18 @@ async def _not_authenticated(scope: Scope, receive: Receive, send: Send) -> None
 class _Watched:
     """What is sent for one request; its status is noted, once."""
 
-    def __init__(self, scope: Scope, send: Send, access: Access | None, notes: Notes) -> None:
+    def __init__(self, scope: Scope, send: Send, notes: Notes) -> None:
         self._scope = scope
         self._send = send
-        self._access = access
         self._notes = notes
+        self.access: Access | None = None
+        self.headers: dict[str, str] = {}
         self._noted = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.note(message["status"])
+            MutableHeaders(scope=message).update(self.headers)
         await self._send(message)
 
     def note(self, status: int) -> None:
@@ -107,7 +146,7 @@ class _Watched:
             request_id=state["request_id"],
             route=reached.route if reached is not None else None,
             target=reached.target if reached is not None else {},
-            key=self._access.key_id if self._access is not None else None,
-            name=self._access.name if self._access is not None else None,
+            key=self.access.key_id if self.access is not None else None,
+            name=self.access.name if self.access is not None else None,
         )
         self._notes.audit(entry)

@@ -97,6 +97,8 @@ ROUTES: Final[dict[str, str]] = {
     "POST /v1/databases/{database}/stores/{store}:join": "data:{database}:read",
     "POST /v1/databases/{database}/stores/{store}:aggregate": "data:{database}:read",
     "POST /v1/databases/{database}/stores/{store}/rows:import": "data:{database}:write",
+    "POST /v1/databases/{database}/stores/{store}:update": "data:{database}:write",
+    "POST /v1/databases/{database}/stores/{store}:delete": "data:{database}:write",
     # secrets
     "GET /v1/secrets": "secrets:read:?",
     "PUT /v1/secrets/{secret}": "secrets:write:{secret}",
@@ -105,8 +107,11 @@ ROUTES: Final[dict[str, str]] = {
     # payloads of Temporal
     "POST /codec/encode": "runs:control",
     "POST /codec/decode": "runs:read",
-    "POST /v1/databases/{database}/stores/{store}:update": "data:{database}:write",
-    "POST /v1/databases/{database}/stores/{store}:delete": "data:{database}:write",
+    # mcp
+    "POST /mcp": "mcp",
+    "GET /mcp": "mcp",
+    "DELETE /mcp": "mcp",
+    "GET /v1/mcp/catalog": "mcp",
     # access
     "GET /v1/keys": "keys",
     "POST /v1/keys": "keys",
@@ -196,6 +201,9 @@ class _Guard:
 
 
 def _writes(method: str, need: Need) -> bool:
+    """Whether it may change something. What a message of MCP does, it does by requests of its own."""
+    if need.scope.area == "mcp":
+        return False
     return method not in ("GET", "HEAD", "OPTIONS") and need.scope.action != "read"
 
 

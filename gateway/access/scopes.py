@@ -14,6 +14,7 @@
     secrets:write:names       set and delete these secrets; nobody reads them
     secrets:read:names        see that they are there; included in the two above
     tools:names               run scripts that call these tools (those that reach the outside)
+    mcp                       come by MCP, to do what the other scopes allow
 
 `names` is a name in which `*` stands for any number of characters. No pattern means the system's own database: only `data:system:...` does,
 letter for letter. Scopes are independent of each other: who may write need not be able to read. Some include another: who may call a script
@@ -44,6 +45,7 @@ _ACTIONS: Final = {
     "schedules": ("read", "write"),
     "secrets": ("use", "write", "read"),
     "tools": (),
+    "mcp": (),
 }
 _NAMED: Final = ("scripts", "data", "secrets", "tools")
 MOST: Final = 100
@@ -140,12 +142,14 @@ def parse_scopes(texts: Iterable[str]) -> tuple[Scope, ...]:
 
 @dataclass(frozen=True)
 class Access:
-    """Whose key a request came with, and what it may do. `expires_at` is ISO 8601 in UTC."""
+    """Whose key a request came with, and what it may do. `expires_at` is ISO 8601 in UTC. `by_token`: it is no key of ours, but a token of
+    an identity provider."""
 
     key_id: str
     name: str
     scopes: tuple[Scope, ...]
     expires_at: str | None = None
+    by_token: bool = False
 
     def has(self, needed: Scope) -> bool:
         """Whether the key may do that."""

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from gateway.cli import audit, data, db, doctor, drafts, handling, keys, runs, schedules, scripts, secrets
+from gateway.cli import audit, data, db, doctor, drafts, handling, keys, mcp, runs, schedules, scripts, secrets
 from gateway.cli.connection import read_settings
 from gateway.cli.failures import INTERRUPTED, OK, CommandFailed
 from gateway.cli.options import NoColor, Options, Profile, Quiet, Url, add_options, take
@@ -35,6 +35,7 @@ app.add_typer(secrets.app, name="secret")
 app.command()(handling.approvals)
 app.command()(audit.audit)
 app.command()(doctor.doctor)
+app.command()(mcp.mcp)
 
 
 def _version(wanted: bool) -> None:

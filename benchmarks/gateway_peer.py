@@ -3,7 +3,7 @@
 `python benchmarks/gateway_peer.py` prints the address that it listens on.
 """
 
-import asyncio
+import socket
 import sys
 from pathlib import Path
 
@@ -28,15 +28,13 @@ def get_row(key: str) -> Response:
     return Response(orjson.dumps(found), media_type="application/json")
 
 
-async def main() -> None:
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", access_log=False, server_header=False))
-    serving = asyncio.ensure_future(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    host, port = server.servers[0].sockets[0].getsockname()[:2]
-    print(f"http://{host}:{port}", flush=True)
-    await serving
+def main() -> None:
+    listening = socket.create_server(("127.0.0.1", 0))
+    host, port = listening.getsockname()
+    print(f"http://{host}:{port}", flush=True)  # it is listened from here on
+    config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
+    uvicorn.Server(config).run(sockets=[listening])
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

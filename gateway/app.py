@@ -1,6 +1,7 @@
 """The application: routes by noun, around them the frame of every request.
 
-    client -> Measured -> RequestFrame -> Authentication -> body limit -> router -> guard -> a route module -> library, databases, Temporal
+    client -> Measured -> RequestFrame -> (Cors) -> Authentication -> body limit -> router -> guard -> a route module
+           -> library, databases, Temporal
 
 Nothing is kept in the process that a restart would lose: scripts, keys and rows are in the databases, runs and schedules in
 Temporal. Any number of gateways may serve one data directory.
@@ -22,6 +23,7 @@ from gateway import (
     history,
     imports,
     keys,
+    login,
     maintenance,
     problems,
     rows,
@@ -30,7 +32,7 @@ from gateway import (
     scripts,
     tools,
 )
-from gateway.access import Authentication, RequestFrame, guarded
+from gateway.access import Authentication, Cors, RequestFrame, guarded
 from gateway.operations.measured import Measured
 from gateway.services import Services
 
@@ -52,6 +54,7 @@ MODULES = (
     imports,
     tools,
     keys,
+    login,
     audit,
 )
 
@@ -62,7 +65,9 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     problems.install(app)
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=services.max_body_bytes)
-    app.add_middleware(Authentication, keys=services.keys, notes=services.notes)
+    app.add_middleware(Authentication, keys=services.keys, sessions=services.sessions, notes=services.notes)
+    if services.origins:
+        app.add_middleware(Cors, origins=services.origins)
     app.add_middleware(RequestFrame)
     app.add_middleware(Measured, metrics=services.metrics)
     app.router.routes.extend(guarded(route for module in MODULES for route in module.router.routes))

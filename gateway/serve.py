@@ -76,6 +76,7 @@ async def serve(settings: Settings) -> None:
         audit_days=settings.audit_days,
         min_free_bytes=settings.min_free_bytes,
         sweep_seconds=settings.sweep_seconds,
+        origins=settings.origins(),
     )
     add_figures(services)
     config = uvicorn.Config(

@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 from temporalio.client import Client
 
 from btree.space import HISTORY_BYTES, RETENTION
-from gateway.access import Keys, Notes
+from gateway.access import Keys, Notes, Sessions
 from gateway.cursors import Cursors
 from gateway.operations.metrics import Metrics
 from gateway.readings import Readings
@@ -28,7 +28,7 @@ AUDIT_DAYS: Final = 90.0
 class Services:
     """`client` reaches Temporal; `watch` gives a run's events; `stopping` is set when the gateway drains.
 
-    `ends` are the last records of runs that somebody waits for just now.
+    `origins` are those of pages elsewhere that may use the API. `ends` are the last records of runs that somebody waits for just now.
     `retention_seconds` and `history_bytes` say how much of the databases' history is kept, `min_free_bytes` and `sweep_seconds` when
     the gateway is not ready, or warns (see the settings).
     """
@@ -38,6 +38,7 @@ class Services:
     registry: Registry
     library: ScriptLibrary
     keys: Keys
+    sessions: Sessions
     notes: Notes
     cursors: Cursors
     data_dir: Path
@@ -51,6 +52,7 @@ class Services:
     metrics: Metrics = field(default_factory=Metrics)
     watch: Watch = field(default_factory=Readings)
     ends: SingleFlight[dict[str, Any]] = field(default_factory=SingleFlight)
+    origins: frozenset[str] = frozenset()
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -77,6 +79,7 @@ def create_services(
     audit_days: float = AUDIT_DAYS,
     min_free_bytes: int = 0,
     sweep_seconds: float = 60,
+    origins: frozenset[str] = frozenset(),
 ) -> Services:
     """The services over a data directory; makes its first API key."""
     metrics = Metrics()
@@ -89,6 +92,7 @@ def create_services(
         registry=registry,
         library=ScriptLibrary(databases, registry, has_model=has_model),
         keys=keys,
+        sessions=Sessions(databases, keys, origins=origins),
         notes=Notes(databases, audit_days=audit_days),
         cursors=Cursors(installation_secret(data_dir)),
         data_dir=data_dir,
@@ -99,6 +103,7 @@ def create_services(
         min_free_bytes=min_free_bytes,
         sweep_seconds=sweep_seconds,
         metrics=metrics,
+        origins=origins,
     )
 
 

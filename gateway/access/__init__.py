@@ -4,15 +4,18 @@ frame.py            RequestFrame: the frame of every request      keys.py     Ke
 authentication.py   Authentication: default deny                  notes.py    Notes: last uses and the audit log, written later
 routes.py           the scope that each route takes               audit.py    the audit log
 scopes.py           Scope, Access: what a key may do              rights.py   what a script takes
+sessions.py         Sessions: cookies of browsers, for keys       origins.py  whose pages may ask; CORS
 """
 
 from gateway.access.authentication import Authentication
 from gateway.access.frame import RequestFrame
 from gateway.access.keys import Keys
 from gateway.access.notes import Notes
+from gateway.access.origins import Cors
 from gateway.access.rights import check_named, check_save, check_start
 from gateway.access.routes import PUBLIC, ROUTES, UndeclaredRoute, about, access_of, guarded
 from gateway.access.scopes import ADMIN, Access, InvalidScope, Scope, forbidden, parse_scope, parse_scopes
+from gateway.access.sessions import Sessions
 
 __all__ = [
     "ADMIN",
@@ -20,11 +23,13 @@ __all__ = [
     "ROUTES",
     "Access",
     "Authentication",
+    "Cors",
     "InvalidScope",
     "Keys",
     "Notes",
     "RequestFrame",
     "Scope",
+    "Sessions",
     "UndeclaredRoute",
     "about",
     "access_of",

@@ -6,6 +6,7 @@ is. A path is compared as the router sees it, whole: no prefix, suffix or case t
 
     key_id    the key's id, for logs
     access    scopes.Access
+    session   sessions.Session, if the request came with a cookie; a request with a key is never known by its cookie
 
 The answer's status is seen here too, so here it is noted what goes into the audit log.
 """
@@ -20,17 +21,19 @@ from gateway.access.keys import Keys
 from gateway.access.notes import Notes
 from gateway.access.routes import PUBLIC, Reached
 from gateway.access.scopes import Access
+from gateway.access.sessions import Sessions
 from gateway.problems import ApiError, problem_response
 
 _FAILED: Final = 500
 
 
 class Authentication:
-    """Lets requests with a valid key through."""
+    """Lets requests with a valid key through, or with the cookie of a session that stands for one."""
 
-    def __init__(self, app: ASGIApp, keys: Keys, notes: Notes) -> None:
+    def __init__(self, app: ASGIApp, keys: Keys, sessions: Sessions, notes: Notes) -> None:
         self._app = app
         self._keys = keys
+        self._sessions = sessions
         self._notes = notes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,12 +43,18 @@ class Authentication:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
             return
-        access = self._access(Headers(scope=scope).getlist("authorization"))
+        given = Headers(scope=scope).getlist("authorization")
+        try:
+            session = None if given else self._sessions.of_request(scope)
+        except ApiError as error:
+            await _refuse(error, scope, receive, _Watched(scope, send, None, self._notes).send)
+            return
+        access = session.access if session is not None else self._access(given)
         watched = _Watched(scope, send, access, self._notes)
         if access is None:
             await _not_authenticated(scope, receive, watched.send)
             return
-        scope["state"] |= {"key_id": access.key_id, "access": access}
+        scope["state"] |= {"key_id": access.key_id, "access": access, "session": session}
         self._notes.used(access.key_id)
         try:
             await self._app(scope, receive, watched.send)
@@ -66,6 +75,10 @@ async def _not_authenticated(scope: Scope, receive: Receive, send: Send) -> None
         "a valid API key is needed",
         hint="Authorization: Bearer <key>; the first key is in the file api-key of the data directory",
     )
+    await _refuse(error, scope, receive, send)
+
+
+async def _refuse(error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
     answer = problem_response(error, instance=scope["path"], request_id=scope["state"]["request_id"])
     await answer(scope, receive, send)
 

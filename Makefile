@@ -51,6 +51,7 @@ bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/btree.py
+	$(BIN)/python benchmarks/gateway.py
 
 docs: $(READY)
 	$(BIN)/python -m script.source.schema > docs/script.schema.json

@@ -210,7 +210,7 @@ async def watchers(bench: GatewayBench, options: argparse.Namespace) -> None:
         await asyncio.to_thread(bench.ask, "POST", f"/v1/runs/{run}:decide", {"approved": True})
         found = await asyncio.gather(*streams)
         seconds = time.perf_counter() - began
-    numbers = [[json.loads(line)["seq"] for line in body_of(body).splitlines()] for _, body in found]
+    numbers = [[json.loads(line).get("seq") for line in body_of(body).splitlines()] for _, body in found]
     count = len(numbers[0])
     assert count > STEPS, count
     whole = all(one == list(range(1, count + 1)) for one in numbers)

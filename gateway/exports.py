@@ -47,10 +47,10 @@ _ACCEPTED: Final[dict[str, Format]] = {
     "text/csv": "csv",
     MEDIA_TYPES["arrow"]: "arrow",
 }
-SOME: Final = 8
+MUCH: Final = 512 * 1024
 SOON: Final = 0.005
-"""Pieces that are made at a time, and seconds after which those that are made are sent: going to a thread and back costs as much as making
-one."""
+"""Bytes that are made at a time, and seconds after which the pieces that are made are sent: going to a thread and back costs as much as
+making one."""
 _ROWS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "the rows",
@@ -181,16 +181,17 @@ def _answer(
     return RowsResponse(here, rows, form, request, headers)
 
 
-def _some(pieces: Iterator[bytes], most: int) -> tuple[list[bytes], Exception | None]:
-    """The next pieces, in a thread: at most so many, and no more than come within SOON; and what went wrong behind them."""
+def _some(pieces: Iterator[bytes], much: int) -> tuple[list[bytes], Exception | None]:
+    """The next pieces, in a thread: so many bytes, and no more than come within SOON; and what went wrong behind them."""
     until = perf_counter() + SOON
     found: list[bytes] = []
     try:
-        while len(found) < most and (not found or perf_counter() < until):
+        while not found or (much > 0 and perf_counter() < until):
             piece = next(pieces, None)
             if piece is None:
                 break
             found.append(piece)
+            much -= len(piece)
     except Exception as error:
         return found, error
     return found, None
@@ -230,9 +231,9 @@ class RowsResponse(StreamingResponse):
         """Send all pieces; what is to be sent behind them and without ending the body, if it went wrong."""
         pieces = iter(self._rows)
         try:
-            most = 1
+            much = 0  # the first piece goes at once
             while True:
-                some, failed = await to_thread.run_sync(_some, pieces, most)
+                some, failed = await to_thread.run_sync(_some, pieces, much)
                 for piece in some:
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
                 if failed is not None:
@@ -241,7 +242,7 @@ class RowsResponse(StreamingResponse):
                     return None
                 if self._here.stopping.is_set():
                     raise ApiError("gateway_stopping", "the gateway stops", hint="ask again", retryable=True)
-                most = SOME
+                much = MUCH
         except Exception as error:
             return self._told(error)
 

@@ -1,4 +1,5 @@
-"""Rows as an Arrow IPC stream: record batches of BATCH rows, in constant memory. It needs pyarrow (the extra `arrow`).
+"""Rows as an Arrow IPC stream: record batches of at most BATCH rows, and about BATCH_BYTES, in constant memory. It needs pyarrow (the
+extra `arrow`).
 
 An Arrow stream tells at its beginning what types its columns have, and cannot take it back. So a column is
 
@@ -24,6 +25,7 @@ from query.errors import InvalidQuery, InvalidRecord, did_you_mean
 from query.transfer.streams import SAMPLE, Stream, closed, gathered, no_column
 
 BATCH: Final = 1000
+BATCH_BYTES: Final = 1 << 20
 END_MARK: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 JSON: Final = "json"
 ALL: Final = "*"
@@ -180,14 +182,16 @@ def _written(records: Iterable[Record], types: Types) -> Iterator[bytes]:
     }
     schema = arrow.schema([arrow.field(name, kinds[kind]) for name, kind in types.items()])
     sink = _Sink()
-    rows, done = iter(records), 0
+    rows, done, most = iter(records), 0, BATCH
     with closed(records), arrow.ipc.new_stream(sink, schema) as writer:
-        while some := list(islice(rows, BATCH)):
+        while some := list(islice(rows, most)):
             _check(some, done, types)
             columns = [_column(arrow, some, done, name, kind, kinds[kind]) for name, kind in types.items()]
             writer.write_batch(arrow.record_batch(columns, schema=schema))
             done += len(some)
-            yield sink.take()
+            piece = sink.take()
+            most = max(1, min(BATCH, len(some) * BATCH_BYTES // len(piece)))
+            yield piece
     yield sink.take()
 
 

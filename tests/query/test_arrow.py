@@ -157,6 +157,14 @@ def test_batches_are_made_as_they_are_taken() -> None:
     pieces.close()
 
 
+def test_batches_of_long_rows_have_fewer_rows() -> None:
+    body = stream([{"id": number, "text": "x" * 20_000} for number in range(3_000)])
+    with pyarrow.ipc.open_stream(body) as reader:
+        sizes = [batch.num_rows for batch in reader]
+    assert sizes[0] == arrow.BATCH and sum(sizes) == 3_000
+    assert max(sizes[1:]) * 20_000 <= arrow.BATCH_BYTES
+
+
 def test_rows_without_columns_are_refused() -> None:
     with pytest.raises(InvalidRecord):
         stream([{}])

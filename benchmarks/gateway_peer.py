@@ -29,7 +29,9 @@ def get_row(key: str) -> Response:
 
 
 def main() -> None:
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = socket.socket(proto=socket.IPPROTO_TCP)  # asyncio sends at once (TCP_NODELAY) only where it sees that
+    listening.bind(("127.0.0.1", 0))
+    listening.listen(128)
     host, port = listening.getsockname()
     print(f"http://{host}:{port}", flush=True)  # it is listened from here on
     config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)

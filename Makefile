@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo dev test lint types golden bench docs setup clean lock
+.PHONY: demo dev test chromium lint types golden bench docs setup clean lock
 
 setup: $(READY)
 
@@ -22,8 +22,19 @@ demo: $(READY)
 dev: $(READY)
 	$(BIN)/sop dev
 
-test: $(READY)
+test: $(READY) chromium
 	$(BIN)/python -m pytest -n auto
+
+# A test opens a page in Debian's browser.
+chromium:
+	@command -v chromium >/dev/null || { \
+	  command -v apt-get >/dev/null || { echo "The tests need chromium, and there is no apt-get here to install it: install it by hand." >&2; exit 1; }; \
+	  as_root=; test "$$(id -u)" = 0 || { command -v sudo >/dev/null && as_root=sudo; } || \
+	    { echo "The tests need chromium: install it as root (apt-get install chromium)." >&2; exit 1; }; \
+	  $$as_root apt-get update -qq && \
+	  $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null || \
+	    { echo "chromium could not be installed (apt-get install chromium); the tests need it." >&2; exit 1; }; \
+	}
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -40,6 +51,7 @@ bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/btree.py
+	$(BIN)/python benchmarks/gateway.py
 
 docs: $(READY)
 	$(BIN)/python -m script.source.schema > docs/script.schema.json

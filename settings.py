@@ -41,6 +41,10 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="the address that the gateway listens on")
     port: int = Field(8080, ge=0, le=65535, description="the gateway's port; 0 takes a free one")
     allow_remote: bool = Field(False, description="needed for listening on anything but loopback")
+    allowed_origins: str = Field(
+        "",
+        description="origins of web pages elsewhere that may use the API from a browser, as https://app.example, divided by commas",
+    )
     smtp_url: SecretStr | None = Field(None, description="smtp://user:password@host:port, or smtp+starttls://...")
     smtp_from: str | None = Field(None, description="the sender of mails")
     smtp_recipients: str = Field(
@@ -144,6 +148,15 @@ class Settings(BaseSettings):
             "use_tls": url.scheme == "smtp+starttls",
             "recipients": _parts(self.smtp_recipients),
         }
+
+    def origins(self) -> frozenset[str]:
+        """The origins of `allowed_origins`. Raises ValueError for what is none."""
+        found = _parts(self.allowed_origins)
+        for origin in found:
+            url = urlsplit(origin)
+            if url.scheme not in ("http", "https") or not url.hostname or origin != f"{url.scheme}://{url.netloc}":
+                raise ValueError(f"SOP_ALLOWED_ORIGINS has origins as https://app.example, and not {origin!r}")
+        return frozenset(found)
 
     def allowed_hosts(self) -> tuple[str, ...]:
         """The hosts of `http_allow`, for toolbox.HttpPolicy.allowing."""

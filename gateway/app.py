@@ -1,6 +1,6 @@
 """The application: routes by noun, around them the frame of every request.
 
-    client -> Measured -> RequestFrame -> Origins -> Authentication -> body limit -> router -> guard -> a route module
+    client -> Measured -> RequestFrame -> (Cors) -> Origins -> Authentication -> body limit -> router -> guard -> a route module
     a route module -> library, databases, Temporal
 
 Nothing is kept in the process that a restart would lose: scripts, keys and rows are in the databases, runs and schedules in
@@ -28,6 +28,7 @@ from gateway import (
     history,
     imports,
     keys,
+    login,
     maintenance,
     problems,
     rows,
@@ -37,7 +38,7 @@ from gateway import (
     tools,
     vault,
 )
-from gateway.access import Authentication, RequestFrame, guarded
+from gateway.access import Authentication, Cors, RequestFrame, guarded
 from gateway.mcp import catalog, door
 from gateway.operations.measured import Measured
 from gateway.payloads import Origins
@@ -64,6 +65,7 @@ MODULES = (
     changes,
     tools,
     keys,
+    login,
     vault,
     payloads,
     audit,
@@ -83,9 +85,16 @@ def create_app(services: Services) -> FastAPI:
     problems.install(app)
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=services.max_body_bytes)
     app.add_middleware(
-        Authentication, keys=services.keys, notes=services.notes, limits=services.limits, tokens=services.tokens
+        Authentication,
+        keys=services.keys,
+        sessions=services.sessions,
+        notes=services.notes,
+        limits=services.limits,
+        tokens=services.tokens,
     )
     app.add_middleware(Origins, page=services.temporal_ui)
+    if services.origins:
+        app.add_middleware(Cors, origins=services.origins)
     app.add_middleware(RequestFrame)
     app.add_middleware(Measured, metrics=services.metrics)
     app.router.routes.extend(guarded(documents.named(route for module in MODULES for route in module.router.routes)))

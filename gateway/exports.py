@@ -1,4 +1,4 @@
-"""Rows out: the whole of a store, or the answer to a query (`queries`), as a stream of NDJSON, JSON or CSV.
+"""Rows out: the whole of a store, or the answer to a query (`queries`), as a stream of NDJSON, JSON, CSV or Arrow.
 
 The rows come from the engine's pages straight to the socket; no run and no Temporal is involved. They are made in a thread, a piece at a
 time and only when the socket has taken the piece before: a slow client slows the scan down and costs no memory and no thread. A client
@@ -11,6 +11,7 @@ wants it, so that no client takes a part for the whole.
 
 import logging
 from collections.abc import Iterator
+from time import perf_counter
 from typing import Annotated, Any, Final, Protocol
 
 import orjson
@@ -24,8 +25,8 @@ from gateway.access import Scope as AccessScope
 from gateway.access import access_of
 from gateway.databases import open_database
 from gateway.problems import ApiError, problem, translate
-from gateway.queries import AggregateRequest, ExportParameters, Form, JoinRequest, SelectRequest
-from gateway.results.negotiation import preferred
+from gateway.queries import AggregateRequest, ExportParameters, Form, JoinRequest, SelectRequest, names_of
+from gateway.results.negotiation import preferred, require_installed
 from gateway.services import Here, Services
 from query.transfer.exports import AnyQuery, Format, export
 
@@ -36,6 +37,7 @@ MEDIA_TYPES: Final[dict[Format, str]] = {
     "ndjson": "application/x-ndjson",
     "json": "application/json",
     "csv": "text/csv",
+    "arrow": "application/vnd.apache.arrow.stream",
 }
 _ACCEPTED: Final[dict[str, Format]] = {
     "application/x-ndjson": "ndjson",
@@ -43,7 +45,12 @@ _ACCEPTED: Final[dict[str, Format]] = {
     "application/jsonl": "ndjson",
     "application/json": "json",
     "text/csv": "csv",
+    MEDIA_TYPES["arrow"]: "arrow",
 }
+MUCH: Final = 512 * 1024
+SOON: Final = 0.005
+"""Bytes that are made at a time, and seconds after which the pieces that are made are sent: going to a thread and back costs as much as
+making one."""
 _ROWS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "the rows",
@@ -71,7 +78,7 @@ def export_rows(
         answer = _answer(here, database, given.query(store), request, given, form, given.version, store)
     except query.QueryError as error:
         if error.pointer is not None:
-            error.pointer = "?" + error.pointer.removeprefix("/")
+            error.pointer = "?" + error.pointer.lstrip("/?")
         raise
     answer.headers["Content-Disposition"] = f'attachment; filename="{database}-{store}.{form}"'
     return answer
@@ -126,6 +133,7 @@ def wanted(given: Form, accept: str) -> Format:
     """The format that is asked for. Raises ApiError, InvalidQuery for what it does not have."""
     form = given.format or negotiated(accept)
     given.check(form)
+    require_installed(form)
     return form
 
 
@@ -155,12 +163,38 @@ def _answer(
         access_of(request).require(AccessScope("data", "read", name))
         return open_database(here, name).snapshot()
 
-    rows = export(opened, asked, form, version=version, views=views, guard=given.guard, null=given.null, end=given.end)
+    how: dict[str, Any] = {
+        "guard": given.guard,
+        "null": given.null,
+        "end": given.end,
+        "as_json": names_of(given.as_json),
+    }
+    try:
+        rows = export(opened, asked, form, version=version, views=views, **how)
+    except query.InvalidQuery as error:
+        error.pointer = "?as_json" if error.pointer == "/as_json" else error.pointer
+        raise
     headers = {"Database-Version": str(rows.version), "Vary": "Accept"}
     if rows.whole:
         rows.close()
         return Response(rows.first, headers=headers, media_type=MEDIA_TYPES[form])
     return RowsResponse(here, rows, form, request, headers)
+
+
+def _some(pieces: Iterator[bytes], much: int) -> tuple[list[bytes], Exception | None]:
+    """The next pieces, in a thread: so many bytes, and no more than come within SOON; and what went wrong behind them."""
+    until = perf_counter() + SOON
+    found: list[bytes] = []
+    try:
+        while not found or (much > 0 and perf_counter() < until):
+            piece = next(pieces, None)
+            if piece is None:
+                break
+            found.append(piece)
+            much -= len(piece)
+    except Exception as error:
+        return found, error
+    return found, None
 
 
 class Pieces(Protocol):
@@ -197,13 +231,20 @@ class RowsResponse(StreamingResponse):
         """Send all pieces; what is to be sent behind them and without ending the body, if it went wrong."""
         pieces = iter(self._rows)
         try:
-            while (piece := await to_thread.run_sync(next, pieces, None)) is not None:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            much = 0  # the first piece goes at once
+            while True:
+                some, failed = await to_thread.run_sync(_some, pieces, much)
+                for piece in some:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                if failed is not None:
+                    raise failed
+                if not some:
+                    return None
                 if self._here.stopping.is_set():
                     raise ApiError("gateway_stopping", "the gateway stops", hint="ask again", retryable=True)
+                much = MUCH
         except Exception as error:
             return self._told(error)
-        return None
 
     def _told(self, error: Exception) -> bytes:
         refusal = translate(error)

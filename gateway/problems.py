@@ -33,6 +33,8 @@ MEDIA_TYPE: Final = "application/problem+json"
 STATUS: Final[dict[str, int]] = {
     "not_authenticated": 401,
     "forbidden": 403,
+    "cross_origin": 403,
+    "insecure_connection": 403,
     "reserved_database": 403,
     "reserved_store": 403,
     "unreachable_database": 403,
@@ -57,6 +59,7 @@ STATUS: Final[dict[str, int]] = {
     "key_not_found": 404,
     "draft_not_found": 404,
     "revision_not_found": 404,
+    "session_not_found": 404,
     "method_not_allowed": 405,
     "conflict": 409,
     "database_exists": 409,

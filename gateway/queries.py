@@ -23,12 +23,15 @@ class Form(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    format: Literal["json", "ndjson", "csv"] | None = Field(None, description="default: by Accept, else ndjson")
+    format: Literal["json", "ndjson", "csv", "arrow"] | None = Field(
+        None, description="default: by Accept, else ndjson"
+    )
     guard: bool = Field(True, description="csv: an apostrophe before text that a spreadsheet would take for a formula")
     null: str = Field(
         "", description="csv: the text that null is written as; default an empty cell, as a missing field"
     )
     end: bool = Field(False, description='ndjson: a last line {"end": {"rows": n}}')
+    as_json: str = Field("", description="arrow: the columns a,b are JSON text, whatever is in them; * is all")
 
     def check(self, form: Format) -> None:
         """Raises ApiError, InvalidQuery for what this form does not have."""
@@ -36,6 +39,8 @@ class Form(BaseModel):
             raise ApiError("invalid_query", f"{form} has no line that tells its end", pointer="?end", hint="ndjson has")
         if self.null and form != "csv":
             raise ApiError("invalid_query", f"{form} has a null of its own", pointer="?null", hint="it is for csv")
+        if self.as_json and form != "arrow":
+            raise ApiError("invalid_query", f"{form} has no types", pointer="?as_json", hint="it is for arrow")
         null_text(self.null, "?null")
 
 
@@ -136,6 +141,11 @@ class AggregateRequest(BaseModel):
                 message = f"an aggregate over a join has no {name} of its own"
                 raise ApiError("invalid_field", message, pointer=f"/{name}", hint=f"write it as {place}")
         return query.AggregateQuery(self.join.query(store, "/join"), **asked, at="/join")
+
+
+def names_of(text: str) -> list[str]:
+    """`a,b` as a list."""
+    return [part.strip() for part in text.split(",")] if text else []
 
 
 def _json(name: str, text: str | None) -> Any:

@@ -23,7 +23,7 @@ from gateway.access import about, access_of
 from gateway.looking import describe_run, head, require_run, require_running
 from gateway.problems import ApiError
 from gateway.rerunning import RerunRequest, rerun_run
-from gateway.results.asking import MEDIA_TYPES, LastEventId, Parameters, Prefer, read, wait_of
+from gateway.results.asking import MEDIA_TYPES, TABLES, LastEventId, Parameters, Prefer, read, wait_of
 from gateway.results.waiting import address, called, started, tabulated
 from gateway.searching import Search, search
 from gateway.services import Here, Services
@@ -88,7 +88,7 @@ async def call(
     asked = read(request, given, last_event_id, waits=wait is not None)
     handle = await start_run(here, name, body, key, access=access_of(request))
     about(request, run=handle.id)
-    if asked.form == "csv":
+    if asked.form in TABLES:
         return await called(here, request, handle.id, name, asked, wait)
     if wait is not None and (asked.form == "json" or not wait.seconds):
         return await started(here, request, handle.id, name, wait)
@@ -124,10 +124,10 @@ async def list_(
 async def events(
     here: Here, run_id: str, request: Request, given: Parameters, last_event_id: LastEventId = None
 ) -> Response:
-    """A run's events: those of the past, then live until its end. Or, as CSV, the rows of its result or of a step's."""
+    """A run's events: those of the past, then live until its end. Or, as CSV or Arrow, the rows of its result or of a step's."""
     asked = read(request, given, last_event_id)
     found = await require_run(here, run_id)
-    if asked.form == "csv":
+    if asked.form in TABLES:
         return await tabulated(here, request, run_id, asked)
     stream = run_events(here, run_id, asked.after, request_id=request.state.request_id, form=asked.form)
     if asked.form == "sse" and asked.after and found.close_time is not None and not await stream.begins():

@@ -9,6 +9,7 @@ a record that says so (their runs go on), lets other requests finish, and goes.
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -88,6 +89,7 @@ async def serve(settings: Settings) -> None:
             failures_per_minute=settings.auth_failures_per_minute,
         ),
         tokens=create_tokens(settings),
+        origins=settings.origins(),
     )
     add_figures(services)
     config = uvicorn.Config(
@@ -109,6 +111,8 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
+    gc.collect()
+    gc.freeze()  # what was made so far stays: no request waits for a look at all of it
     try:
         with exposed(services, figures or None):
             await server.serve()

@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 from temporalio.client import Client
 
 from btree.space import HISTORY_BYTES, RETENTION
-from gateway.access import Keys, Limits, Notes, Tokens
+from gateway.access import Keys, Limits, Notes, Sessions, Tokens
 from gateway.cursors import Cursors
 from gateway.operations.logs import hide
 from gateway.operations.metrics import Metrics
@@ -30,7 +30,7 @@ AUDIT_DAYS: Final = 90.0
 class Services:
     """`client` reaches Temporal; `watch` gives a run's events; `stopping` is set when the gateway drains.
 
-    `ends` are the last records of runs that somebody waits for just now.
+    `origins` are those of pages elsewhere that may use the API. `ends` are the last records of runs that somebody waits for just now.
     `retention_seconds` and `history_bytes` say how much of the databases' history is kept, `min_free_bytes` and `sweep_seconds` when
     the gateway is not ready, or warns (see the settings). `mcp_hosts` and `mcp_origins` may come to `/mcp`, beside loopback.
     `limits` are those of requests (by default none), `tokens` checks those of an identity provider.
@@ -42,6 +42,7 @@ class Services:
     library: ScriptLibrary
     drafts: Drafts
     keys: Keys
+    sessions: Sessions
     notes: Notes
     cursors: Cursors
     vault: Vault
@@ -60,6 +61,7 @@ class Services:
     metrics: Metrics = field(default_factory=Metrics)
     watch: Watch = field(default_factory=Readings)
     ends: SingleFlight[dict[str, Any]] = field(default_factory=SingleFlight)
+    origins: frozenset[str] = frozenset()
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -91,6 +93,7 @@ def create_services(
     mcp_origins: tuple[str, ...] = (),
     limits: Limits | None = None,
     tokens: Tokens | None = None,
+    origins: frozenset[str] = frozenset(),
 ) -> Services:
     """The services over a data directory; makes its first API key. Raises ValueError for keys that are none."""
     metrics = Metrics()
@@ -106,6 +109,7 @@ def create_services(
         library=library,
         drafts=Drafts(databases, library),
         keys=keys,
+        sessions=Sessions(databases, keys, origins=origins),
         notes=Notes(databases, audit_days=audit_days),
         cursors=Cursors(secret),
         vault=Vault(databases, installation_keyring(data_dir, secrets_keys), hide),
@@ -121,6 +125,7 @@ def create_services(
         limits=limits or Limits(),
         tokens=tokens,
         metrics=metrics,
+        origins=origins,
     )
 
 

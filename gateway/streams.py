@@ -11,7 +11,7 @@ closes it, whether the stream ends, fails, or its client vanishes; and a gateway
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from typing import Any, Final, cast
 
@@ -22,32 +22,38 @@ from temporalio.client import WorkflowFailureError
 
 from gateway.looking import describe_run
 from gateway.problems import ApiError, problem, translate
+from gateway.results.ahead import Ahead
 from gateway.results.asking import FormName
 from gateway.results.forms import JsonArray, form_of
 from gateway.services import Services
 
 KEEP_ALIVE: Final = 15.0
 """Seconds of silence after which a stream shows that it is alive."""
+LARGE: Final = 4096
+"""Bytes of a record behind which no other one is put into the same piece."""
 NOTHING: Final[dict[str, Any]] = {}
 """What records have in them when nothing has happened for so long."""
 _HEADERS: Final = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no", "Vary": "Accept"}
+Batch = list[dict[str, Any]]
+Batches = AsyncGenerator[Batch, None]
 Events = AsyncGenerator[dict[str, Any], None]
 _log = logging.getLogger("gateway")
 
 
 class RunStream(StreamingResponse):
-    """Sends a generator's records, and closes it in any case. A JSON array that is not whole ends without the end of its body."""
+    """Sends a generator's records, all that have come at a time, and closes it in any case. A JSON array that is not whole ends without the
+    end of its body."""
 
-    def __init__(self, records: Events, form: FormName, headers: dict[str, str]) -> None:
-        self._records = records
+    def __init__(self, batches: Batches, form: FormName, headers: dict[str, str]) -> None:
+        self._batches = batches
         self._form = form_of(form)
-        self._first: dict[str, Any] | None = None
+        self._first: Batch | None = None
         self._failed = False
         super().__init__(self._pieces(), headers=_HEADERS | headers, media_type=self._form.media_type)
 
     async def begins(self) -> bool:
         """Wait for the first record; whether there is one."""
-        self._first = await anext(self._records, None)
+        self._first = await anext(self._batches, None)
         return self._first is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,7 +61,7 @@ class RunStream(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             with CancelScope(shield=True):
-                await self._records.aclose()
+                await self._batches.aclose()
 
     async def stream_response(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -68,19 +74,27 @@ class RunStream(StreamingResponse):
     async def _pieces(self) -> AsyncGenerator[bytes, None]:
         if self._form.opening:
             yield self._form.opening
-        if self._first is not None:
-            yield self._piece(self._first)
-        async for record in self._records:
-            if piece := self._piece(record):
+        for piece in self._joined(self._first or []):
+            yield piece
+        async for batch in self._batches:
+            if not batch and self._form.ping:
+                yield self._form.ping
+            for piece in self._joined(batch):
                 yield piece
         if self._form.closing and not self._failed:
             yield self._form.closing
 
-    def _piece(self, record: dict[str, Any]) -> bytes:
-        if not record:
-            return self._form.ping
-        self._failed = record["type"] == "error"
-        return self._form.piece(record)
+    def _joined(self, batch: Batch) -> Iterator[bytes]:
+        """The records of a batch in one piece, or in several if they are large."""
+        held: list[bytes] = []
+        for record in batch:
+            self._failed = record["type"] == "error"
+            held.append(self._form.piece(record))
+            if len(held[-1]) >= LARGE:
+                yield b"".join(held)
+                held.clear()
+        if held:
+            yield b"".join(held)
 
 
 def run_events(
@@ -96,19 +110,19 @@ def run_events(
     return RunStream(_told(here, run_id, after, request_id), form, {"Run-Id": run_id, **(headers or {})})
 
 
-async def _told(here: Services, run_id: str, after: int, request_id: str) -> Events:
+async def _told(here: Services, run_id: str, after: int, request_id: str) -> Batches:
     """The records; an error is the last one."""
     seq = after
     try:
-        async with aclosing(run_records(here, run_id, after)) as records:
-            async for record in records:
-                seq = record.get("seq", seq)
-                yield record
+        async with aclosing(_batches(here, run_id, after)) as batches:
+            async for batch in batches:
+                seq = batch[-1].get("seq", seq) if batch else seq
+                yield batch
     except Exception as error:
         if not isinstance(error, ApiError):
             _log.exception("the stream of run %s failed (request %s)", run_id, request_id)
         told = problem(translate(error), instance=f"/v1/runs/{run_id}/events", request_id=request_id)
-        yield {"type": "error", "run_id": run_id, "after": seq, "error": told}
+        yield [{"type": "error", "run_id": run_id, "after": seq, "error": told}]
 
 
 async def run_records(here: Services, run_id: str, after: int) -> Events:
@@ -116,29 +130,35 @@ async def run_records(here: Services, run_id: str, after: int) -> Events:
 
     Raises ApiError `gateway_stopping` if the gateway stops first, and what watching raises.
     """
-    events = _events(here, run_id, after)
+    async with aclosing(_batches(here, run_id, after)) as batches:
+        async for batch in batches:
+            for record in batch or [NOTHING]:
+                yield record
+
+
+async def _batches(here: Services, run_id: str, after: int) -> Batches:
+    """The same, as many at a time as there are; an empty list for silence."""
+    ahead = Ahead(_events(here, run_id, after))
     stopping = asyncio.ensure_future(here.stopping.wait())
-    coming: asyncio.Future[dict[str, Any] | None] | None = None
     try:
         while True:
-            coming = coming or asyncio.ensure_future(anext(events, None))
-            await asyncio.wait((coming, stopping), timeout=KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
-            if coming.done():
-                event, coming = coming.result(), None
-                if event is None:
+            if not ahead.news.done():
+                await asyncio.wait((ahead.news, stopping), timeout=KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
+            if ahead.news.done():
+                batch = ahead.take()
+                if not batch:
                     return
-                yield event
-            elif stopping.done():
+                yield batch
+                if is_end(batch[-1]):
+                    return
+            elif not stopping.done():
+                yield []
+            if here.stopping.is_set():
                 raise _stopping()
-            else:
-                yield NOTHING
     finally:
         stopping.cancel()
         with CancelScope(shield=True):  # a request that is given up is canceled again and again
-            if coming is not None:
-                coming.cancel()
-                await asyncio.gather(coming, return_exceptions=True)
-            await events.aclose()
+            await ahead.close()
 
 
 async def _events(here: Services, run_id: str, after: int) -> Events:

@@ -7,6 +7,7 @@ one. What a key may do, each route's guard asks
 
     key_id    the key's id, for logs; of a bearer token `oidc:` and its subject
     access    scopes.Access
+    session   sessions.Session, if the request came with a cookie; a request with a key is never known by its cookie
 
 A credential is a key of ours, or a token of an identity provider (`tokens`), if one is configured. Both are checked at every request.
 How many requests a key may send, and how often an address may fail here, `limits` says.
@@ -25,6 +26,7 @@ from gateway.access.limits import INSIDE, Limits, address_of, headers, refusal
 from gateway.access.notes import Notes
 from gateway.access.routes import KNOWING, PUBLIC, Reached
 from gateway.access.scopes import Access
+from gateway.access.sessions import Sessions
 from gateway.access.tokens import Tokens, is_token
 from gateway.problems import ApiError, problem_response
 
@@ -32,13 +34,20 @@ _FAILED: Final = 500
 
 
 class Authentication:
-    """Lets requests with a valid key through."""
+    """Lets requests with a valid key through, or with the cookie of a session that stands for one."""
 
     def __init__(
-        self, app: ASGIApp, keys: Keys, notes: Notes, limits: Limits | None = None, tokens: Tokens | None = None
+        self,
+        app: ASGIApp,
+        keys: Keys,
+        sessions: Sessions,
+        notes: Notes,
+        limits: Limits | None = None,
+        tokens: Tokens | None = None,
     ) -> None:
         self._app = app
         self._keys = keys
+        self._sessions = sessions
         self._notes = notes
         self._limits = limits or Limits()
         self._tokens = tokens
@@ -51,12 +60,14 @@ class Authentication:
             await send({"type": "websocket.close", "code": 1008})
             return
         watched = _Watched(scope, send, self._notes)
+        given = Headers(scope=scope).getlist("authorization")
         try:
-            access = await self._access(Headers(scope=scope).getlist("authorization"))
+            session = None if given else self._sessions.of_request(scope)
+            access = session.access if session is not None else await self._access(given)
             if access is None:
                 raise self._not_authenticated(scope)
             watched.access = access
-            scope["state"] |= {"key_id": access.key_id, "access": access}
+            scope["state"] |= {"key_id": access.key_id, "access": access, "session": session}
             watched.headers = self._counted(scope, access)
         except ApiError as error:
             await _refuse(error, scope, receive, watched.send)

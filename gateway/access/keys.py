@@ -77,13 +77,20 @@ class Keys:
         prefix, _, rest = key.partition("_")
         key_id, _, secret = rest.partition("_")
         row = self._row(key_id) if prefix == "sop" and key_id and secret else None
-        fits = hmac.compare_digest(row["hash"] if row is not None else _NO_HASH, _hash(secret))
-        if row is None or not fits or row.get("revoked_at") is not None:
+        fits = hmac.compare_digest(row["hash"] if row is not None else _NO_HASH, hashed(secret))
+        return self._valid(row) if fits else None
+
+    def access(self, key_id: str) -> Access | None:
+        """What a key may do now, if it is valid: for those who have shown it before."""
+        return self._valid(self._row(key_id))
+
+    def _valid(self, row: Record | None) -> Access | None:
+        if row is None or row.get("revoked_at") is not None:
             return None
         expires_at = row.get("expires_at")
         if expires_at is not None and datetime.fromisoformat(expires_at) <= self._clock():
             return None
-        return Access(key_id, str(row["name"]), scopes_of(row), expires_at)
+        return Access(row["id"], str(row["name"]), scopes_of(row), expires_at)
 
     def name(self, key_id: str) -> str:
         """Whose key it is."""
@@ -117,7 +124,7 @@ class Keys:
         return {
             "id": key_id,
             "name": name,
-            "hash": _hash(secret),
+            "hash": hashed(secret),
             "scopes": [str(ADMIN)],
             "created_at": created_at,
             "revoked_at": None,
@@ -168,7 +175,8 @@ def _write_private(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def _hash(secret: str) -> str:
+def hashed(secret: str) -> str:
+    """What is kept of a secret."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

@@ -23,6 +23,8 @@ from starlette.types import Scope as Asgi
 from gateway.access.scopes import Access, Scope, divided, forbidden
 
 _NOBODY: Final = "public"
+_ANYBODY: Final = "any"
+"""What a route takes that is for any valid key."""
 
 ROUTES: Final[dict[str, str]] = {
     "GET /livez": _NOBODY,
@@ -113,6 +115,9 @@ ROUTES: Final[dict[str, str]] = {
     "DELETE /mcp": "mcp",
     "GET /v1/mcp/catalog": "mcp",
     # access
+    "POST /v1/session": _ANYBODY,
+    "GET /v1/session": _ANYBODY,
+    "DELETE /v1/session": _ANYBODY,
     "GET /v1/keys": "keys",
     "POST /v1/keys": "keys",
     "GET /v1/keys/{key_id}": "keys",
@@ -158,12 +163,16 @@ class Need:
     @classmethod
     def of(cls, text: str) -> "Need":
         """Raises InvalidScope."""
+        if text == _ANYBODY:
+            return cls(Scope(_ANYBODY))
         scope = divided(text)
         found = _PARAMETER.fullmatch(scope.names)
         return cls(scope, found[1] if found is not None else None, scope.names == _SOME)
 
     def check(self, access: Access, parameters: Mapping[str, Any]) -> None:
         """Raises ApiError `forbidden`."""
+        if self.scope.area == _ANYBODY:
+            return
         area, action = self.scope.area, self.scope.action
         if self.some:
             if not access.has_some(area, action):

@@ -34,6 +34,8 @@ NullText = Annotated[
 
 JoinType = Literal["inner", "left", "right", "full", "semi", "anti"]
 
+_FORMS: Final = {".csv": "csv", ".json": "json", ".arrow": "arrow", ".arrows": "arrow"}
+"""Which form a file's name means, for an export."""
 _KINDS: Final = {
     ".csv": "text/csv",
     ".json": "application/json",
@@ -104,23 +106,26 @@ def export(
     offset: Offset = 0,
     version: AtVersion = None,
     output: Annotated[
-        Literal["ndjson", "json", "csv"] | None,
+        Literal["ndjson", "json", "csv", "arrow"] | None,
         typer.Option("--output", "-o", help="default by the file's name, else ndjson"),
     ] = None,
     file: Annotated[Path | None, typer.Option(help="a new file instead of stdout; packed if it ends in .gz")] = None,
     guard: Guard = True,
     null: NullText = "",
+    as_json: Annotated[
+        str, typer.Option(help="arrow: the columns a,b are JSON text, whatever is in them; * is all")
+    ] = "",
 ) -> None:
     """Write rows to a file or to stdout: all, or those of a query. A file gets its name when it is whole."""
     asked = Asked(target, where, fields, order_by, limit, offset, version)
-    csv = Csv(guard, null)
+    csv = Csv(guard, null, tuple(comma_list(as_json or None) or ()))
     if file is None:
         csv.check(output or "ndjson")
         asked.write(sys.stdout.buffer, output or "ndjson", csv, shown=not sys.stdout.isatty())
         return
     check_free(file)
     suffix = (file.with_suffix("") if file.suffix == ".gz" else file).suffix
-    form = output or {".csv": "csv", ".json": "json"}.get(suffix, "ndjson")
+    form = output or _FORMS.get(suffix, "ndjson")
     csv.check(form)
     with new_file(file) as opened:
         asked.write(opened, form, csv)

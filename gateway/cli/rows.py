@@ -21,6 +21,7 @@ from gateway.cli.output import complain
 from gateway.cli.transfer import progress_bar
 from gateway.client.data import whole_lines
 from query import QueryError
+from query.transfer.arrow import arrow_rows, sampled_types
 from query.transfer.exports import column_names
 from query.transfer.streams import columns_of, csv_rows, json_array, null_text
 
@@ -30,15 +31,18 @@ _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 @dataclass(frozen=True)
 class Csv:
-    """How CSV is written: with the guard before formulas, and null as a text."""
+    """How tables are written: CSV with the guard before formulas, and null as a text; Arrow with these columns as JSON text."""
 
     guard: bool = True
     null: str = ""
+    as_json: tuple[str, ...] = ()
 
     def check(self, output: str) -> None:
         """Ends the command for a text for null where there is none."""
         if self.null and output != "csv":
             raise CommandFailed(USAGE, "error: --null is for CSV", "hint: -o csv")
+        if self.as_json and output != "arrow":
+            raise CommandFailed(USAGE, "error: --as-json is for Arrow", "hint: -o arrow")
         try:
             null_text(self.null)
         except QueryError as error:
@@ -72,7 +76,7 @@ class Asked:
             return list(_records(whole_rows(answer)))
 
     def write(self, target: BinaryIO, output: str, csv: Csv, *, shown: bool = True) -> None:
-        """Write the rows as ndjson, json or csv, as they come."""
+        """Write the rows as ndjson, json, csv or arrow, as they come."""
         with (
             Connection() as gateway,
             self._answer(gateway) as answer,
@@ -83,7 +87,7 @@ class Asked:
                     target.write(piece)
                     progress.update(task, advance=len(piece))
             except QueryError as error:
-                hint = [f"hint: {error.hint.replace('`fields`', '--fields')}"] if error.hint else []
+                hint = [f"hint: {_as_options(error.hint)}"] if error.hint else []
                 raise CommandFailed(USAGE, f"error: {error.message}", *hint) from None
             target.flush()
 
@@ -107,12 +111,20 @@ class Asked:
         if output == "json":
             return json_array(some[:-1].replace(b"\n", b",\n") for some in lines)
         named = self.columns()
+        if output == "arrow":
+            types, rows = sampled_types(_records(lines), named or (), as_json=csv.as_json, complete=named is not None)
+            return arrow_rows(rows, types)
         if named is not None:
             return csv_rows(_records(lines), named, guard=csv.guard, null=csv.null)
         of_store = self.verb == "select" and self.fields is None
         key = gateway.get(store_path(self.target))["primary_key"] if of_store else ()
         columns, records = columns_of(_records(lines), key)
         return csv_rows(records, columns, guard=csv.guard, null=csv.null)
+
+
+def _as_options(hint: str) -> str:
+    """A hint with the options of the command line in it."""
+    return hint.replace("`fields`", "--fields").replace("as_json=", "--as-json ")
 
 
 def whole_rows(answer: httpx2.Response) -> Iterator[bytes]:

@@ -115,10 +115,10 @@ class Data:
         return self._rows(store, "aggregate", values=values, group_by=list(group_by), filter=where, join=join, **page)
 
     def export(
-        self, store: str, format: Literal["ndjson", "json", "csv"] = "ndjson", where: Mapping[str, Any] | None = None, *,
+        self, store: str, format: Literal["ndjson", "json", "csv", "arrow"] = "ndjson", where: Mapping[str, Any] | None = None, *,
         fields: Sequence[str] | None = None, order_by: Sequence[str] | None = None, version: int | None = None,
     ) -> Iterator[bytes]:  # fmt: skip
-        """Rows as text, in pieces. Raises CutShort if they do not arrive whole."""
+        """Rows as bytes, in pieces. Raises CutShort if they do not arrive whole."""
         body = given({"filter": where, "fields": fields, "order_by": order_by, "version": version})
         count = 0
         try:

@@ -1,9 +1,9 @@
 """What a request for a run's result says: the form, from where on, what of it, and how long it would wait.
 
-?format= or Accept               ndjson (the default), sse, json, csv
+?format= or Accept               ndjson (the default), sse, json, csv, arrow
 ?after= or Last-Event-ID         only records with a higher number; the header, which a browser sends anew each time it
                                  connects again, goes before the address, which stays the same
-?step=, ?guard=, ?null=          for csv: whose rows, and how they are written
+?step=                           for csv and arrow: whose rows; ?guard=, ?null=, ?as_json= say how they are written
 Prefer: wait=N, respond-async    (RFC 7240) answer when the run has ended, or after N seconds. A preference that is unknown, or
                                  cannot be met, is passed over; `Preference-Applied` says which one was not. With
                                  `handling=strict` it is refused (`gateway.preferences`)
@@ -18,17 +18,21 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.preferences import preferences, unmet
 from gateway.problems import ApiError
-from gateway.results.negotiation import preferred
+from gateway.queries import names_of
+from gateway.results.negotiation import preferred, require_installed
 from query.transfer.streams import null_text
 
-FormName = Literal["ndjson", "sse", "json", "csv"]
+FormName = Literal["ndjson", "sse", "json", "csv", "arrow"]
 
 MEDIA_TYPES: Final[dict[FormName, str]] = {
     "ndjson": "application/x-ndjson",
     "sse": "text/event-stream",
     "json": "application/json",
     "csv": "text/csv",
+    "arrow": "application/vnd.apache.arrow.stream",
 }
+TABLES: Final = {"csv": ("step", "guard", "null"), "arrow": ("step", "as_json")}
+"""The forms that have rows instead of records, and the parameters that they take."""
 KNOWN: Final[dict[str, FormName]] = {
     **{media_type: form for form, media_type in MEDIA_TYPES.items()},
     "application/ndjson": "ndjson",
@@ -58,9 +62,12 @@ class ResultParameters(BaseModel):
         None, description="default: by Accept, else ndjson", json_schema_extra={"enum": [*MEDIA_TYPES, None]}
     )
     after: int = Field(0, ge=0, description="only records with a higher seq")
-    step: str | None = Field(None, description="csv: the rows of this step, a path or key; default those of the run")
+    step: str | None = Field(
+        None, description="csv, arrow: the rows of this step, a path or key; default those of the run"
+    )
     guard: bool = Field(True, description="csv: an apostrophe before text that a spreadsheet would take for a formula")
     null: str = Field("", description="csv: the text that null is written as; default an empty cell")
+    as_json: str = Field("", description="arrow: the columns a,b are JSON text, whatever is in them; * is all")
 
 
 Parameters = Annotated[ResultParameters, Query()]
@@ -75,6 +82,7 @@ class Asked:
     step: str | None = None
     guard: bool = True
     null: str = ""
+    as_json: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,14 +97,15 @@ def read(request: Request, given: ResultParameters, last_event_id: str | None, *
     """What is asked for; a client that `waits` gets JSON where it does not care. Raises ApiError, InvalidQuery."""
     form = _form(request, given.format, _JSON_FIRST if waits else KNOWN)
     after = _seq(last_event_id) if last_event_id else given.after
-    if form == "csv":
-        if after:
-            raise ApiError("invalid_query", "csv has rows and no numbers to go on from", pointer="?after")
-    else:
-        for name in sorted({"step", "guard", "null"} & given.model_fields_set):
-            raise ApiError("invalid_query", f"{form} has no {name}", pointer=f"?{name}", hint="it is for csv")
+    if form in TABLES and after:
+        raise ApiError("invalid_query", f"{form} has rows and no numbers to go on from", pointer="?after")
+    for name in ("step", "guard", "null", "as_json"):
+        if name in given.model_fields_set and name not in TABLES.get(form, ()):
+            hint = " and ".join(table for table, names in TABLES.items() if name in names)
+            raise ApiError("invalid_query", f"{form} has no {name}", pointer=f"?{name}", hint=f"it is for {hint}")
     null_text(given.null, "?null")
-    return Asked(form, after, given.step, given.guard, given.null)
+    require_installed(form)
+    return Asked(form, after, given.step, given.guard, given.null, tuple(names_of(given.as_json)))
 
 
 def wait_of(prefer: list[str] | None) -> Wait | None:

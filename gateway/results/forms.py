@@ -79,7 +79,7 @@ class JsonArray:
 
 
 def form_of(name: FormName) -> Form:
-    """A form by its name, for one stream; `csv` is none (see `tables`)."""
+    """A form by its name, for one stream; `csv` and `arrow` are none (see `tables`)."""
     forms: dict[FormName, type[Ndjson | ServerSentEvents | JsonArray]] = {
         "ndjson": Ndjson,
         "sse": ServerSentEvents,

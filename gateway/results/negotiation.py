@@ -9,6 +9,9 @@ import re
 from collections.abc import Mapping
 from typing import Final, TypeVar
 
+from gateway.problems import ApiError
+from query.transfer.arrow import installed
+
 Form = TypeVar("Form", bound=str)
 
 _QUALITY: Final = re.compile(r"0(\.[0-9]*)?|1(\.0*)?")
@@ -23,6 +26,15 @@ def preferred(accept: str, known: Mapping[str, Form]) -> Form | None:
     liked = {form: _quality(ranges, names) for form, names in types.items()}
     best = max(liked, key=lambda form: liked[form])
     return best if liked[best] else None
+
+
+def require_installed(form: str) -> None:
+    """Raises ApiError `not_acceptable` for Arrow where there is no pyarrow."""
+    if form == "arrow" and not installed():
+        message = "arrow needs pyarrow, which is not installed in this gateway"
+        raise ApiError(
+            "not_acceptable", message, pointer="?format", hint="pip install 'sop-temporal[arrow]'", status=406
+        )
 
 
 def _ranges(accept: str) -> dict[str, float]:

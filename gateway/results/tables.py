@@ -1,9 +1,10 @@
-"""The rows of a result as CSV: those of the run's value, or of a step's.
+"""The rows of a result as CSV or Arrow: those of the run's value, or of a step's.
 
 A value is a table if it is a list of objects, or a row reference. The rows of a reference come from the engine to the socket like those of
 an export (`gateway.exports`): a piece at a time, in constant memory, and the version that they are read from is pinned meanwhile. What is
 wrong is a problem, before anything is sent. The columns are those that the query names; where it names none, all fields of all rows: the
-rows are read twice then, and none has a field that would be left out.
+rows are read twice then, and none has a field that would be left out. For Arrow they are read twice in any case: its types are those that
+all rows fit into.
 """
 
 import time
@@ -22,7 +23,8 @@ from gateway.services import Services
 from gateway.streams import is_end, run_records
 from query import Databases
 from query.references import reference_page
-from query.transfer.exports import Export, column_names
+from query.transfer.arrow import Seen, arrow_rows, check_as_json
+from query.transfer.exports import Export, Format, column_names
 from query.transfer.streams import Stream, csv_rows
 
 PAGE: Final = 1_000
@@ -60,17 +62,18 @@ def table(here: Services, record: dict[str, Any], asked: Asked, request: Request
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise _no_table(run_id, asked.step)
         headers["Row-Count"] = str(len(rows))
-        pieces = _csv(lambda: iter(rows), (), False, asked)
-        return Response(b"".join(pieces), headers=headers, media_type=MEDIA_TYPES["csv"])
+        pieces = _written(lambda: iter(rows), (), False, asked)
+        return Response(b"".join(pieces), headers=headers, media_type=MEDIA_TYPES[asked.form])
     reference = record["rows"]["ref"]
     reference_page(here.databases, reference, after=None, limit=1)  # it may be one that somebody has made up
     headers["Row-Count"] = str(reference["count"])
-    pieces = _csv(lambda: _pages(here.databases, reference), *_columns(here, reference), asked)
+    pieces = _written(lambda: _pages(here.databases, reference), *_columns(here, reference), asked)
+    form: Format = "arrow" if asked.form == "arrow" else "csv"
     if "result" in reference:
-        return RowsResponse(here, Written(pieces), "csv", request, headers)
+        return RowsResponse(here, Written(pieces), form, request, headers)
     database = here.databases.open(reference["database"])
     pinned = Export(database, reference["version"], pieces, time.monotonic)
-    return RowsResponse(here, pinned, "csv", request, headers)
+    return RowsResponse(here, pinned, form, request, headers)
 
 
 class Written:
@@ -112,8 +115,16 @@ def _pages(databases: Databases, reference: Record) -> Iterator[Record]:
         raise query.InvalidQuery(f"this is no row reference: it says {reference['count']} rows, and there are {done}")
 
 
-def _csv(rows: Callable[[], Iterator[Record]], columns: Sequence[str], complete: bool, asked: Asked) -> Stream:
-    """The rows; they are read twice where their columns are not completely known."""
+def _written(rows: Callable[[], Iterator[Record]], columns: Sequence[str], complete: bool, asked: Asked) -> Stream:
+    """The rows; they are read twice where their columns, or their types, are not completely known."""
+    if asked.form == "arrow":
+        seen = Seen(columns, as_json=asked.as_json)
+        for row in rows():
+            seen.add(row)
+        types = seen.types()
+        check_as_json(asked.as_json, types, "?as_json")
+        yield from arrow_rows(rows(), types)
+        return
     found = dict.fromkeys(columns)
     if not complete:
         for row in rows():
@@ -142,8 +153,10 @@ def _without(end: Record, step: str | None, *, failed: bool) -> ApiError:
 
 def _no_table(run_id: str, step: str | None) -> ApiError:
     told = "the run's result" if step is None else f"the result of the step {step!r}"
-    message = f"{told} is no table: csv takes a list of objects, or rows of a query"
-    return ApiError("not_acceptable", message, hint=f"{_hint(run_id)}; csv also has the rows of a ?step=", status=406)
+    message = f"{told} is no table: csv and arrow take a list of objects, or rows of a query"
+    return ApiError(
+        "not_acceptable", message, hint=f"{_hint(run_id)}; csv and arrow also have the rows of a ?step=", status=406
+    )
 
 
 def _hint(run_id: str) -> str:

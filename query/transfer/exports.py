@@ -28,10 +28,11 @@ from query.joins import Views, join
 from query.selects.rows import RowsQuery
 from query.selects.select import select
 from query.stores.store import View, open_store
+from query.transfer.arrow import Types, arrow_rows, declared_types, sampled_types
 from query.transfer.streams import FIRST, Stream, columns_of, csv_rows, json_array, ndjson, null_text
 
-Format = Literal["json", "ndjson", "csv"]
-FORMATS: Final = ("json", "ndjson", "csv")
+Format = Literal["json", "ndjson", "csv", "arrow"]
+FORMATS: Final = ("json", "ndjson", "csv", "arrow")
 LEASE: Final = 3600.0
 """Seconds for which a version stays pinned after a piece was taken."""
 RETRY: Final = 60.0
@@ -67,6 +68,14 @@ class Query:
     def first_columns(self, view: View) -> Sequence[str]:
         """The columns that come first where only the rows tell which there are."""
         return open_store(view, self.store).info.primary_key if self.fields is None else ()
+
+    def declared_types(self, view: View) -> Types:
+        """The types of columns that the store's schema promises."""
+        promised = declared_types(open_store(view, self.store).info.schema)
+        if self.fields is None:
+            return promised
+        named = [(field.split()[0], field.split()[-1]) for field in self.fields if field.split()]
+        return {column: promised[source] for source, column in named if source in promised}
 
 
 @dataclass(frozen=True)
@@ -199,11 +208,13 @@ def export(
     guard: bool = True,
     null: str = "",
     end: bool = False,
+    as_json: Sequence[str] = (),
     clock: Callable[[], float] = time.monotonic,
 ) -> Export:
     """Begin an export of a version, the newest by default; close it in any case.
 
-    `views` gives the views of other databases, for joins; `guard` and `null` are for CSV, `end` for NDJSON (see `streams`).
+    `views` gives the views of other databases, for joins; `guard` and `null` are for CSV, `end` for NDJSON (see `streams`), `as_json` for
+    Arrow (see `arrow`).
     Raises QueryError, and BTreeError (VersionNotFound, ...).
     """
     if format not in FORMATS:
@@ -212,19 +223,34 @@ def export(
         raise InvalidQuery(f"{format} has no line that tells its end", pointer="/end", hint="take it with ndjson")
     if null and format != "csv":
         raise InvalidQuery(f"{format} has a null of its own", pointer="/null", hint="a text for null is for csv")
+    if as_json and format != "arrow":
+        raise InvalidQuery(f"{format} has no types", pointer="/as_json", hint="it is for arrow")
     null_text(null)
     view = database.snapshot(version)
     rows = query.rows(view, views)
-    return Export(database, view.seq, _stream(rows, query, view, format, guard, null, end), clock)
+    return Export(database, view.seq, _stream(rows, query, view, format, guard, null, end, as_json), clock)
 
 
 def _stream(
-    rows: RowsQuery | Aggregated, query: AnyQuery, view: View, format: Format, guard: bool, null: str, end: bool
+    rows: RowsQuery | Aggregated,
+    query: AnyQuery,
+    view: View,
+    format: Format,
+    guard: bool,
+    null: str,
+    end: bool,
+    as_json: Sequence[str],
 ) -> Stream:
     if format == "json":
         return json_array(rows.json_chunks())
     if format == "ndjson":
         return ndjson(rows.json_chunks(), end=end)
+    if format == "arrow":
+        known = rows.columns is not None
+        first = rows.columns if rows.columns is not None else query.first_columns(view)
+        declared = query.declared_types(view) if isinstance(query, Query) else {}
+        types, records = sampled_types(iter(rows), first, declared=declared, as_json=as_json, complete=known)
+        return arrow_rows(records, types)
     if rows.columns is not None:
         return csv_rows(iter(rows), rows.columns, guard=guard, null=null)
     columns, records = columns_of(iter(rows), query.first_columns(view))

@@ -47,12 +47,12 @@ _GUARDED: Final = re.compile("'+[=+\\-@|\t\r]")
 
 def json_array(chunks: Iterable[bytes]) -> Stream:
     """One JSON array, a row a line. It is whole if it ends in `]`."""
-    return _gathered(_json_array(chunks))
+    return gathered(_json_array(chunks))
 
 
 def ndjson(chunks: Iterable[bytes], *, end: bool = False) -> Stream:
     """A row a line. With `end`, one more line says that this is all, and how much: `{"end": {"rows": 3}}`."""
-    return _gathered(_ndjson(chunks, end))
+    return gathered(_ndjson(chunks, end))
 
 
 def csv_rows(
@@ -63,7 +63,7 @@ def csv_rows(
     Raises InvalidQuery at once for a `null` that could be another value, and InvalidRecord for a record with a field that is no column:
     nothing is left out without a word.
     """
-    return _gathered(_csv(records, list(columns), guard, null_text(null)))
+    return gathered(_csv(records, list(columns), guard, null_text(null)))
 
 
 def null_text(text: str, pointer: str = "/null") -> str:
@@ -98,7 +98,7 @@ def unguarded(text: str) -> str:
 def _json_array(chunks: Iterable[bytes]) -> Iterator[bytes]:
     yield b"["
     divider = b"\n"
-    with _closed(chunks):
+    with closed(chunks):
         for chunk in filter(None, chunks):
             yield divider
             yield chunk
@@ -108,22 +108,40 @@ def _json_array(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def _ndjson(chunks: Iterable[bytes], end: bool) -> Iterator[bytes]:
     rows = 0
-    with _closed(chunks):
-        for chunk in filter(None, chunks):
-            lines = chunk.replace(_DIVIDER, b"\n") + b"\n"
-            rows += lines.count(b"\n")
-            yield lines
+    runs = _runs(chunks)
+    with closed(runs):
+        for run in runs:
+            lines = run.split(_DIVIDER)  # and joined again: that takes half the time of one replacement
+            rows += len(lines)
+            lines.append(b"")
+            yield b"\n".join(lines)
     if end:
         yield b'{"end":{"rows":%d}}\n' % rows
+
+
+def _runs(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The chunks as fewer and larger ones, none of them empty."""
+    held: list[bytes] = []
+    size, least = 0, FIRST
+    with closed(chunks):
+        for chunk in filter(None, chunks):
+            held.append(chunk)
+            size += len(chunk)
+            if size >= least:
+                yield _DIVIDER.join(held)
+                held.clear()
+                size, least = 0, PIECE
+    if held:
+        yield _DIVIDER.join(held)
 
 
 def _csv(records: Iterable[Mapping[str, Any]], columns: list[str], guard: bool, null: str) -> Iterator[bytes]:
     known = set(columns)
     lines = [_line(columns, guard, "")]
-    with _closed(records):
+    with closed(records):
         for number, record in enumerate(records, 1):
             if not record.keys() <= known:
-                raise _no_column(number, record, known)
+                raise no_column(number, record, known)
             lines.append(_line([record.get(name, MISSING) for name in columns], guard, null))
             if len(lines) >= _ROWS:
                 yield "".join(lines).encode()
@@ -131,11 +149,12 @@ def _csv(records: Iterable[Mapping[str, Any]], columns: list[str], guard: bool, 
     yield "".join(lines).encode()
 
 
-def _no_column(number: int, record: Mapping[str, Any], known: set[str]) -> InvalidRecord:
+def no_column(number: int, record: Mapping[str, Any], known: set[str], kind: str = "CSV") -> InvalidRecord:
+    """The error of a record with a field that is no column."""
     extra = next(name for name in record if name not in known)
     return InvalidRecord(
-        f"row {number} has a field {extra!r}, which is no column of this CSV",
-        hint="say with `fields` which columns the CSV has, or take ndjson or json, which need none",
+        f"row {number} has a field {extra!r}, which is no column of this {kind}",
+        hint=f"say with `fields` which columns the {kind} has, or take ndjson or json, which need none",
     )
 
 
@@ -166,11 +185,11 @@ def _quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
 
 
-def _gathered(parts: Iterator[bytes]) -> Stream:
+def gathered(parts: Iterator[bytes]) -> Stream:
     """The parts in pieces of a size worth sending."""
     held: list[bytes] = []
     size, least = 0, FIRST
-    with _closed(parts):
+    with closed(parts):
         for part in parts:
             held.append(part)
             size += len(part)
@@ -183,12 +202,12 @@ def _gathered(parts: Iterator[bytes]) -> Stream:
 
 
 def _closing(rows: Iterator[Any], source: Iterable[Any]) -> Iterator[Any]:
-    with _closed(source):
+    with closed(source):
         yield from rows
 
 
 @contextmanager
-def _closed(source: Iterable[Any]) -> Iterator[None]:
+def closed(source: Iterable[Any]) -> Iterator[None]:
     """Close a generator at the end, however it comes; other iterables have nothing to close."""
     try:
         yield

@@ -15,7 +15,8 @@ from gateway.app import create_app
 from tests.gateway.conftest import Gateway, authorization, problem_of
 from tests.gateway.test_access import paths
 
-CLOSED = {route: scope for route, scope in ROUTES.items() if scope != "public"}
+CLOSED = {route: scope for route, scope in ROUTES.items() if scope not in ("public", "any")}
+ANY = {route for route, scope in ROUTES.items() if scope == "any"}
 
 
 def headers(gateway: Gateway, *scopes: str) -> dict[str, str]:
@@ -33,7 +34,8 @@ async def test_every_route_is_declared_and_every_declaration_is_a_route(gateway:
     document = (await gateway.http.get("/openapi.json")).json()
     told = {f"{method.upper()} {path}": operation["x-scope"] for path, operations in document["paths"].items()
             for method, operation in operations.items() if path not in PUBLIC}  # fmt: skip
-    assert told == {route: scope for route, scope in CLOSED.items() if not route.endswith(" /mcp")}
+    told_at_all = {route: scope for route, scope in CLOSED.items() if not route.endswith(" /mcp")}
+    assert told == told_at_all | dict.fromkeys(ANY, "any")
 
 
 async def test_every_route_takes_exactly_its_scope(gateway: Gateway) -> None:
@@ -56,6 +58,13 @@ async def test_every_route_takes_exactly_its_scope(gateway: Gateway) -> None:
         problem_of(answer, 403, "forbidden")
         answer = await gateway.http.request(method, path, headers=headers(gateway, scope))
         assert answer.status_code not in (401, 403), (route, answer.text)
+
+
+async def test_what_is_for_any_key_is_for_those_without_scopes_too(gateway: Gateway) -> None:
+    assert {f"{method} /v1/session" for method in ("GET", "POST", "DELETE")} == ANY
+    for method in ("GET", "POST", "DELETE"):
+        answer = await gateway.http.request(method, "/v1/session", headers=headers(gateway))
+        assert answer.status_code not in (401, 403) or answer.json()["code"] == "insecure_connection"
 
 
 async def test_a_scope_for_another_name_is_not_enough(gateway: Gateway) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import orjson
+import pyarrow.ipc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -216,6 +217,9 @@ def test_an_export_is_of_one_version_whatever_happens(items: Database, form: Any
     assert items.pins() == []
     if form == "csv":
         ids = [int(row["id"]) for row in csv.DictReader(io.StringIO(got.decode(), newline=""))]
+    elif form == "arrow":
+        with pyarrow.ipc.open_stream(got) as reader:
+            ids = reader.read_all().column("id").to_pylist()
     else:
         ids = [row["id"] for row in (json.loads(got) if form == "json" else map(json.loads, got.splitlines()))]
     assert ids == list(range(5000))

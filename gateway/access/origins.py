@@ -1,0 +1,80 @@
+"""Where a browser's request comes from: whether the connection is safe for a cookie, whose page asks, and pages elsewhere that may.
+
+A page of another origin may use the API only if it is on the list (`SOP_ALLOWED_ORIGINS`), which is empty by default: browsers do not show
+it any answer then (CORS), and a request with a cookie that would change something is refused, whatever the browser does.
+"""
+
+import ipaddress
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.problems import ApiError
+
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+_READABLE: Final = ("Location", "ETag", "Run-Id", "Row-Count", "Database-Version", "Preference-Applied", "X-Request-ID")
+
+
+def is_secure(scope: Scope) -> bool:
+    """Whether the browser's connection is TLS, to here or to the proxy in front."""
+    return bool(scope.get("scheme") == "https")
+
+
+def check_safe_for_cookies(scope: Scope) -> None:
+    """Raises ApiError `insecure_connection`, if a cookie would cross a network in the clear."""
+    host = urlsplit(f"//{Headers(scope=scope).get('host', '')}").hostname or ""
+    if not is_secure(scope) and not _is_loopback(host):
+        hint = "put a TLS proxy in front, which sets X-Forwarded-Proto"
+        raise ApiError("insecure_connection", "a session needs https, except on loopback", hint=hint)
+
+
+def check_origin(scope: Scope, allowed: frozenset[str]) -> None:
+    """Whether a request that is known by a cookie comes from a page of ours, if it would change something.
+
+    Raises ApiError `cross_origin`.
+    """
+    if scope["method"] in _SAFE:
+        return
+    headers = Headers(scope=scope)
+    origins = headers.getlist("origin")
+    own = f"{scope['scheme']}://{headers.get('host', '')}"
+    if len(origins) != 1 or (origins[0] != own and origins[0] not in allowed):
+        raise ApiError(
+            "cross_origin",
+            "this page may not do that in the name of who is logged in",
+            pointer="Origin",
+            hint=f"the Origin has to be {own}; others are named in SOP_ALLOWED_ORIGINS",
+        )
+
+
+class Cors(CORSMiddleware):
+    """CORS for the pages of some origins; for all others there is none."""
+
+    def __init__(self, app: ASGIApp, origins: frozenset[str]) -> None:
+        super().__init__(
+            app,
+            allow_origins=sorted(origins),
+            allow_methods=_METHODS,
+            allow_headers=["*"],
+            allow_credentials=True,
+            expose_headers=_READABLE,
+            max_age=600,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        origin = Headers(scope=scope).get("origin") if scope["type"] == "http" else None
+        if origin is None or not self.is_allowed_origin(origin):
+            await self.app(scope, receive, send)
+            return
+        await super().__call__(scope, receive, send)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

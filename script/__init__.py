@@ -8,6 +8,7 @@ source/           the text: the tree, loading, older forms, the JSON Schema of s
 compiler/         the flat form: instructions and the exception table
 checker/          what is wrong with a script before it runs
 machine/          running a program: steps, transactions, sagas, fibers, batches
+outline/          a script in plain English
 environment.py    the world around a script (tools, scripts, databases), for checker and compiler
 errors.py         what can be wrong
 json_schemas.py   JSON Schemas in scripts
@@ -15,7 +16,7 @@ schema_tests.py   a JSON Schema as a quick test of values
 equality.py       when two JSON values are equal
 wire.py           what crosses a process border
 
-A folder imports only folders above it and the modules below them; checker and machine do not know each other. Users of the
+A folder imports only folders above it and the modules below them; checker, machine and outline do not know each other. Users of the
 package take the names of `__all__` from here, and everything else from its module.
 """
 

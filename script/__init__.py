@@ -9,6 +9,7 @@ compiler/         the flat form: instructions and the exception table
 checker/          what is wrong with a script before it runs
 machine/          running a program: steps, transactions, sagas, fibers, batches
 outline/          a script in plain English
+diagram/          a script as a picture: Mermaid, SVG
 environment.py    the world around a script (tools, scripts, databases), for checker and compiler
 errors.py         what can be wrong
 json_schemas.py   JSON Schemas in scripts

@@ -10,6 +10,7 @@ checker/          what is wrong with a script before it runs
 machine/          running a program: steps, transactions, sagas, fibers, batches
 outline/          a script in plain English
 diagram/          a script as a picture: Mermaid, SVG
+review/           what a script does to the world, and what looks wrong with it
 environment.py    the world around a script (tools, scripts, databases), for checker and compiler
 errors.py         what can be wrong
 json_schemas.py   JSON Schemas in scripts

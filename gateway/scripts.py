@@ -14,7 +14,7 @@ from toolbox.library import ScriptVersion
 
 router = APIRouter(prefix="/v1", tags=["scripts"])
 
-_SCRIPT_BODY = {
+SCRIPT_BODY = {
     "requestBody": {
         "required": True,
         "description": "The script: JSON; as text/plain, `//` comments are allowed.",
@@ -23,10 +23,10 @@ _SCRIPT_BODY = {
 }
 
 
-@router.post("/scripts", status_code=201, openapi_extra=_SCRIPT_BODY)
+@router.post("/scripts", status_code=201, openapi_extra=SCRIPT_BODY)
 async def save_script(here: Here, request: Request, response: Response) -> dict[str, Any]:
     """Check a script, pin what it calls, and save it as an immutable version. The same text is the same version."""
-    text = await _text(request)
+    text = await script_text(request)
     author = f"key:{request.state.key_id}"
     script, problems = await asyncio.to_thread(here.library.check, text)
     about(request, script=script.name)
@@ -39,10 +39,10 @@ async def save_script(here: Here, request: Request, response: Response) -> dict[
     return {**_head(saved), "notices": [found.to_dict() for found in problems if found.severity != "error"]}
 
 
-@router.post("/scripts:check", openapi_extra=_SCRIPT_BODY)
+@router.post("/scripts:check", openapi_extra=SCRIPT_BODY)
 async def check_script(here: Here, request: Request) -> dict[str, Any]:
     """Check a script without saving it: all problems at once, each with a pointer, a code and a hint."""
-    text = await _text(request)
+    text = await script_text(request)
     try:
         script, problems = await asyncio.to_thread(here.library.check, text)
         check_named(access_of(request), script)
@@ -75,7 +75,7 @@ def list_versions(here: Here, name: str) -> dict[str, Any]:
     return {"data": [_head(saved) for saved in here.library.versions(name)]}
 
 
-async def _text(request: Request) -> bytes:
+async def script_text(request: Request) -> bytes:
     """The body as it came. Raises ApiError for a content type that is no script."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in ("application/json", "text/plain"):

@@ -39,6 +39,8 @@ _TYPES: Final = {
 
 def visible(text: str) -> str:
     """A text without line breaks and characters that are not seen: they come as their escapes."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 

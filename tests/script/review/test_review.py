@@ -144,6 +144,7 @@ CASES: dict[str, tuple[list[tuple[list[Step], str]], list[list[Step]]]] = {
     "missing_compensation": (
         [
             ([{**FETCH, **UNDO}, MAIL, ADD], "/steps/1"),
+            ([{**SAY, **UNDO}, POST, {**SAY, "name": "x"}, FETCH, {**SAY, "name": "y"}], "/steps/1"),
             ([each(POST), {**FETCH, **UNDO}], "/steps/0/steps/0"),
             ([{**ADD, **UNDO}, each(POST)], "/steps/1/steps/0"),
             ([{**SAY, **UNDO}, RUN, FETCH], "/steps/1"),
@@ -197,6 +198,7 @@ CASES: dict[str, tuple[list[tuple[list[Step], str]], list[list[Step]]]] = {
         [
             ([{**MAIL, **IGNORE}], "/steps/0/continue_on_error"),
             ([ERROR, {**MAIL, **IGNORE}], "/steps/1/continue_on_error"),
+            ([{"type": "block", "steps": [ERROR, {**MAIL, **IGNORE}]}], "/steps/0/steps/1/continue_on_error"),
             ([{**MAIL, **IGNORE}, {**SAY, "compensate": ERROR}], "/steps/0/continue_on_error"),
             ([{**MAIL, **IGNORE}, {**SAY, "catch": [{"errors": ["x"], "steps": [ERROR]}]}], "/steps/0/continue_on_error"),
             ([{**MAIL, "catch": [{"errors": ["x"], "steps": []}]}], "/steps/0/catch/0"),
@@ -277,6 +279,20 @@ def test_the_checkers_problems_come_first() -> None:
     assert [(finding.problem.code, finding.step) for finding in found.findings][:2] == [
         ("undefined_variable", "set_2"),
         ("duplicate_name", "mail_"),
+    ]
+
+
+def test_findings_of_one_severity_come_in_the_order_of_the_script() -> None:
+    steps = [{**GET, **IGNORE}, again(), {**POST, **RETRY}, call({"store": "s", "action": "delete"})]
+    found = review(steps, parameters=[{"name": "n", "default": "{{ n }}"}])
+    assert [
+        (finding.step, finding.problem.code) for finding in found.findings if finding.problem.severity != "notice"
+    ] == [
+        (None, "undefined_variable"),
+        ("get", "swallowed_error"),
+        ("again", "endless_loop"),
+        ("post", "retried_outside_call"),
+        ("act", "whole_store_changed"),
     ]
 
 

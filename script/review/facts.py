@@ -138,7 +138,7 @@ class Facts:
         if isinstance(node, ast.CommandStep) and effect == "external":
             return None if is_safe(node) else "outside"
         if isinstance(node, ast.CommandStep) and effect == "write":
-            return "write" if node.database is not None and node.command != "manage_transaction" else None
+            return "write" if node.database is not None else None
         if isinstance(node, ast.BlockStep) and node.database is not None:
             body = [part for part in placed.parts if part.name == "steps"]
             return "block" if any(self.effect(each) == "write" for each in walk(body)) else None

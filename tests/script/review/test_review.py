@@ -145,6 +145,7 @@ CASES: dict[str, tuple[list[tuple[list[Step], str]], list[list[Step]]]] = {
         [
             ([{**FETCH, **UNDO}, MAIL, ADD], "/steps/1"),
             ([{**SAY, **UNDO}, POST, {**SAY, "name": "x"}, FETCH, {**SAY, "name": "y"}], "/steps/1"),
+            ([{**SAY, **UNDO}, {**RUN, "script_name": "helper", "database": "far"}, FETCH], "/steps/1"),
             ([each(POST), {**FETCH, **UNDO}], "/steps/0/steps/0"),
             ([{**ADD, **UNDO}, each(POST)], "/steps/1/steps/0"),
             ([{**SAY, **UNDO}, RUN, FETCH], "/steps/1"),
@@ -164,6 +165,7 @@ CASES: dict[str, tuple[list[tuple[list[Step], str]], list[list[Step]]]] = {
             [{**SAY, **UNDO}, {**RUN, "script_name": "reader"}, FETCH],
             [{**SAY, **UNDO}, {**RUN, "transaction": "inherit"}, FETCH],
             [{**SAY, **UNDO}, {**BLOCK, "steps": [FETCH]}, {**FETCH, "name": "f"}],
+            [{**SAY, **UNDO}, {"type": "block", "steps": [ADD]}, FETCH],
             [{**SAY, **UNDO}, POST, SAY],
             [{**SAY, **UNDO}, POST, {**FETCH, **IGNORE}],
             [{**SAY, **UNDO}, POST, {**FETCH, "catch": [{"errors": ["*"], "steps": [SAY]}]}],
@@ -174,7 +176,7 @@ CASES: dict[str, tuple[list[tuple[list[Step], str]], list[list[Step]]]] = {
     ),
     "write_outside_transaction": (
         [([THERE, FETCH], "/steps/0"), ([each(THERE)], "/steps/0/steps/0")],
-        [[THERE], [ADD, FETCH], [{**THERE, **UNDO}, FETCH], [BLOCK, FETCH], [{**FETCH, "database": "far"}, ADD]],
+        [[THERE], [{**call({"store": "s", "key": 1}, "get"), "database": "far"}, FETCH], [ADD, FETCH], [{**THERE, **UNDO}, FETCH], [BLOCK, FETCH], [{**FETCH, "database": "far"}, ADD]],
     ),
     "retried_outside_call": (
         [

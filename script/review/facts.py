@@ -162,7 +162,7 @@ class Facts:
         waits = isinstance(node, ast.WaitStep) and node.approval is not None
         if not reaches and not waits and self.effect(placed) not in ("read", "write", "external"):
             return False
-        return not self.is_apart(placed) and not any(map(_handled, self.covering(placed)))
+        return not any(map(_handled, self.covering(placed)))
 
     def may_fail_later(self, placed: Placed) -> bool:
         """Whether the run may fail when a step is done: by one behind it, or by another iteration of a loop around it."""
@@ -191,7 +191,5 @@ class Facts:
 
 
 def _handled(placed: Placed) -> bool:
-    """Whether a failure of a step lets the run go on."""
-    handlers = [part for part in placed.parts if part.name == "catch" and "*" in part.errors]
-    fails = any(isinstance(each.node, ast.FailStep) for each in walk(handlers))
-    return placed.node.continue_on_error or (bool(handlers) and not fails)
+    """Whether a failure of a step lets the run go on; the steps that handle it may fail themselves."""
+    return placed.node.continue_on_error or any("*" in part.errors for part in placed.parts)

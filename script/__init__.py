@@ -9,6 +9,9 @@ compiler/         the flat form: instructions and the exception table
 checker/          what is wrong with a script before it runs
 editing/          edits and differences of scripts that may be wrong
 machine/          running a program: steps, transactions, sagas, fibers, batches
+outline/          a script in plain English
+diagram/          a script as a picture: Mermaid, SVG
+review/           what a script does to the world, and what looks wrong with it
 environment.py    the world around a script (tools, scripts, databases), for checker and compiler
 errors.py         what can be wrong
 json_schemas.py   JSON Schemas in scripts
@@ -16,7 +19,7 @@ schema_tests.py   a JSON Schema as a quick test of values
 equality.py       when two JSON values are equal
 wire.py           what crosses a process border
 
-A folder imports only folders above it and the modules below them; checker, machine and editing do not know each other. Users of the
+A folder imports only folders above it and the modules below them; checker, machine, editing and outline do not know each other. Users of the
 package take the names of `__all__` from here, and everything else from its module.
 """
 

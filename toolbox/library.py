@@ -66,8 +66,11 @@ class ScriptLibrary:
         notices = [
             Problem("translated", notice.pointer, notice.message, severity="notice") for notice in loaded.notices
         ]
-        environment = LibraryEnvironment(self._registry, self, self._databases, self._has_model)
-        return loaded.script, notices + check_script(loaded.script, environment)
+        return loaded.script, notices + check_script(loaded.script, self.environment())
+
+    def environment(self) -> LibraryEnvironment:
+        """The world that scripts are checked against: the tools, scripts and stores that there are now."""
+        return LibraryEnvironment(self._registry, self, self._databases, self._has_model)
 
     def save(
         self,

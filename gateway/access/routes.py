@@ -49,6 +49,12 @@ ROUTES: Final[dict[str, str]] = {
     "GET /v1/drafts/{draft_id}/revisions": "scripts:write:?",
     "GET /v1/drafts/{draft_id}/revisions/{revision}": "scripts:write:?",
     "POST /v1/drafts/{draft_id}:publish": "scripts:write:?",
+    "GET /v1/scripts/{name}/versions/{version}/outline": "scripts:read:{name}",
+    "GET /v1/scripts/{name}/versions/{version}/diagram": "scripts:read:{name}",
+    "GET /v1/scripts/{name}/versions/{version}/review": "scripts:read:{name}",
+    "POST /v1/scripts:outline": "scripts:read:?",
+    "POST /v1/scripts:diagram": "scripts:read:?",
+    "POST /v1/scripts:review": "scripts:read:?",
     "GET /v1/tools": "scripts:read:?",
     "GET /v1/tools/{name}": "scripts:read:?",
     # runs

@@ -9,7 +9,21 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from gateway.cli import audit, data, db, doctor, drafts, handling, keys, mcp, runs, schedules, scripts, secrets
+from gateway.cli import (
+    audit,
+    data,
+    db,
+    doctor,
+    drafts,
+    explaining,
+    handling,
+    keys,
+    mcp,
+    runs,
+    schedules,
+    scripts,
+    secrets,
+)
 from gateway.cli.connection import read_settings
 from gateway.cli.failures import INTERRUPTED, OK, CommandFailed
 from gateway.cli.options import NoColor, Options, Profile, Quiet, Url, add_options, take
@@ -24,6 +38,9 @@ app = typer.Typer(
     help="SOP on Temporal. Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 the run failed, 2 usage, "
     "3 not found, 4 key, 5 conflict, 6 too long, 7 gateway not reachable.",
 )
+scripts.app.command()(explaining.outline)
+scripts.app.command()(explaining.diagram)
+scripts.app.command()(explaining.review)
 app.add_typer(scripts.app, name="script")
 app.add_typer(drafts.app, name="draft")
 app.add_typer(runs.app, name="run")

@@ -60,6 +60,11 @@ class Connection:
     def post(self, path: str, **options: Any) -> Any:
         return self.request("POST", path, **options)
 
+    def text(self, method: str, path: str, **options: Any) -> str:
+        """The answer's text."""
+        with told():
+            return self.gateway.answer(method, path, **options).text
+
     def pages(self, path: str, limit: int, **params: Any) -> Iterator[Any]:
         """The entries of a listing, page after page, at most `limit`."""
         return _told(self.gateway.pages(path, limit, **params))

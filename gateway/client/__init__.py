@@ -3,7 +3,7 @@
 client.py      Client                                runs.py       start, call, follow, handle; approvals
 errors.py      what goes wrong, as exceptions        following.py  events to a run's end, whatever is cut
 models.py      what the gateway tells, typed         data.py       rows out and in
-transport.py   HTTP                                  scripts.py    save, check, get
+transport.py   HTTP                                  scripts.py    save, check, get, explain
 addresses.py   where the gateway is, and the key     schedules.py  by the calendar
 drafts.py      scripts that are being written
 profiles.py    gateways by name
@@ -42,6 +42,7 @@ from gateway.client.models import (
     Run,
     Schedule,
     ScriptProblem,
+    ScriptReview,
     ScriptVersion,
     Started,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "RunFailed",
     "Schedule",
     "ScriptProblem",
+    "ScriptReview",
     "ScriptVersion",
     "Started",
     "TimedOut",

@@ -51,6 +51,18 @@ class ScriptVersion:
 
 
 @dataclass(frozen=True)
+class ScriptReview:
+    """What a script does to the world, as `record` tells it, and what is worth saying (`severity` error, warning, notice)."""
+
+    findings: Sequence[ScriptProblem]
+    record: Record = field(repr=False)
+
+    @classmethod
+    def of(cls, record: Record) -> "ScriptReview":
+        return cls(tuple(map(ScriptProblem.of, record["findings"])), record)
+
+
+@dataclass(frozen=True)
 class Started:
     """A run that was started."""
 

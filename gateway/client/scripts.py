@@ -1,11 +1,14 @@
-"""Scripts: save, check, get, list."""
+"""Scripts: save, check, get, list; explained as an outline, a picture, a review."""
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from gateway.client.models import ScriptProblem, ScriptVersion
+from gateway.client.models import ScriptProblem, ScriptReview, ScriptVersion
 from gateway.client.transport import Transport, part
+
+Explained = str | bytes | Mapping[str, Any]
+"""The name of a saved script; or one that need not be saved: a mapping, or its text as bytes."""
 
 
 class Scripts:
@@ -38,6 +41,35 @@ class Scripts:
         """The scripts, as {name, number, latest, description, parameters, ...}."""
         found: Sequence[Mapping[str, Any]] = self._gateway.get("/v1/scripts")["data"]
         return found
+
+    def outline(self, script: Explained, version: str | int | None = None) -> str:
+        """What a script does, step by step, in English: of a saved one the latest version, or that of a number, a hash or its beginning."""
+        return self._gateway.answer(*_asked("outline", script, version), **_given(script)).text
+
+    def diagram(
+        self, script: Explained, version: str | int | None = None, *, form: Literal["svg", "mermaid"] = "svg"
+    ) -> str:
+        """A picture of a script: SVG, or the text of a Mermaid flowchart."""
+        asked = _asked("diagram", script, version)
+        return self._gateway.answer(*asked, params={"format": form}, **_given(script)).text
+
+    def review(self, script: Explained, version: str | int | None = None) -> ScriptReview:
+        """What a script does to the world, and what looks wrong with it."""
+        return ScriptReview.of(self._gateway.request(*_asked("review", script, version), **_given(script)))
+
+
+def _asked(what: str, script: Explained, version: str | int | None) -> tuple[str, str]:
+    """Method and path."""
+    if not isinstance(script, str):
+        if version is not None:
+            raise TypeError("only a saved script, which is told by its name, has versions")
+        return "POST", f"/v1/scripts:{what}"
+    number = "latest" if version is None else str(version)
+    return "GET", f"/v1/scripts/{part(script)}/versions/{part(number)}/{what}"
+
+
+def _given(script: Explained) -> dict[str, Any]:
+    return {} if isinstance(script, str) else _content(script)
 
 
 def content(script: Mapping[str, Any] | str | bytes) -> dict[str, Any]:

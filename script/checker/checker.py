@@ -20,12 +20,12 @@ from script.source import ast
 
 def check_script(script: ast.Script, environment: CheckEnvironment) -> list[Problem]:
     """All problems of a script, in the order of the document."""
-    checker = _Checker(script, environment)
+    checker = Checker(script, environment)
     checker.script()
     return checker.problems
 
 
-class _Checker(CallChecker):
+class Checker(CallChecker):
     """`side` is the innermost part around that runs beside others (`async` or `parallel`), `outer` the variables from before it."""
 
     def __init__(self, script: ast.Script, environment: CheckEnvironment) -> None:
@@ -303,20 +303,20 @@ class _Checker(CallChecker):
 
 
 _STEPS: Final[Mapping[str, Callable[..., bool | None]]] = {
-    "set": _Checker.set,
-    "if": _Checker.if_,
-    "loop": _Checker.loop,
-    "block": _Checker.block,
-    "fetch": _Checker.fetch,
-    "command": _Checker.command,
-    "script": _Checker.script_,
-    "ask": _Checker.ask,
-    "say": _Checker.say,
-    "wait": _Checker.wait,
-    "return": _Checker.return_,
-    "fail": _Checker.fail,
-    "break": _Checker.leave,
-    "continue": _Checker.leave,
+    "set": Checker.set,
+    "if": Checker.if_,
+    "loop": Checker.loop,
+    "block": Checker.block,
+    "fetch": Checker.fetch,
+    "command": Checker.command,
+    "script": Checker.script_,
+    "ask": Checker.ask,
+    "say": Checker.say,
+    "wait": Checker.wait,
+    "return": Checker.return_,
+    "fail": Checker.fail,
+    "break": Checker.leave,
+    "continue": Checker.leave,
 }
 
 

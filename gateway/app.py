@@ -7,6 +7,7 @@ Temporal. Any number of gateways may serve one data directory.
 """
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from gateway import (
@@ -32,6 +33,7 @@ from gateway import (
 )
 from gateway.access import Authentication, RequestFrame, guarded
 from gateway.operations.measured import Measured
+from gateway.operations.tracing import NO_TELEMETRY
 from gateway.services import Services
 
 MODULES = (
@@ -56,9 +58,11 @@ MODULES = (
 )
 
 
-def create_app(services: Services) -> FastAPI:
+def create_app(services: Services, telemetry: TelemetryConfig = NO_TELEMETRY) -> FastAPI:
     """The gateway over `services`. Raises UndeclaredRoute for a route that does not say which scope it takes."""
-    app = FastAPI(title="SOP on Temporal", version="1", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="SOP on Temporal", version="1", docs_url=None, redoc_url=None, openapi_url=None, telemetry=telemetry
+    )
     app.state.services = services
     problems.install(app)
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=services.max_body_bytes)

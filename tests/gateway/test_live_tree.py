@@ -104,6 +104,8 @@ def test_what_a_worker_says_stays_for_as_long_as_it_is_so() -> None:
     assert "7.0 s" in shown and "paused" in shown and "3 more under way" in shown
     steps.stand(None, 8.0)
     assert "7.0 s" not in printed(frame(steps, 9.0)) and not steps.root.busy
+    steps.silent = True
+    assert "the gateway does not answer" in printed(frame(steps, 9.0))
 
 
 def test_there_are_golden_files() -> None:

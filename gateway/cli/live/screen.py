@@ -7,7 +7,6 @@ worker does not tell is not shown.
 At the end the last picture stays, whole, with what did not end marked as such.
 """
 
-import shutil
 import sys
 import threading
 import time
@@ -76,7 +75,7 @@ class Screen:
                 self._console.print(line, soft_wrap=True)
 
     def _picture(self) -> Group:
-        height = shutil.get_terminal_size().lines - 1
+        height = self._console.size.height - 1
         with self._lock:
             return Group(*frame(self._steps, time.monotonic(), height=height))
 
@@ -89,11 +88,15 @@ class Screen:
                 continue
             if self._steps.seq != before and not self._over.wait(_BUSY):
                 before = self._steps.seq
+            where, silent = None, False
             try:
                 where = self._where()
-            except Exception:  # the picture is less exact; what matters comes with the events
-                where = None
+            except (
+                Exception
+            ):  # the picture is less exact; what matters comes with the events, which are waited for elsewhere
+                silent = True
             with self._lock:
+                self._steps.silent = silent
                 if self._steps.seq == before and self._steps.end is None:
                     self._steps.stand(where, time.monotonic())
 

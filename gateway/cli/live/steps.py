@@ -88,6 +88,7 @@ class Steps:
         self.paused = False
         self.ending: str | None = None
         self.unlisted = 0
+        self.silent = False
 
     def add(self, event: Event) -> None:
         """Take in an event."""

@@ -52,6 +52,7 @@ def _foot(steps: Steps) -> list[Text]:
     said = [f"the run ends: {steps.ending}"] if steps.ending else []
     said += ["paused: sop run resume"] if steps.paused else []
     said += [f"{steps.unlisted} more under way"] if steps.unlisted else []
+    said += ["the gateway does not answer; the run goes on"] if steps.silent else []
     return [_styled("; ".join(said), "yellow")] if said else []
 
 

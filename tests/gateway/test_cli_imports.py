@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from gateway.cli.connection import find_address
 from gateway.cli.failures import CommandFailed
+from gateway.client.transport import Transport
 from settings import Settings
 
 SERVERS = {"temporalio", "openai", "cel_expr_python", "fastapi", "starlette", "uvicorn", "apsw", "jsonschema", "mcp", "cryptography", "jwt"}  # fmt: skip
@@ -50,6 +52,20 @@ def test_a_light_verb_is_a_client(words: tuple[str, ...], tmp_path: Path) -> Non
 def test_completion(tmp_path: Path) -> None:
     code, names = loaded(tmp_path, _SOP_COMPLETE="complete_bash", COMP_WORDS="sop run sho", COMP_CWORD="2")
     assert code == 0 and not names & SERVERS
+
+
+def test_certificates_are_verified_wherever_there_are_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+    monkeypatch.setattr(httpx2, "Client", lambda **options: given.append((options["base_url"], options["verify"])))
+    for url in (
+        "http://127.0.0.1:1",
+        "https://sop.example.com",
+        "HTTPS://sop.example.com",
+        "HTTP://x",
+        "sop.example.com",
+    ):
+        Transport(url, "sop_x")
+    assert [verify for _, verify in given] == [False, True, True, True, True]
 
 
 def test_settings_are_read_where_one_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,8 +36,8 @@ from gateway.operations.runtime import WorkerMetrics, create_runtime
 from gateway.operations.steps import StepLog, quiet_sdk
 from gateway.operations.tracing import start_tracing, trace_id
 from gateway.operations.upkeep import mark_swept
-from gateway.schedule_desk import ScheduleDesk
-from gateway.scheduling import Schedules
+from gateway.schedules.desk import ScheduleDesk
+from gateway.schedules.scheduling import Schedules
 from query import Databases
 from settings import Settings, connect_options, traces_wanted
 from toolbox import (

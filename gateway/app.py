@@ -27,13 +27,13 @@ from gateway import (
     problems,
     rows,
     runs,
-    schedules,
     scripts,
     tools,
 )
 from gateway.access import Authentication, RequestFrame, guarded
 from gateway.operations.measured import Measured
 from gateway.operations.tracing import NO_TELEMETRY
+from gateway.schedules import routes as schedules
 from gateway.services import Services
 
 MODULES = (

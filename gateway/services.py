@@ -15,7 +15,7 @@ from gateway.cursors import Cursors
 from gateway.operations.metrics import Metrics
 from gateway.readings import Readings
 from gateway.results.single_flight import SingleFlight
-from gateway.scheduling import Schedules
+from gateway.schedules.scheduling import Schedules
 from query import Databases
 from toolbox import Registry, ScriptLibrary, installation_secret
 

@@ -4,7 +4,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from gateway.schedule_times import due_times, exclusive, match_runs
+from gateway.schedules.times import due_times, exclusive, match_runs
 from gateway.watch import watch_run
 from tests.gateway.conftest import Gateway, eventually, problem_of
 

@@ -8,7 +8,7 @@ import pytest
 
 from activities import Resources
 from activities.execution import perform_call
-from gateway.schedule_requests import Backfill
+from gateway.schedules.requests import Backfill
 from gateway.watch import watch_run
 from script.wire import StepCall
 from tests.gateway.conftest import Gateway, eventually, problem_of

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from gateway.access import Scope, about, access_of, check_start
-from gateway.schedule_requests import Backfill, ScheduleChange, ScheduleRequest
+from gateway.schedules.requests import Backfill, ScheduleChange, ScheduleRequest
 from gateway.services import Here, Services
 from gateway.starting import resolve
 

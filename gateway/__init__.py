@@ -18,7 +18,7 @@ times.py      ISO 8601 in UTC                         history.py    versions, ch
                                                       backups.py    a database as a file, down and up
 
 Its public interfaces are HTTP and the command line. Nothing is imported here, so that the command starts quickly: take
-`create_app` from `gateway.app`, `Services` from `gateway.services` and `watch_run` from `gateway.watch`.
+`create_app` from `gateway.app`, `Services` from `gateway.services` and `watch_run` from `gateway.runs.watch`.
 """
 
 __all__: list[str] = []

@@ -11,10 +11,8 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from gateway import (
-    approvals,
     audit,
     backups,
-    batches,
     databases,
     diagnostics,
     documents,
@@ -26,13 +24,14 @@ from gateway import (
     maintenance,
     problems,
     rows,
-    runs,
     scripts,
     tools,
 )
 from gateway.access import Authentication, RequestFrame, guarded
 from gateway.operations.measured import Measured
 from gateway.operations.tracing import NO_TELEMETRY
+from gateway.runs import approvals, batches
+from gateway.runs import routes as runs
 from gateway.schedules import routes as schedules
 from gateway.services import Services
 

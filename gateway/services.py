@@ -13,8 +13,8 @@ from btree.space import HISTORY_BYTES, RETENTION
 from gateway.access import Keys, Notes
 from gateway.cursors import Cursors
 from gateway.operations.metrics import Metrics
-from gateway.readings import Readings
 from gateway.results.single_flight import SingleFlight
+from gateway.runs.readings import Readings
 from gateway.schedules.scheduling import Schedules
 from query import Databases
 from toolbox import Registry, ScriptLibrary, installation_secret

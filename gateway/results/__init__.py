@@ -7,5 +7,5 @@ tables.py        the rows of a result as CSV
 waiting.py       `Prefer: wait=N`: the end of a run as one answer
 shared.py        what many watchers want to know at once, asked once
 
-The records themselves, and the response that sends them, are in `gateway.streams`.
+The records themselves, and the response that sends them, are in `gateway.runs.streams`.
 """

@@ -18,8 +18,8 @@ import query
 from gateway.exports import RowsResponse
 from gateway.problems import ApiError
 from gateway.results.asking import MEDIA_TYPES, Asked
+from gateway.runs.streams import is_end, run_records
 from gateway.services import Services
-from gateway.streams import is_end, run_records
 from query import Databases
 from query.references import reference_page
 from query.transfer.exports import Export, column_names

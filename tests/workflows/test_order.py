@@ -11,7 +11,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from gateway.watch import watch_run
+from gateway.runs.watch import watch_run
 from script.compiler.compiler import compile_script
 from script.source.ast import Script
 from script.wire import WORKFLOW_TYPE, RunInput

@@ -20,7 +20,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from gateway.watch import Fold
+from gateway.runs.watch import Fold
 from script import wire
 from script.machine.machine import Machine
 from script.wire import WORKFLOW_TYPE, Decision, Outcome, RunInput

@@ -16,11 +16,11 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from temporalio.client import WorkflowExecution
 
-from gateway.looking import head, require_running, standing
 from gateway.problems import ApiError
-from gateway.searching import Search, search
+from gateway.runs.looking import head, require_running, standing
+from gateway.runs.searching import Search, search
+from gateway.runs.signals import send
 from gateway.services import Here, Services
-from gateway.signals import send
 from script.wire import DECIDE_SIGNAL, Decision
 
 router = APIRouter(prefix="/v1", tags=["approvals"])

@@ -20,10 +20,10 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 from temporalio.client import WorkflowFailureError
 
-from gateway.looking import describe_run
 from gateway.problems import ApiError, problem, translate
 from gateway.results.asking import FormName
 from gateway.results.forms import JsonArray, form_of
+from gateway.runs.looking import describe_run
 from gateway.services import Services
 
 KEEP_ALIVE: Final = 15.0

@@ -12,22 +12,16 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from gateway import (
     audit,
-    backups,
-    databases,
     diagnostics,
     documents,
-    exports,
     health,
-    history,
-    imports,
     keys,
-    maintenance,
     problems,
-    rows,
     scripts,
     tools,
 )
 from gateway.access import Authentication, RequestFrame, guarded
+from gateway.data import backups, databases, exports, history, imports, maintenance, rows
 from gateway.operations.measured import Measured
 from gateway.operations.tracing import NO_TELEMETRY
 from gateway.runs import approvals, batches

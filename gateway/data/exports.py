@@ -22,9 +22,9 @@ from starlette.types import Receive, Scope, Send
 import query
 from gateway.access import Scope as AccessScope
 from gateway.access import access_of
-from gateway.databases import open_database
+from gateway.data.databases import open_database
+from gateway.data.queries import AggregateRequest, ExportParameters, Form, JoinRequest, SelectRequest
 from gateway.problems import MEDIA_TYPE, ApiError, problem, translate
-from gateway.queries import AggregateRequest, ExportParameters, Form, JoinRequest, SelectRequest
 from gateway.results.negotiation import preferred
 from gateway.services import Here, Services
 from query.transfer.exports import AnyQuery, Format, export

@@ -8,6 +8,7 @@ only what is used where those say nothing.
 
 import json
 import os
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -248,6 +249,25 @@ def connect_options(settings: Settings) -> dict[str, Any]:
     if options.get("api_key") and not options.get("tls") and not _is_local(options["target_host"]):
         raise ValueError(f"the API key for {options['target_host']} would be sent without TLS: TEMPORAL_TLS is off")
     return options
+
+
+def traces_wanted(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether OpenTelemetry's standard variables ask for traces: an endpoint of OTLP, or `otlp` as the exporter of traces.
+
+    Raises ValueError for what is asked for and not there: other exporters, other protocols.
+    """
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return False
+    exporters = {part.strip() for part in environ.get("OTEL_TRACES_EXPORTER", "").split(",")} - {""}
+    if exporters - {"otlp", "none"}:
+        raise ValueError(f"OTEL_TRACES_EXPORTER is otlp or none, not {environ['OTEL_TRACES_EXPORTER']!r}")
+    endpoints = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    if "none" in exporters or not (exporters or any(environ.get(name) for name in endpoints)):
+        return False
+    for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
+        if environ.get(name, "http/protobuf") != "http/protobuf":
+            raise ValueError(f"{name} is http/protobuf, not {environ[name]!r}")
+    return True
 
 
 def _is_local(address: str) -> bool:

@@ -33,12 +33,13 @@ from gateway.operations import logs
 from gateway.operations.addresses import metrics_address
 from gateway.operations.runtime import WorkerMetrics, create_runtime
 from gateway.operations.steps import StepLog, quiet_sdk
+from gateway.operations.tracing import start_tracing, trace_id
 from gateway.operations.upkeep import mark_swept
 from gateway.payloads import create_data_converter
-from gateway.schedule_desk import ScheduleDesk
-from gateway.scheduling import Schedules
+from gateway.schedules.desk import ScheduleDesk
+from gateway.schedules.scheduling import Schedules
 from query import Databases
-from settings import Settings, connect_options
+from settings import Settings, connect_options, traces_wanted
 from toolbox import (
     HttpPolicy,
     Registry,
@@ -64,6 +65,7 @@ PASSED_THROUGH = (
     "cel_expr_python",
     "rpds",
     "referencing",
+    "opentelemetry",
 )
 
 
@@ -173,12 +175,18 @@ async def serve(settings: Settings) -> None:
         settings.worker_metrics, "SOP_WORKER_METRICS", allow_remote=settings.allow_remote
     )
     options = connect_options(settings)
-    logs.set_up(settings.log_format, settings.log_level, secrets=(*settings.secrets(), options.get("api_key") or ""))
+    secrets = (*settings.secrets(), options.get("api_key") or "")
+    tracing = start_tracing("sop-worker") if traces_wanted() else None
+    logs.set_up(settings.log_format, settings.log_level, secrets=secrets, trace_id=trace_id if tracing else None)
     quiet_sdk()
     runtime = create_runtime(figures or None)
     metrics = WorkerMetrics(runtime)
-    converter = create_data_converter(settings.keys("payload_keys"))
-    client = await Client.connect(**options, data_converter=converter, runtime=runtime)
+    client = await Client.connect(
+        **options,
+        data_converter=create_data_converter(settings.keys("payload_keys")),
+        runtime=runtime,
+        interceptors=tracing.interceptors if tracing else [],
+    )
     _log.info("connected with Temporal", extra={"address": options["target_host"], "namespace": options["namespace"]})
     resources = create_resources(
         settings.data_dir,
@@ -207,6 +215,8 @@ async def serve(settings: Settings) -> None:
             await asyncio.gather(sweeping, telling)
     activities.close()
     resources.databases.close()
+    if tracing:
+        await asyncio.to_thread(tracing.close)
     await asyncio.sleep(0.3)
 
 

@@ -11,39 +11,33 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from gateway import (
-    approvals,
     audit,
-    backups,
-    batches,
-    changes,
-    databases,
     diagnostics,
     documents,
     drafts,
     explaining,
-    exports,
     health,
-    history,
-    imports,
     keys,
     login,
-    maintenance,
     problems,
-    rows,
-    runs,
-    schedules,
     scripts,
     tools,
     vault,
 )
 from gateway.access import Authentication, Cors, RequestFrame, guarded
+from gateway.data import backups, changes, databases, exports, history, imports, maintenance, rows
 from gateway.mcp import catalog, door
 from gateway.operations.measured import Measured
+from gateway.operations.tracing import NO_TELEMETRY
 from gateway.payloads import Origins
 from gateway.payloads import routes as payloads
+from gateway.runs import approvals, batches
+from gateway.runs import routes as runs
+from gateway.schedules import routes as schedules
 from gateway.services import Services
 
 MODULES = (
@@ -76,10 +70,16 @@ MODULES = (
 )
 
 
-def create_app(services: Services) -> FastAPI:
+def create_app(services: Services, telemetry: TelemetryConfig = NO_TELEMETRY) -> FastAPI:
     """The gateway over `services`. Raises UndeclaredRoute for a route that does not say which scope it takes."""
     app = FastAPI(
-        title="SOP on Temporal", version="1", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_running
+        title="SOP on Temporal",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        lifespan=_running,
+        telemetry=telemetry,
     )
     app.state.services = services
     app.state.documents = documents.Documents(app)

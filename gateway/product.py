@@ -1,6 +1,5 @@
 """The version of this product."""
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 DISTRIBUTION: Final = "sop-temporal"
@@ -8,6 +7,8 @@ DISTRIBUTION: Final = "sop-temporal"
 
 def product_version() -> str:
     """The version that is installed; `unknown` where it runs from files."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(DISTRIBUTION)
     except PackageNotFoundError:

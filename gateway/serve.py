@@ -28,9 +28,10 @@ from gateway.operations import logs
 from gateway.operations.addresses import NotLoopback, check_host, metrics_address
 from gateway.operations.exposed import add_figures, exposed
 from gateway.operations.runtime import create_runtime
+from gateway.operations.tracing import NO_TELEMETRY, start_tracing, trace_id
 from gateway.payloads import create_data_converter
 from gateway.services import create_services
-from settings import Settings, connect_options
+from settings import Settings, connect_options, traces_wanted
 from toolbox import builtin_registry
 
 __all__ = ["NotLoopback", "Server", "check_host", "main", "serve"]
@@ -63,9 +64,15 @@ async def serve(settings: Settings) -> None:
         settings.gateway_metrics, "SOP_GATEWAY_METRICS", allow_remote=settings.allow_remote
     )
     options = connect_options(settings)
-    logs.set_up(settings.log_format, settings.log_level, secrets=(*settings.secrets(), options.get("api_key") or ""))
-    converter = create_data_converter(settings.keys("payload_keys"))
-    client = await Client.connect(**options, data_converter=converter, runtime=create_runtime())
+    secrets = (*settings.secrets(), options.get("api_key") or "")
+    tracing = start_tracing("sop-gateway") if traces_wanted() else None
+    logs.set_up(settings.log_format, settings.log_level, secrets=secrets, trace_id=trace_id if tracing else None)
+    client = await Client.connect(
+        **options,
+        data_converter=create_data_converter(settings.keys("payload_keys")),
+        runtime=create_runtime(),
+        interceptors=tracing.interceptors if tracing else [],
+    )
     where = {"address": options["target_host"], "namespace": options["namespace"]}
     _log.info("connected with Temporal", extra=where)
     services = create_services(
@@ -93,7 +100,7 @@ async def serve(settings: Settings) -> None:
     )
     add_figures(services)
     config = uvicorn.Config(
-        create_app(services),
+        create_app(services, tracing.telemetry if tracing else NO_TELEMETRY),
         host=settings.host,
         port=settings.port,
         log_level=settings.log_level,
@@ -118,6 +125,8 @@ async def serve(settings: Settings) -> None:
             await server.serve()
     finally:
         services.close()
+        if tracing:
+            await asyncio.to_thread(tracing.close)
 
 
 def create_tokens(settings: Settings) -> Tokens | None:

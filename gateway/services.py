@@ -14,9 +14,9 @@ from gateway.access import Keys, Limits, Notes, Sessions, Tokens
 from gateway.cursors import Cursors
 from gateway.operations.logs import hide
 from gateway.operations.metrics import Metrics
-from gateway.readings import Readings
 from gateway.results.single_flight import SingleFlight
-from gateway.scheduling import Schedules
+from gateway.runs.readings import Readings
+from gateway.schedules.scheduling import Schedules
 from query import Databases
 from toolbox import Drafts, Registry, ScriptLibrary, installation_secret
 from toolbox.vault import Vault, installation_keyring

@@ -19,8 +19,8 @@ schema_tests.py   a JSON Schema as a quick test of values
 equality.py       when two JSON values are equal
 wire.py           what crosses a process border
 
-A folder imports only folders above it and the modules below them; checker, machine, editing and outline do not know each other. Users of the
-package take the names of `__all__` from here, and everything else from its module.
+A folder imports only folders above it and the modules below them; checker, machine, editing and outline do not know each other. Users of
+the package take the names of `__all__` from here, and everything else from its module.
 """
 
 from script.checker.checker import check_script

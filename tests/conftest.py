@@ -19,7 +19,7 @@ import btree.leaf_edits
 import btree.load
 import btree.shape
 from activities import Activities, Resources
-from gateway.watch import watch_run
+from gateway.runs.watch import watch_run
 from query import create_store
 from script.wire import WORKFLOW_TYPE, RunInput, RunOutput
 from tests.hooks import Hooks, receiving

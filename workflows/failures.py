@@ -1,7 +1,7 @@
 """From Temporal's exceptions to the error of an outcome.
 
 An application error carries the whole error as its first detail; every other kind (a time-out, a terminated child) has a
-code of ours and its text. The gateway does the same with the failures that it finds in a history (`gateway/watch.py`),
+code of ours and its text. The gateway does the same with the failures that it finds in a history (`gateway/runs/watch.py`),
 through the same `wire.failure`.
 """
 

@@ -3,22 +3,29 @@
 Where the gateway is, and the key: see `gateway.client.addresses`. What it knows of an installation of this machine is from the settings.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-
-import httpx2
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from gateway.cli.failures import USAGE, CommandFailed, of_error, told
 from gateway.cli.options import options
 from gateway.client.addresses import Address, Installation, find_gateway
 from gateway.client.errors import GatewayError
-from gateway.client.transport import Transport
-from settings import Settings, UnknownSetting
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from settings import Settings
+
+_READ_HERE: Final = frozenset({"SOP_URL", "SOP_API_KEY", "SOP_PROFILE", "SOP_DATA_DIR"})
 
 
-def read_settings(**given: Any) -> Settings:
+def read_settings(**given: Any) -> "Settings":
     """The settings of the environment. Ends the command for a setting that is none."""
+    from settings import Settings, UnknownSetting  # takes the better part of a second
+
     try:
         return Settings(**given)
     except (UnknownSetting, ValueError) as error:
@@ -27,17 +34,27 @@ def read_settings(**given: Any) -> Settings:
 
 def find_address() -> Address:
     """Where the gateway is that this command means, and a key for it. Ends the command if that cannot be told."""
-    settings = read_settings()
-    installation = Installation(settings.data_dir, f"http://{settings.host}:{settings.port}")
+    installation = _installation()
     given = options()
     with told():
         return find_gateway(installation, profile=given.profile, url=given.url)
+
+
+def _installation() -> Installation:
+    """What the settings say of this machine's own gateway. They are all read, and checked, only if there are others than the usual."""
+    if {name for name in os.environ if name.startswith("SOP_")} <= _READ_HERE:
+        usual = Installation()
+        return Installation(Path(os.environ.get("SOP_DATA_DIR") or usual.data_dir), usual.url)
+    settings = read_settings()
+    return Installation(settings.data_dir, f"http://{settings.host}:{settings.port}")
 
 
 class Connection:
     """A connection to the gateway. Use it as a context manager."""
 
     def __init__(self, address: Address | None = None, **limits: float) -> None:
+        from gateway.client.transport import Transport
+
         found = address or find_address()
         with told():
             self.gateway = Transport(found.url, found.key, **limits)
@@ -74,7 +91,7 @@ class Connection:
         return _told(self.gateway.stream(method, path, **options))
 
     @contextmanager
-    def download(self, path: str, method: str = "GET", **options: Any) -> Iterator[httpx2.Response]:
+    def download(self, path: str, method: str = "GET", **options: Any) -> Iterator["httpx2.Response"]:
         """An answer whose body is read piece by piece. Ends the command when it is cut."""
         with told(), self.gateway.download(path, method, **options) as answer:
             yield answer

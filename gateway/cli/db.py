@@ -12,7 +12,7 @@ from gateway.cli.connection import Connection
 from gateway.cli.failures import RUN_FAILED, USAGE, CommandFailed
 from gateway.cli.output import Format, complain, tell, write_object, write_rows
 from gateway.cli.rows import store_path
-from gateway.cli.transfer import check_free, pieces, save
+from gateway.cli.transfer import check_free, pieces, save, waiting
 from gateway.digests import digest_of
 
 app = typer.Typer(no_args_is_help=True, help="Databases: info, check, compact, history, diff, restore, backup.")
@@ -45,7 +45,7 @@ def info(database: DatabaseName, output: Format = "table") -> None:
 @app.command()
 def check(database: DatabaseName, output: Format = "table") -> None:
     """Read everything that is kept, and tell what is wrong; the exit code says whether anything is."""
-    with Connection() as gateway:
+    with Connection() as gateway, waiting("checking"):
         report = gateway.post(f"{_database(database)}:check", timeout=None)
     problems = report["problems"]
     write_object(report if output != "table" else {**report, "problems": None}, output)
@@ -65,9 +65,10 @@ def compact(
     output: Format = "table",
 ) -> None:
     """Give back what no kept version needs, and rewrite the file without free room. Writers wait meanwhile."""
-    with Connection() as gateway:
+    with Connection() as gateway, waiting("compacting"):
         body = {"retention_seconds": retention}
-        write_object(gateway.post(f"{_database(database)}:compact", json=body, timeout=None), output)
+        told = gateway.post(f"{_database(database)}:compact", json=body, timeout=None)
+    write_object(told, output)
 
 
 @app.command()
@@ -136,8 +137,9 @@ def _restore_store(target: str, version: int | None, at: str | None, dry_run: bo
     if (version is None) == (at is None):
         raise CommandFailed(USAGE, "error: a store is restored with --version N or --at TIME")
     named = {"version": version} if version is not None else {"at": at}
-    with Connection() as gateway:
-        write_object(gateway.post(f"{path}:restore", json={**named, "dry_run": dry_run}, timeout=None), output)
+    with Connection() as gateway, waiting("restoring"):
+        told = gateway.post(f"{path}:restore", json={**named, "dry_run": dry_run}, timeout=None)
+    write_object(told, output)
 
 
 def _restore_database(database: str, file: Path, output: str) -> None:

@@ -2,13 +2,14 @@
 
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from gateway.cli.arguments import Detach, IdempotencyKey, arguments_for
 from gateway.cli.connection import Connection
-from gateway.cli.following import RunId, follow
+from gateway.cli.following import Plain, RunId, follow
 from gateway.cli.output import Format, write_object, write_rows
 from gateway.client.following import address
 
@@ -71,6 +72,7 @@ def rerun(
     version: Annotated[str | None, typer.Option(help="another version: latest, a number, or a hash")] = None,
     idempotency_key: IdempotencyKey = None,
     detach: Detach = False,
+    plain: Plain = False,
     output: Format = "table",
 ) -> None:
     """Run a run again that has ended, as a new run, and watch it. What is before the step is not done again."""
@@ -85,7 +87,8 @@ def rerun(
             write_object(told, output)
             return
         path = told["events"]
-        follow(gateway, told["id"], lambda: gateway.gateway.stream("GET", path, params={"after": 0}), 0, output)
+        opened = partial(gateway.gateway.stream, "GET", path, params={"after": 0})
+        follow(gateway, told["id"], opened, 0, output, plain=plain)
 
 
 def _arguments(

@@ -7,14 +7,14 @@ the command line does not.
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from gateway.cli.options import options
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Format = Annotated[
     Literal["table", "json", "ndjson", "csv"],
@@ -57,6 +57,9 @@ def write_rows(rows: Iterable[dict[str, Any]], columns: Sequence[str], output: s
     if output == "csv":
         write_csv(found, columns)
         return
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column.upper().replace("_", " "), overflow="fold")
@@ -74,6 +77,9 @@ def write_object(value: dict[str, Any], output: str) -> None:
     elif output == "csv":
         write_csv([value], ())
     else:
+        from rich.table import Table
+        from rich.text import Text
+
         table = Table(box=None, pad_edge=False, show_header=False)
         table.add_column(style="bold")
         table.add_column(overflow="fold")
@@ -102,7 +108,9 @@ def complain(line: str) -> None:
     print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
-def _console() -> Console:
+def _console() -> "Console":
+    from rich.console import Console
+
     wide = not sys.stdout.isatty()
     no_color = True if options().no_color else None  # None: NO_COLOR says it
     return Console(file=sys.stdout, width=_WIDE if wide else None, soft_wrap=wide, no_color=no_color)

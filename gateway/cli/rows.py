@@ -2,6 +2,8 @@
 
 Rows are always asked for with a last line that tells how many they were (`?end=true`), whatever form they are written in here. If that line
 does not come, or tells another number, or the connection is cut, the command fails: with the gateway's reason, if it gave one.
+
+The engine's forms are imported where rows are written: all other commands start without it.
 """
 
 import json
@@ -9,24 +11,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from urllib.parse import quote
-
-import httpx2
-import msgspec
 
 from gateway.cli.connection import Connection
 from gateway.cli.failures import CONFLICT, RUN_FAILED, USAGE, CommandFailed, of_problem, told
 from gateway.cli.output import complain
 from gateway.cli.transfer import progress_bar
-from gateway.client.data import whole_lines
-from query import QueryError
-from query.transfer.arrow import arrow_rows, sampled_types
-from query.transfer.exports import column_names
-from query.transfer.streams import columns_of, csv_rows, json_array, null_text
+
+if TYPE_CHECKING:
+    import httpx2
 
 _SHOWN: Final = 20
-_decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 @dataclass(frozen=True)
@@ -43,6 +39,9 @@ class Csv:
             raise CommandFailed(USAGE, "error: --null is for CSV", "hint: -o csv")
         if self.as_json and output != "arrow":
             raise CommandFailed(USAGE, "error: --as-json is for Arrow", "hint: -o arrow")
+        from query import QueryError
+        from query.transfer.streams import null_text
+
         try:
             null_text(self.null)
         except QueryError as error:
@@ -66,6 +65,8 @@ class Asked:
 
     def columns(self) -> list[str] | None:
         """The columns that are known before the rows, if they are."""
+        from query.transfer.exports import column_names
+
         if self.verb == "aggregate":
             return [*(column_names(self.more["group_by"]) or ()), *self.more["values"]]
         return column_names(comma_list(self.fields))
@@ -77,6 +78,8 @@ class Asked:
 
     def write(self, target: BinaryIO, output: str, csv: Csv, *, shown: bool = True) -> None:
         """Write the rows as ndjson, json, csv or arrow, as they come."""
+        from query import QueryError
+
         with (
             Connection() as gateway,
             self._answer(gateway) as answer,
@@ -106,12 +109,16 @@ class Asked:
         return gateway.download(f"{store_path(self.target)}:{self.verb}", "POST", json=asked, params=params)
 
     def _pieces(self, gateway: Connection, lines: Iterator[bytes], output: str, csv: Csv) -> Iterator[bytes]:
+        from query.transfer.streams import columns_of, csv_rows, json_array
+
         if output == "ndjson":
             return lines
         if output == "json":
             return json_array(some[:-1].replace(b"\n", b",\n") for some in lines)
         named = self.columns()
         if output == "arrow":
+            from query.transfer.arrow import arrow_rows, sampled_types
+
             types, rows = sampled_types(_records(lines), named or (), as_json=csv.as_json, complete=named is not None)
             return arrow_rows(rows, types)
         if named is not None:
@@ -127,15 +134,20 @@ def _as_options(hint: str) -> str:
     return hint.replace("`fields`", "--fields").replace("as_json=", "--as-json ")
 
 
-def whole_rows(answer: httpx2.Response) -> Iterator[bytes]:
+def whole_rows(answer: "httpx2.Response") -> Iterator[bytes]:
     """The rows of an answer, some whole lines at a time. Ends the command if they did not arrive whole."""
+    from gateway.client.data import whole_lines
+
     with told():
         yield from whole_lines(answer)
 
 
 def _records(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    import msgspec
+
+    decode = msgspec.json.Decoder(dict[str, Any]).decode
     for some in lines:
-        yield from map(_decode, some.splitlines())
+        yield from map(decode, some.splitlines())
 
 
 def import_report(records: Iterator[dict[str, Any]], file: str, kept: BinaryIO | None) -> dict[str, Any]:
@@ -204,6 +216,8 @@ def json_object(option: str, text: str | None) -> Any:
     """The JSON object of an option. Ends the command for what is none."""
     if text is None:
         return None
+    import msgspec
+
     try:
         found = msgspec.json.decode(text)
     except msgspec.MsgspecError as error:

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import partial
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
@@ -21,7 +22,7 @@ from gateway.cli.arguments import Arg, Args, Detach, IdempotencyKey, Mock, argum
 from gateway.cli.completion import script_names
 from gateway.cli.connection import Connection
 from gateway.cli.failures import NOT_FOUND, CommandFailed
-from gateway.cli.following import RunId, follow
+from gateway.cli.following import Plain, RunId, follow
 from gateway.cli.output import Format, write_object, write_rows
 from gateway.client.following import address
 
@@ -70,6 +71,7 @@ def start(
     mock: Mock = None,
     idempotency_key: IdempotencyKey = None,
     detach: Detach = False,
+    plain: Plain = False,
     output: Format = "table",
 ) -> None:
     """Run a script and watch it: the trace on stderr, its value on stdout."""
@@ -83,19 +85,21 @@ def start(
             write_object(gateway.post(f"/v1/scripts/{quote(name, safe='')}/runs", **options), output)
             return
         path = f"/v1/call/{quote(name, safe='')}"
-        follow(gateway, key, lambda: gateway.gateway.stream("POST", path, **options), 0, output)
+        follow(gateway, key, lambda: gateway.gateway.stream("POST", path, **options), 0, output, plain=plain)
 
 
 @app.command()
 def watch(
     run_id: RunId,
     after: Annotated[int, typer.Option(help="only events with a higher seq")] = 0,
+    plain: Plain = False,
     output: Format = "table",
 ) -> None:
     """Watch a run, or read again what a run has done; ends as `sop run NAME` does."""
     with Connection() as gateway:
         path = address(run_id, "/events")
-        follow(gateway, run_id, lambda: gateway.gateway.stream("GET", path, params={"after": after}), after, output)
+        opened = partial(gateway.gateway.stream, "GET", path, params={"after": after})
+        follow(gateway, run_id, opened, after, output, plain=plain)
 
 
 @app.command()

@@ -18,14 +18,19 @@ _PATH, _TYPE = 32, 9
 def line(event: Mapping[str, Any]) -> str:
     """One event as one line."""
     if event["type"] in ("run", "warning", "error") or "path" not in event:
-        return _run_line(event)
+        return run_line(event)
     iteration = ".".join(map(str, event.get("iteration") or []))
     place = f"{event['path']}#{iteration}" if iteration else event["path"]
     took = f"  {event['duration_ms']:.0f} ms" if event.get("duration_ms", 0) >= 1 else ""
-    return f"{place:<{_PATH}}  {event['type']:<{_TYPE}}  {_told(event)}{_notice(event)}{took}".rstrip()
+    return f"{place:<{_PATH}}  {event['type']:<{_TYPE}}  {told(event)}{took}".rstrip()
 
 
-def _told(event: Mapping[str, Any]) -> str:
+def told(event: Mapping[str, Any]) -> str:
+    """What an event of a step says, without its place and its time."""
+    return _result(event) + _notice(event)
+
+
+def _result(event: Mapping[str, Any]) -> str:
     if event.get("error"):
         return f"{event['status']}: {failure_text(event['error'])}"
     if event.get("rows"):
@@ -46,7 +51,8 @@ def _notice(event: Mapping[str, Any]) -> str:
     return f"  ({cell(event['notice'])})" if event.get("notice") else ""
 
 
-def _run_line(event: Mapping[str, Any]) -> str:
+def run_line(event: Mapping[str, Any]) -> str:
+    """An event of the run itself, a warning, or a compensation, in one line."""
     if event["type"] == "run" and event["status"] == "started":
         kind = "dry run of " if event.get("dry_run") else ""
         rerun = f", again {event['rerun_of']} from {event['from']}" if "rerun_of" in event else ""

@@ -1,4 +1,4 @@
-"""Files up and down, in pieces, with a progress bar on a terminal.
+"""Files up and down, in pieces, with a progress bar on a terminal; and how long other work goes on.
 
 What is downloaded goes to FILE.partial, is made durable, and gets its name only when it is whole: a file of that name is always whole. A
 backup is whole if it has the length and the digest that the gateway told; for rows see `rows`.
@@ -11,15 +11,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
-
-import httpx2
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 from gateway.cli.failures import CONFLICT, RUN_FAILED, USAGE, CommandFailed
 from gateway.cli.options import options
 from gateway.digests import digest_text
+
+if TYPE_CHECKING:
+    import httpx2
+    from rich.progress import Progress, ProgressColumn
 
 _PIECE: Final = 256 * 1024
 
@@ -59,13 +59,13 @@ def new_file(file: Path) -> Iterator[BinaryIO]:
         partial.unlink(missing_ok=True)
 
 
-def save(answer: httpx2.Response, file: Path, label: str) -> int:
+def save(answer: "httpx2.Response", file: Path, label: str) -> int:
     """Write an answer's body to a new file; its length. Ends the command if it did not arrive whole."""
     with new_file(file) as target:
         return _write(answer, target, label)
 
 
-def _write(answer: httpx2.Response, target: BinaryIO, label: str) -> int:
+def _write(answer: "httpx2.Response", target: BinaryIO, label: str) -> int:
     told, size, digest = int(answer.headers["content-length"]), 0, hashlib.sha256()
     with progress_bar(label, told) as (progress, task):
         for piece in answer.iter_raw():
@@ -79,11 +79,29 @@ def _write(answer: httpx2.Response, target: BinaryIO, label: str) -> int:
 
 
 @contextmanager
-def progress_bar(label: str, total: int | None, shown: bool = True) -> Iterator[tuple[Progress, Any]]:
+def progress_bar(label: str, total: int | None, shown: bool = True) -> Iterator[tuple["Progress", Any]]:
     """A bar on stderr, if that is a terminal; without a total it only counts."""
-    columns = (TextColumn(label), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    hidden = not shown or options().quiet or not sys.stderr.isatty()
-    with Progress(
-        *columns, console=Console(stderr=True, no_color=options().no_color or None), disable=hidden, transient=True
-    ) as progress:
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = [TextColumn(label), BarColumn(), DownloadColumn(), TransferSpeedColumn()]
+    with _progress(*columns, *([TimeRemainingColumn()] if total else []), shown=shown) as progress:
         yield progress, progress.add_task(label, total=total)
+
+
+@contextmanager
+def waiting(label: str) -> Iterator[None]:
+    """On a terminal, how long something has been going on of which nobody tells how far it is."""
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    with _progress(SpinnerColumn(), TextColumn(label), TimeElapsedColumn()) as progress:
+        progress.add_task(label, total=None)
+        yield
+
+
+def _progress(*columns: "ProgressColumn", shown: bool = True) -> "Progress":
+    from rich.console import Console
+    from rich.progress import Progress
+
+    hidden = not shown or options().quiet or not sys.stderr.isatty()
+    console = Console(stderr=True, no_color=options().no_color or None)
+    return Progress(*columns, console=console, disable=hidden, transient=True)

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Final, Literal
-
-import httpx2
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
 
 from gateway.client.errors import CutShort, Unreachable, refused
 from gateway.client.models import ImportReport, Reject
 from gateway.client.transport import Transport, given, part
+
+if TYPE_CHECKING:
+    import httpx2
 
 JoinType = Literal["inner", "left", "right", "full", "semi", "anti"]
 _PIECE: Final = 256 * 1024
@@ -30,7 +31,7 @@ _KINDS: Final = {
 class Rows(Iterator[dict[str, Any]]):
     """Rows of one `version` of a database. Close it (or use `with`) when it is left before its end."""
 
-    def __init__(self, answer: httpx2.Response, opened: ExitStack) -> None:
+    def __init__(self, answer: "httpx2.Response", opened: ExitStack) -> None:
         self.version = int(answer.headers["database-version"]) if "database-version" in answer.headers else None
         self._opened = opened
         self._rows = (json.loads(line) for some in whole_lines(answer) for line in some.splitlines())
@@ -200,9 +201,11 @@ class Data:
         return Rows(answer, opened)
 
 
-def whole_lines(answer: httpx2.Response) -> Iterator[bytes]:
+def whole_lines(answer: "httpx2.Response") -> Iterator[bytes]:
     """The rows of an NDJSON answer that was asked for with `end`, some whole lines at a time. Raises CutShort if they did not arrive whole;
     the gateway's error if it sent one."""
+    import httpx2
+
     held, count, cut = b"", 0, False
     try:
         for piece in answer.iter_bytes():

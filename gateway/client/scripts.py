@@ -69,7 +69,7 @@ def _asked(what: str, script: Explained, version: str | int | None) -> tuple[str
 
 
 def _given(script: Explained) -> dict[str, Any]:
-    return {} if isinstance(script, str) else _content(script)
+    return {} if isinstance(script, str) else content(script)
 
 
 def content(script: Mapping[str, Any] | str | bytes) -> dict[str, Any]:

@@ -1,14 +1,18 @@
-"""HTTP to a gateway: answers as JSON, pages, streams of records, downloads. What goes wrong is an exception of `errors`."""
+"""HTTP to a gateway: answers as JSON, pages, streams of records, downloads. What goes wrong is an exception of `errors`.
+
+httpx2 is imported with the first connection: a command that asks nobody starts without it.
+"""
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-import httpx2
-
 from gateway.client.errors import GatewayError, NotConfigured, TimedOut, Unreachable, refused
+
+if TYPE_CHECKING:
+    import httpx2
 
 SECONDS: Final = 60.0
 CONNECT_SECONDS: Final = 5.0
@@ -24,12 +28,16 @@ class Transport:
         self._connect = min(timeout, CONNECT_SECONDS)
         if not key or not key.isascii() or not key.isprintable() or " " in key:
             raise NotConfigured("invalid_key", "the API key is empty, or none", hint="sop_<id>_<secret>, on one line")
+        import httpx2
+
+        plain = self.url.startswith("http://")  # there is nothing to verify, and reading certificates takes a while
         try:
             self.http = httpx2.Client(
                 base_url=self.url,
                 headers={"Authorization": f"Bearer {key}"},
                 timeout=httpx2.Timeout(timeout, connect=self._connect),
                 trust_env=False,
+                verify=not plain,
             )
         except httpx2.InvalidURL as error:
             raise NotConfigured("invalid_url", f"{self.url} is no address: {error}") from None
@@ -45,7 +53,7 @@ class Transport:
         except ValueError:
             raise _stranger(answer) from None
 
-    def answer(self, method: str, path: str, **options: Any) -> httpx2.Response:
+    def answer(self, method: str, path: str, **options: Any) -> "httpx2.Response":
         """A whole answer, its headers included."""
         with self._explained():
             answer = self.http.request(method, path, **options)
@@ -73,6 +81,8 @@ class Transport:
 
     def stream(self, method: str, path: str, **options: Any) -> Iterator[dict[str, Any]]:
         """The records of an NDJSON answer. Ends quietly when the connection is cut: who reads knows what the last record has to be."""
+        import httpx2
+
         try:
             with self.http.stream(method, path, timeout=self._patient(), **options) as answer:
                 if not answer.is_success:
@@ -94,7 +104,7 @@ class Transport:
             return
 
     @contextmanager
-    def download(self, path: str, method: str = "GET", **options: Any) -> Iterator[httpx2.Response]:
+    def download(self, path: str, method: str = "GET", **options: Any) -> Iterator["httpx2.Response"]:
         """An answer whose body is read piece by piece."""
         with self._explained(), self.http.stream(method, path, timeout=self._patient(), **options) as answer:
             if not answer.is_success:
@@ -102,12 +112,16 @@ class Transport:
                 raise refusal(answer)
             yield answer
 
-    def _patient(self) -> httpx2.Timeout:
+    def _patient(self) -> "httpx2.Timeout":
         """A stream may be silent for as long as it wants."""
+        import httpx2
+
         return httpx2.Timeout(None, connect=self._connect)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
+        import httpx2
+
         try:
             yield
         except httpx2.TimeoutException:
@@ -124,7 +138,7 @@ class Transport:
         return Unreachable("unreachable", message, hint=hint, retryable=True)
 
 
-def refusal(answer: httpx2.Response) -> GatewayError:
+def refusal(answer: "httpx2.Response") -> GatewayError:
     """The exception of an answer that is no success and was read."""
     kind = answer.headers.get("content-type", "")
     try:
@@ -136,11 +150,11 @@ def refusal(answer: httpx2.Response) -> GatewayError:
     return _stranger(answer)
 
 
-def _stranger(answer: httpx2.Response) -> GatewayError:
+def _stranger(answer: "httpx2.Response") -> GatewayError:
     return Unreachable("no_gateway", f"{answer.url} answered {answer.status_code}, and is no gateway of ours")
 
 
-def lines(answer: httpx2.Response) -> Iterator[bytes]:
+def lines(answer: "httpx2.Response") -> Iterator[bytes]:
     """Lines end with a line feed and with nothing else: `iter_lines` would cut text at U+2028 and U+0085 too."""
     rest = b""
     for piece in answer.iter_bytes():

@@ -6,9 +6,9 @@ import orjson
 from pydantic import Field
 
 from gateway.client.transport import part
+from gateway.data.queries import AggregateRequest, JoinRequest, SelectRequest
 from gateway.mcp.paging import DEFAULT_ROWS, MOST_ROWS, page
 from gateway.mcp.tools import Arguments, BuiltIn, Call, by_name
-from gateway.queries import AggregateRequest, JoinRequest, SelectRequest
 
 Database = Annotated[str, Field(description="a database; list_databases tells which there are")]
 Store = Annotated[str, Field(description="a store of the database; list_stores tells which there are")]

@@ -14,7 +14,7 @@ from prometheus_client import start_http_server
 
 from gateway.operations.metrics import LAST_SWEEP
 from gateway.operations.upkeep import free_bytes, swept_at
-from gateway.readings import Readings
+from gateway.runs.readings import Readings
 from gateway.services import Services
 
 

@@ -7,6 +7,7 @@ Modules log as everybody does, by the standard library's loggers; structlog's fo
     in a request     request_id, key_id, run_id where the address has one
     in a step        run_id, step (path#iteration), tool, attempt
     in a workflow    run_id
+    where traces are made, trace_id
 
 Only the fields of FIELDS are taken from `extra`, so that no library can put things in. Before a line is written, what is secret is taken
 out of all its texts,
@@ -20,7 +21,7 @@ Of other libraries only warnings are shown, unless the level is debug.
 import logging
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TextIO
@@ -84,11 +85,16 @@ class Redactor:
 
 
 def set_up(
-    form: Literal["json", "text"], level: str, *, secrets: Iterable[str] = (), stream: TextIO | None = None
+    form: Literal["json", "text"],
+    level: str,
+    *,
+    secrets: Iterable[str] = (),
+    stream: TextIO | None = None,
+    trace_id: Callable[[], str | None] | None = None,
 ) -> logging.Handler:
-    """Let this process log to `stream` (stderr by default), and nowhere else; gives the handler."""
+    """Let this process log to `stream` (stderr by default), and nowhere else; gives the handler. `trace_id` tells the trace of a line."""
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(formatter(form, Redactor(secrets)))
+    handler.setFormatter(formatter(form, Redactor(secrets), trace_id))
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
@@ -101,9 +107,24 @@ def set_up(
     return handler
 
 
-def formatter(form: Literal["json", "text"], redact: Redactor) -> logging.Formatter:
+def formatter(
+    form: Literal["json", "text"], redact: Redactor, trace_id: Callable[[], str | None] | None = None
+) -> logging.Formatter:
     """What makes lines of records."""
-    chain: list[Processor] = [_time, add_log_level, add_logger_name, ExtraAdder(FIELDS), _place, ExceptionRenderer()]
+
+    def traced(_logger: Any, _method: str, event: EventDict) -> EventDict:
+        found = trace_id() if trace_id is not None else None
+        return event if found is None else {**event, "trace_id": found}
+
+    chain: list[Processor] = [
+        _time,
+        add_log_level,
+        add_logger_name,
+        ExtraAdder(FIELDS),
+        _place,
+        traced,
+        ExceptionRenderer(),
+    ]
     return ProcessorFormatter(
         foreign_pre_chain=chain,
         processors=[ProcessorFormatter.remove_processors_meta, redact, _json if form == "json" else _text],

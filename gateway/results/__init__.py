@@ -8,5 +8,5 @@ waiting.py       `Prefer: wait=N`: the end of a run as one answer
 single_flight.py what many watchers want to know at once, asked once
 ahead.py         all records that have come, taken at a time
 
-The records themselves, and the response that sends them, are in `gateway.streams`.
+The records themselves, and the response that sends them, are in `gateway.runs.streams`.
 """

@@ -16,9 +16,9 @@ from typing import Annotated, Final, Literal
 from fastapi import Header, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.data.queries import names_of
 from gateway.preferences import preferences, unmet
 from gateway.problems import ApiError
-from gateway.queries import names_of
 from gateway.results.negotiation import preferred, require_installed
 from query.transfer.streams import null_text
 

@@ -1,10 +1,10 @@
 """The rows of a result as CSV or Arrow: those of the run's value, or of a step's.
 
-A value is a table if it is a list of objects, or a row reference. The rows of a reference come from the engine to the socket like those of
-an export (`gateway.exports`): a piece at a time, in constant memory, and the version that they are read from is pinned meanwhile. What is
-wrong is a problem, before anything is sent. The columns are those that the query names; where it names none, all fields of all rows: the
-rows are read twice then, and none has a field that would be left out. For Arrow they are read twice in any case: its types are those that
-all rows fit into.
+A value is a table if it is a list of objects, or a row reference. The rows of a reference come from the engine to the socket like those
+of an export (`gateway.data.exports`): a piece at a time, in constant memory, and the version that they are read from is pinned meanwhile.
+What is wrong is a problem, before anything is sent. The columns are those that the query names; where it names none, all fields of all
+rows: the rows are read twice then, and none has a field that would be left out. For Arrow they are read twice in any case: its types are
+those that all rows fit into.
 """
 
 import time
@@ -16,11 +16,11 @@ from typing import Any, Final
 from fastapi import Request, Response
 
 import query
-from gateway.exports import RowsResponse
+from gateway.data.exports import RowsResponse
 from gateway.problems import ApiError
 from gateway.results.asking import MEDIA_TYPES, Asked
+from gateway.runs.streams import is_end, run_records
 from gateway.services import Services
-from gateway.streams import is_end, run_records
 from query import Databases
 from query.references import reference_page
 from query.transfer.arrow import Seen, arrow_rows, check_as_json

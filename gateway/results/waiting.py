@@ -19,8 +19,8 @@ from temporalio.service import RPCError
 from gateway.problems import ApiError
 from gateway.results.asking import Asked, Wait
 from gateway.results.tables import table, telling_record
+from gateway.runs.streams import is_end, run_records
 from gateway.services import Services
-from gateway.streams import is_end, run_records
 
 _GONE: Final = 499
 """The status of an answer that nobody hears."""

@@ -12,7 +12,7 @@ import pytest_asyncio
 from temporalio.client import ScheduleBackfill, ScheduleOverlapPolicy
 
 from activities import Notices, Resources
-from gateway.schedule_requests import ScheduleRequest, new_schedule
+from gateway.schedules.requests import ScheduleRequest, new_schedule
 from query import open_store
 from tests.conftest import System
 from tests.gateway.conftest import eventually

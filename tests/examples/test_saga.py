@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowFailureError
 
-from gateway.watch import watch_run
+from gateway.runs.watch import watch_run
 from query import select
 from script.machine import sagas
 from tests.conftest import System

@@ -12,8 +12,8 @@ import httpx2
 import pytest
 
 from btree import Database
-from gateway import backups
 from gateway.app import create_app
+from gateway.data import backups
 from gateway.digests import digest_text
 from gateway.services import create_services
 from query import open_store

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from btree import Database
-from gateway import backups
+from gateway.data import backups
 from gateway.digests import digest_text
 from query import drop_store, open_store
 from tests.gateway.conftest import Gateway, Sop

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.bodies import lines, text_lines, unpacked
 from gateway.cursors import Cursors
-from gateway.imports import column_types
+from gateway.data.bodies import lines, text_lines, unpacked
+from gateway.data.imports import column_types
+from gateway.data.rows import key_candidates
 from gateway.problems import ApiError
-from gateway.rows import key_candidates
 from query import open_store
 from tests.gateway.conftest import Gateway, problem_of
 

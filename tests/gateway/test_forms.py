@@ -13,14 +13,14 @@ import pytest
 from starlette.requests import Request
 from temporalio.client import Client
 
-from gateway import streams
 from gateway.problems import ApiError
 from gateway.results.asking import KNOWN, ResultParameters, read
 from gateway.results.forms import event_name
 from gateway.results.negotiation import preferred
 from gateway.results.single_flight import SingleFlight
+from gateway.runs import streams
+from gateway.runs.watch import watch_run
 from gateway.services import Services
-from gateway.watch import watch_run
 from tests.gateway.conftest import Gateway, authorization, eventually, listening, problem_of
 from tests.gateway.event_stream import Event, EventStream, events
 

@@ -11,7 +11,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.sdk.v1 import WorkflowMetadata
 
 from gateway.app import create_app
-from gateway.searching import Search
+from gateway.runs.searching import Search
 from tests.gateway.conftest import Gateway, authorization, eventually, problem_of
 from tests.gateway.test_runs import ended
 

@@ -315,6 +315,7 @@ WRONG = [
     ("TEMPORAL_PROFILE", "nowhere", 2, "the configuration of Temporal's client cannot be read"),
     ("TEMPORAL_ADDRESS", "127.0.0.1:1", 1, ""),
     ("SOP_LOG_FORMAT", "xml", 2, "log_format"),
+    ("OTEL_TRACES_EXPORTER", "zipkin", 2, "OTEL_TRACES_EXPORTER is otlp or none"),
 ]
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway import readings
-from gateway.readings import Readings
+from gateway.runs import readings
+from gateway.runs.readings import Readings
 
 CLIENT: Any = None
 LAST = 300

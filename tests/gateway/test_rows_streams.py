@@ -17,7 +17,7 @@ import pytest
 from starlette.requests import Request
 
 from btree import Database, Tree
-from gateway.exports import RowsResponse, negotiated
+from gateway.data.exports import RowsResponse, negotiated
 from gateway.problems import ApiError
 from query import Query, Selection, Store, create_store, export, open_store
 from tests.gateway.conftest import Gateway, Sop, authorization, eventually, problem_of

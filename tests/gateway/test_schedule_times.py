@@ -4,8 +4,8 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from gateway.schedule_times import due_times, exclusive, match_runs
-from gateway.watch import watch_run
+from gateway.runs.watch import watch_run
+from gateway.schedules.times import due_times, exclusive, match_runs
 from tests.gateway.conftest import Gateway, eventually, problem_of
 
 NEW_YORK = {"time_zone": "America/New_York", "paused": True, "overlap": "allow_all"}

@@ -8,8 +8,8 @@ import pytest
 
 from activities import Resources
 from activities.execution import perform_call
-from gateway.schedule_requests import Backfill
-from gateway.watch import watch_run
+from gateway.runs.watch import watch_run
+from gateway.schedules.requests import Backfill
 from script.wire import StepCall
 from tests.gateway.conftest import Gateway, eventually, problem_of
 from tests.gateway.test_schedule_times import create, runs_of

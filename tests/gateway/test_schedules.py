@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from temporalio.client import ScheduleActionStartWorkflow, ScheduleCalendarSpec, ScheduleRange, ScheduleSpec
 
-from gateway.calendars import Calendar, When, fire_times
-from gateway.clock_changes import clock_change_warnings
 from gateway.problems import ApiError
+from gateway.schedules.calendars import Calendar, When, fire_times
+from gateway.schedules.clock_changes import clock_change_warnings
 from tests.gateway.conftest import Gateway, eventually, problem_of
 
 NIGHT = ScheduleSpec(calendars=[ScheduleCalendarSpec(hour=[ScheduleRange(2)])])

@@ -12,8 +12,8 @@ import httpx2
 import pytest
 from temporalio.client import Client
 
-from gateway.streams import run_events
-from gateway.watch import watch_run
+from gateway.runs.streams import run_events
+from gateway.runs.watch import watch_run
 from tests.gateway.conftest import Gateway, authorization, eventually, listening, problem_of
 
 READ_TIMEOUT = 10

@@ -26,7 +26,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from activities import Activities
-from gateway.watch import Fold
+from gateway.runs.watch import Fold
 from query import open_store
 from script import wire
 from script.wire import Decision

@@ -11,7 +11,7 @@ from temporalio.client import Client
 
 from activities import Activities
 from agent import ModelRefused, ModelUnavailable, ScriptedModel
-from gateway.watch import watch_run
+from gateway.runs.watch import watch_run
 from tests.conftest import System
 from worker import THREADS, create_resources, create_worker
 

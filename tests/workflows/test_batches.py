@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.watch import watch_run
+from gateway.runs.watch import watch_run
 from query import select
 from script import wire
 from script.wire import Concurrency

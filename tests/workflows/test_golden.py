@@ -19,7 +19,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from gateway.watch import Fold
+from gateway.runs.watch import Fold
 from script import wire
 from script.machine.state import MAIN
 from script.wire import WORKFLOW_TYPE, Decision, Outcome, RunInput

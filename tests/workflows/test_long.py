@@ -18,7 +18,7 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from activities import Activities
-from gateway.watch import Fold, watch_run
+from gateway.runs.watch import Fold, watch_run
 from script import wire
 from script.machine import machine as machine_module
 from script.wire import Decision, RunInput

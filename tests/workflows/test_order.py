@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from gateway.watch import Fold, watch_run
+from gateway.runs.watch import Fold, watch_run
 from script.compiler.compiler import compile_script
 from script.source.ast import Script
 from script.wire import DECIDE_SIGNAL, WORKFLOW_TYPE, Decision, Outcome, RunInput

@@ -22,7 +22,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from gateway.watch import Fold
+from gateway.runs.watch import Fold
 from script import wire
 from script.machine.machine import Machine
 from script.wire import WORKFLOW_TYPE, Decision, Outcome, RunInput

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 
-from gateway.watch import watch_run
+from gateway.runs.watch import watch_run
 from query import open_store, select
 from script.wire import WORKFLOW_TYPE, RunInput, RunOutput
 from tests.conftest import System

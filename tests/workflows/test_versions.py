@@ -12,7 +12,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-from gateway.watch import Fold
+from gateway.runs.watch import Fold
 from script.machine import machine, transactions
 from tests.workflows.recorded import FOLDER, KINDS
 from worker import PASSED_THROUGH

@@ -16,11 +16,11 @@ from temporalio.client import WorkflowExecution, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
 from gateway.access import Access, check_start
-from gateway.looking import RERUN_MEMO, require_run, start_input
 from gateway.problems import ApiError
+from gateway.runs.looking import RERUN_MEMO, require_run, start_input
+from gateway.runs.starting import check_key, check_request, launch, resolve
+from gateway.runs.watch import Fold, fold_run
 from gateway.services import Services
-from gateway.starting import check_key, check_request, launch, resolve
-from gateway.watch import Fold, fold_run
 from script.compiler.program import Program
 from script.machine.machine import MAX_MOVED_BYTES
 from script.machine.resuming import CannotResume, Retracing, failed_step, resumed

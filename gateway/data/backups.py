@@ -22,7 +22,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from btree import Corrupted, Version, WrongFormat
-from gateway.databases import check_no_system, check_not_ours, open_for_upkeep
+from gateway.data.databases import check_no_system, check_not_ours, open_for_upkeep
 from gateway.digests import digest_of, digest_text
 from gateway.problems import ApiError
 from gateway.services import Here, Services

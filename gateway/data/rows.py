@@ -14,7 +14,7 @@ from fastapi import APIRouter, Query, Response
 
 import query
 from gateway.cursors import going_on
-from gateway.databases import open_database
+from gateway.data.databases import open_database
 from gateway.problems import ApiError
 from gateway.services import Here
 

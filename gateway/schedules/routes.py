@@ -7,9 +7,9 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from gateway.access import Scope, about, access_of, check_start
-from gateway.schedule_requests import Backfill, ScheduleChange, ScheduleRequest
+from gateway.runs.starting import resolve
+from gateway.schedules.requests import Backfill, ScheduleChange, ScheduleRequest
 from gateway.services import Here, Services
-from gateway.starting import resolve
 from script.compiler.secrets import NAMED
 
 router = APIRouter(prefix="/v1/schedules", tags=["schedules"])

@@ -23,8 +23,8 @@ from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
 from gateway.problems import ApiError
+from gateway.runs.signals import closed
 from gateway.services import Services
-from gateway.signals import closed
 from script.machine.events import told_rerun
 from script.wire import STANDING_QUERY, WORKFLOW_TYPE, RunInput, RunOutput, failure
 from workflows.failures import outcome_of_failure

@@ -20,16 +20,16 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from temporalio.service import RPCError, RPCStatusCode
 
 from gateway.access import about, access_of
-from gateway.looking import describe_run, head, require_run, require_running
 from gateway.problems import ApiError
-from gateway.rerunning import RerunRequest, rerun_run
 from gateway.results.asking import MEDIA_TYPES, TABLES, LastEventId, Parameters, Prefer, read, wait_of
 from gateway.results.waiting import address, called, started, tabulated
-from gateway.searching import Search, search
+from gateway.runs.looking import describe_run, head, require_run, require_running
+from gateway.runs.rerunning import RerunRequest, rerun_run
+from gateway.runs.searching import Search, search
+from gateway.runs.signals import closed, send
+from gateway.runs.starting import RunRequest, start_run
+from gateway.runs.streams import run_events
 from gateway.services import Here, Services
-from gateway.signals import closed, send
-from gateway.starting import RunRequest, start_run
-from gateway.streams import run_events
 from script.wire import GO_ON_SIGNAL, PAUSE_SIGNAL
 
 router = APIRouter(prefix="/v1", tags=["runs"])

@@ -31,7 +31,7 @@ from temporalio.common import SearchAttributeKey
 from temporalio.converter import DataConverter, decode_typed_search_attributes
 from temporalio.service import RPCError, RPCStatusCode
 
-from gateway.outcomes import Outcomes
+from gateway.runs.outcomes import Outcomes
 from script import wire
 from script.compiler.program import Program
 from script.machine import resuming

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ValidationError
 from temporalio.service import RPCError
 
 from gateway.problems import ApiError, translate
-from gateway.schedule_requests import Backfill, ScheduleRequest
-from gateway.scheduling import Schedules
+from gateway.schedules.requests import Backfill, ScheduleRequest
+from gateway.schedules.scheduling import Schedules
 from toolbox import InvalidArguments, ToolError
 
 PATIENCE: Final = 60.0

@@ -34,12 +34,12 @@ from temporalio.client import (
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
-from gateway.calendars import fire_time, fire_times
-from gateway.clock_changes import clock_change_warnings
 from gateway.problems import ApiError
-from gateway.schedule_requests import Backfill, ScheduleChange, ScheduleRequest, changed_schedule, new_schedule
-from gateway.schedule_times import due_times, exclusive, match_runs, preview, runs_by_time
-from gateway.starting import attributes
+from gateway.runs.starting import attributes
+from gateway.schedules.calendars import fire_time, fire_times
+from gateway.schedules.clock_changes import clock_change_warnings
+from gateway.schedules.requests import Backfill, ScheduleChange, ScheduleRequest, changed_schedule, new_schedule
+from gateway.schedules.times import due_times, exclusive, match_runs, preview, runs_by_time
 from query import Databases
 from script.wire import NOTICES_MEMO, WORKFLOW_TYPE, RunInput
 from toolbox import Registry, ScriptLibrary

@@ -11,11 +11,11 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.approvals import path_of
-from gateway.looking import require_running, standing
 from gateway.problems import ApiError
+from gateway.runs.approvals import path_of
+from gateway.runs.looking import require_running, standing
+from gateway.runs.signals import send
 from gateway.services import Here
-from gateway.signals import send
 from script.machine.parts import MOST
 from script.wire import CONCURRENCY_SIGNAL, Concurrency
 

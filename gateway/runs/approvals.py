@@ -17,11 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from temporalio.client import WorkflowExecution
 
 from gateway.access import access_of
-from gateway.looking import head, require_running, standing
 from gateway.problems import ApiError
-from gateway.searching import Search, search
+from gateway.runs.looking import head, require_running, standing
+from gateway.runs.searching import Search, search
+from gateway.runs.signals import send
 from gateway.services import Here
-from gateway.signals import send
 from script.wire import DECIDE_SIGNAL, Decision
 
 router = APIRouter(prefix="/v1", tags=["approvals"])

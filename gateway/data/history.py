@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 import query
 from btree import Database
 from gateway.cursors import going_on
-from gateway.databases import open_database, writable_database
+from gateway.data.databases import open_database, writable_database
 from gateway.preferences import Limits, max_affected, too_many
 from gateway.problems import ApiError
 from gateway.services import Here

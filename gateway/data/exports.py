@@ -23,9 +23,9 @@ from starlette.types import Receive, Scope, Send
 import query
 from gateway.access import Scope as AccessScope
 from gateway.access import access_of
-from gateway.databases import open_database
+from gateway.data.databases import open_database
+from gateway.data.queries import AggregateRequest, ExportParameters, Form, JoinRequest, SelectRequest, names_of
 from gateway.problems import ApiError, problem, translate
-from gateway.queries import AggregateRequest, ExportParameters, Form, JoinRequest, SelectRequest, names_of
 from gateway.results.negotiation import preferred, require_installed
 from gateway.services import Here, Services
 from query.transfer.exports import AnyQuery, Format, export

@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 
 from temporalio.client import Client
 
-from gateway.watch import watch_run
+from gateway.runs.watch import watch_run
 
 KEPT: Final = 1_000
 """Events kept for those who are a little late."""

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.databases import open_for_upkeep
+from gateway.data.databases import open_for_upkeep
 from gateway.services import Here
 
 router = APIRouter(prefix="/v1/databases", tags=["databases"])

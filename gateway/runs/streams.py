@@ -20,11 +20,11 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 from temporalio.client import WorkflowFailureError
 
-from gateway.looking import describe_run
 from gateway.problems import ApiError, problem, translate
 from gateway.results.ahead import Ahead
 from gateway.results.asking import FormName
 from gateway.results.forms import JsonArray, form_of
+from gateway.runs.looking import describe_run
 from gateway.services import Services
 
 KEEP_ALIVE: Final = 15.0

@@ -27,8 +27,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Receive, Scope, Send
 
 import query
-from gateway.bodies import lines, pulled, text_lines, unpacked
-from gateway.databases import writable_database
+from gateway.data.bodies import lines, pulled, text_lines, unpacked
+from gateway.data.databases import writable_database
 from gateway.problems import ApiError, problem, translate
 from gateway.services import Here
 from query.transfer.imports import ImportOptions, ImportReport, Mode, Reject

@@ -17,9 +17,9 @@ from temporalio.client import (
     ScheduleState,
 )
 
-from gateway.calendars import WAYS, Calendar, When, check_zone, set_limits
 from gateway.problems import ApiError
-from gateway.starting import RunRequest, Scripts, attributes, check_request, resolve, summary
+from gateway.runs.starting import RunRequest, Scripts, attributes, check_request, resolve, summary
+from gateway.schedules.calendars import WAYS, Calendar, When, check_zone, set_limits
 from script.compiler.program import Program
 from script.wire import NOTICES_MEMO, WORKFLOW_TYPE, RunInput
 from toolbox.notices import Notify, check_notify

@@ -47,6 +47,14 @@ async def test_names_of_operations_come_from_what_they_do_and_not_from_their_add
     }.items() <= ids.items()
 
 
+async def test_rows_as_json_are_described_as_an_array(gateway: Gateway) -> None:
+    document = (await gateway.http.get("/openapi.json")).json()
+    found = [told["responses"]["200"]["content"]["application/json"]["schema"]
+             for path, operations in document["paths"].items() for told in operations.values()
+             if path.endswith((":select", ":join", ":aggregate", "rows:export"))]  # fmt: skip
+    assert [schema["type"] for schema in found] == ["array"] * 4
+
+
 def test_every_status_of_a_code_is_documented() -> None:
     assert {str(status) for status in STATUS.values()} - {"405"} <= set(ERRORS)
 

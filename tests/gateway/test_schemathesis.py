@@ -84,7 +84,7 @@ async def world(gateway: Gateway) -> AsyncIterator[World]:
     assert done.status_code == 200, done.text
     narrow = gateway.services.keys.create("narrow", parse_scopes(NARROW))
     known = {"name": ["greet"], "run_id": [ended], "schedule_id": [nightly], "database": ["shop"], "store": ["orders"], "index": ["by_total"],
-             "key": ["1", '["1"]'], "key_id": [narrow.split("_")[1]]}  # fmt: skip
+             "key": ["1", '["1"]', "no", "{"], "key_id": [narrow.split("_")[1]]}  # fmt: skip
     changed = {"store": ["changed"]}
     in_bulk = {
         f"POST /v1/databases/{{database}}/stores/{{store}}:{verb}": changed for verb in ("update", "delete", "restore")

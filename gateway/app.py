@@ -1,6 +1,6 @@
 """The application: routes by noun, around them the frame of every request.
 
-    client -> Measured -> RequestFrame -> (Cors) -> Origins -> Authentication -> body limit -> router -> guard -> a route module
+    client -> Measured -> RequestFrame -> (Cors) -> Authentication -> body limit -> router -> guard -> a route module
     a route module -> library, databases, Temporal
 
 Nothing is kept in the process that a restart would lose: scripts, keys and rows are in the databases, runs and schedules in
@@ -29,11 +29,11 @@ from gateway import (
     vault,
 )
 from gateway.access import Authentication, Cors, RequestFrame, guarded
+from gateway.access.origins import origin_of
 from gateway.data import backups, changes, databases, exports, history, imports, maintenance, rows
 from gateway.mcp import catalog, door
 from gateway.operations.measured import Measured
 from gateway.operations.tracing import NO_TELEMETRY
-from gateway.payloads import Origins
 from gateway.payloads import routes as payloads
 from gateway.runs import approvals, batches
 from gateway.runs import routes as runs
@@ -94,7 +94,8 @@ def create_app(services: Services, telemetry: TelemetryConfig = NO_TELEMETRY) ->
         limits=services.limits,
         tokens=services.tokens,
     )
-    app.add_middleware(Origins, page=services.temporal_ui)
+    if services.temporal_ui:
+        app.add_middleware(Cors, origins=frozenset({origin_of(services.temporal_ui)}), paths=payloads.PATHS)
     if services.origins:
         app.add_middleware(Cors, origins=services.origins)
     app.add_middleware(RequestFrame)

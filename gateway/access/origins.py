@@ -52,9 +52,13 @@ def check_origin(scope: Scope, allowed: frozenset[str]) -> None:
 
 
 class Cors(CORSMiddleware):
-    """CORS for the pages of some origins; for all others there is none."""
+    """CORS for the pages of some origins, and perhaps for some paths only; for all others there is none.
 
-    def __init__(self, app: ASGIApp, origins: frozenset[str]) -> None:
+    It stands around the authentication: browsers ask first without a key (a preflight).
+    """
+
+    def __init__(self, app: ASGIApp, origins: frozenset[str], paths: frozenset[str] | None = None) -> None:
+        self._paths = paths
         super().__init__(
             app,
             allow_origins=sorted(origins),
@@ -66,11 +70,21 @@ class Cors(CORSMiddleware):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        origin = Headers(scope=scope).get("origin") if scope["type"] == "http" else None
+        here = scope["type"] == "http" and (self._paths is None or scope["path"] in self._paths)
+        origin = Headers(scope=scope).get("origin") if here else None
         if origin is None or not self.is_allowed_origin(origin):
             await self.app(scope, receive, send)
             return
         await super().__call__(scope, receive, send)
+
+
+def origin_of(page: str) -> str:
+    """The origin of an address, as browsers write it."""
+    parts = urlsplit(page)
+    default = {"http": 80, "https": 443}.get(parts.scheme)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    port = f":{parts.port}" if parts.port not in (None, default) else ""
+    return f"{parts.scheme}://{host}{port}"
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,7 +1,7 @@
 """A codec endpoint as Temporal's web page and command line ask for it: payloads in, the same payloads encrypted or decrypted out."""
 
 import base64
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter
 from google.protobuf import json_format
@@ -13,6 +13,8 @@ from gateway.problems import ApiError
 from gateway.services import Here, Services
 
 router = APIRouter(prefix="/codec", tags=["codec"])
+PATHS: Final = frozenset({"/codec/encode", "/codec/decode"})
+"""What Temporal's web page may ask from a browser."""
 
 
 class _Base64(EncoderProtocol):

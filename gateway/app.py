@@ -30,7 +30,7 @@ from gateway import (
 )
 from gateway.access import Authentication, Cors, RequestFrame, guarded
 from gateway.access.origins import origin_of
-from gateway.data import backups, changes, databases, exports, history, imports, maintenance, rows
+from gateway.data import backups, changes, databases, exports, history, imports, maintenance, records, rows
 from gateway.mcp import catalog, door
 from gateway.operations.measured import Measured
 from gateway.operations.tracing import NO_TELEMETRY
@@ -57,6 +57,7 @@ MODULES = (
     history,
     exports,
     rows,
+    records,
     imports,
     changes,
     tools,

@@ -113,9 +113,10 @@ def named(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
 
 
 def operation_id(route: APIRoute) -> str:
-    """An operation's name, for clients that are made of the document: the noun of its module and what it does. It does not change when a
-    path or a method does."""
-    noun = route.endpoint.__module__.rpartition(".")[2]
+    """An operation's name, for clients that are made of the document: the noun of its module (of its folder, if the module is `routes`) and
+    what it does. It does not change when a path or a method does."""
+    *_, folder, module = route.endpoint.__module__.split(".")
+    noun = folder if module == "routes" else module
     verb = route.name.strip("_")
     return verb if verb == noun else f"{noun}_{verb}"
 

@@ -100,6 +100,10 @@ ROUTES: Final[dict[str, str]] = {
     # rows
     "GET /v1/databases/{database}/stores/{store}/rows": "data:{database}:read",
     "GET /v1/databases/{database}/stores/{store}/rows/{key}": "data:{database}:read",
+    "POST /v1/databases/{database}/stores/{store}/rows": "data:{database}:write",
+    "PUT /v1/databases/{database}/stores/{store}/rows/{key}": "data:{database}:write",
+    "PATCH /v1/databases/{database}/stores/{store}/rows/{key}": "data:{database}:write",
+    "DELETE /v1/databases/{database}/stores/{store}/rows/{key}": "data:{database}:write",
     "GET /v1/databases/{database}/stores/{store}/rows:export": "data:{database}:read",
     "POST /v1/databases/{database}/stores/{store}:select": "data:{database}:read",
     "POST /v1/databases/{database}/stores/{store}:join": "data:{database}:read",

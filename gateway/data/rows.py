@@ -7,14 +7,17 @@ A key in a path is text: `/rows/00001`. Text that is a JSON array is a composite
 record has the text as its key and it is a JSON number, true, false or null, that value is sought.
 """
 
+import hashlib
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 import query
 from gateway.cursors import going_on
 from gateway.data.databases import open_database
+from gateway.preconditions import NOT_MODIFIED, IfNoneMatch, not_modified, tag
 from gateway.problems import ApiError
 from gateway.services import Here
 
@@ -41,23 +44,38 @@ def list_rows(
     return {"data": rows, "version": version, "has_more": sealed is not None, "next_cursor": sealed}
 
 
-@router.get("/{key:path}", response_model=dict[str, Any])
-def get_row(here: Here, database: str, store: str, key: str) -> Response:
-    """The record of a key."""
+@router.get("/{key:path}", response_model=dict[str, Any], responses=NOT_MODIFIED)
+def get_row(
+    here: Here, request: Request, database: str, store: str, key: str, if_none_match: IfNoneMatch = None
+) -> Response:
+    """The record of a key, with its `ETag`; 304 if it is still the one of `If-None-Match`."""
     opened = query.open_store(open_database(here, database, store).snapshot(), store)
-    for candidate in key_candidates(key):
+    for candidate in key_candidates(key, opened.info):
         found = opened.get(candidate)
         if found is not None:
-            return Response(orjson.dumps(found), media_type="application/json")
-    raise ApiError("record_not_found", f"{store} has no record with the key {key}")
+            tag = tag_of(found)
+            content = orjson.dumps(found)
+            return not_modified(request, tag) or Response(content, 200, {"ETag": tag}, "application/json")
+    raise not_found(store, key)
 
 
-def key_candidates(text: str) -> list[Any]:
+def not_found(store: str, key: str) -> ApiError:
+    """The refusal for a key that no record has."""
+    return ApiError("record_not_found", f"{store} has no record with the key {key}")
+
+
+def tag_of(record: Mapping[str, Any]) -> str:
+    """A record's strong entity tag: a hash of its text."""
+    text = orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
+    return tag(hashlib.sha256(text).hexdigest()[:32])
+
+
+def key_candidates(text: str, info: query.StoreInfo) -> list[Any]:
     """The keys that a text may mean, the likeliest first."""
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
         return [text]
-    if isinstance(value, list):
+    if isinstance(value, list) and len(info.primary_key) > 1:
         return [value]
     return [text] if isinstance(value, dict) else [text, value]

@@ -17,7 +17,7 @@ from gateway.data.bodies import lines, text_lines, unpacked
 from gateway.data.imports import column_types
 from gateway.data.rows import key_candidates
 from gateway.problems import ApiError
-from query import open_store
+from query import StoreInfo, open_store
 from tests.gateway.conftest import Gateway, problem_of
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -108,8 +108,10 @@ async def test_rows_by_a_composite_key(gateway: Gateway) -> None:
 
 
 def test_what_a_key_in_a_path_may_mean() -> None:
-    assert [key_candidates(text) for text in ("a", "7", '[1,"a"]', '{"a":1}', "null")] == [
-        ["a"], ["7", 7], [[1, "a"]], ['{"a":1}'], ["null", None]]  # fmt: skip
+    one, two = StoreInfo("one", ["a"]), StoreInfo("two", ["a", "b"])
+    assert [key_candidates(text, one) for text in ("a", "7", "[1]", '{"a":1}', "null")] == [
+        ["a"], ["7", 7], ["[1]", [1]], ['{"a":1}'], ["null", None]]  # fmt: skip
+    assert key_candidates('[1,"a"]', two) == [[1, "a"]]
 
 
 async def test_pages_fit_together_whatever_is_written_meanwhile(gateway: Gateway) -> None:

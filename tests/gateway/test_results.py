@@ -233,14 +233,14 @@ async def test_a_gateway_that_stops_tells_who_waits_where_the_run_is(gateway: Ga
         listening(services) as url,
         httpx2.AsyncClient(base_url=url, headers=authorization(gateway.key), timeout=PATIENCE) as http,
     ):
-        headers = {"Prefer": "wait=600", "Idempotency-Key": "left"}
+        headers = {"Prefer": "wait=600", "Idempotency-Key": "waits"}
         waiting = asyncio.ensure_future(http.post("/v1/call/held", json={}, headers=headers))
-        table = asyncio.ensure_future(http.post("/v1/call/held", json={}, headers=CSV | {"Idempotency-Key": "left"}))
+        table = asyncio.ensure_future(http.post("/v1/call/held", json={}, headers=CSV | {"Idempotency-Key": "waits"}))
         await eventually(lambda: len(services.watch._runs) == 1 or waiting.done() or table.done(), 60)  # type: ignore[attr-defined]
         answered = [(task.result().status_code, task.result().text) for task in (waiting, table) if task.done()]
         assert not answered, "they were to wait until the gateway stops"
         services.stopping.set()
-        assert ((await waiting).status_code, (await waiting).headers["location"]) == (202, "/v1/runs/left")
+        assert ((await waiting).status_code, (await waiting).headers["location"]) == (202, "/v1/runs/waits")
         problem_of(await table, 503, "gateway_stopping")
     gateway.gate.set()
 

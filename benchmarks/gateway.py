@@ -17,7 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,11 +113,15 @@ def rows(bench: GatewayBench, options: argparse.Namespace) -> None:
             seconds = timed(work)
             return size / MB / seconds
 
+    def lines(database: Database) -> Iterator[bytes]:
+        with export(database, Query(STORE), "ndjson") as made:
+            yield from made
+
     rates: dict[str, list[float]] = {}
     for _ in range(options.rounds):
         for name, measured in (
             ("scan", lambda: engine(lambda database: select(database.snapshot(), STORE).json_chunks())),
-            ("lines", lambda: engine(lambda database: export(database, Query(STORE), "ndjson"))),
+            ("lines", lambda: engine(lines)),
             ("json", lambda: over_http("json")),
             ("ndjson", lambda: over_http("ndjson")),
         ):

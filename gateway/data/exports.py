@@ -234,8 +234,8 @@ class RowsResponse(StreamingResponse):
             much = 0  # the first piece goes at once
             while True:
                 some, failed = await to_thread.run_sync(_some, pieces, much)
-                for piece in some:
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                if some:
+                    await send({"type": "http.response.body", "body": b"".join(some), "more_body": True})
                 if failed is not None:
                     raise failed
                 if not some:

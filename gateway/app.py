@@ -35,7 +35,7 @@ from gateway.mcp import catalog, door
 from gateway.operations.measured import Measured
 from gateway.operations.tracing import NO_TELEMETRY
 from gateway.payloads import routes as payloads
-from gateway.runs import approvals, batches
+from gateway.runs import approvals, batches, steps
 from gateway.runs import routes as runs
 from gateway.schedules import routes as schedules
 from gateway.services import Services
@@ -47,6 +47,7 @@ MODULES = (
     scripts,
     drafts,
     explaining,
+    steps,
     runs,
     approvals,
     batches,

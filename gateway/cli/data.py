@@ -1,6 +1,7 @@
 """sop data: look at databases, stores and rows, import files and export them."""
 
 import gzip
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import typer
 from gateway.cli.completion import store_names
 from gateway.cli.connection import Connection
 from gateway.cli.failures import CONFLICT, RUN_FAILED, USAGE, CommandFailed
-from gateway.cli.output import Format, write_object, write_rows
+from gateway.cli.output import Format, tell, write_object, write_rows
 from gateway.cli.rows import Asked, Csv, comma_list, import_report, json_object, rejects_file, store_path, target_of
 from gateway.cli.transfer import check_free, new_file, pieces
 
@@ -231,7 +232,42 @@ def get(
 ) -> None:
     """Show the row of a key."""
     with Connection() as gateway:
-        write_object(gateway.get(f"{store_path(target)}/rows/{quote(key, safe='')}"), output)
+        write_object(gateway.get(_row_path(target, key)), output)
+
+
+@app.command()
+def put(
+    target: Target,
+    record: Annotated[str, typer.Argument(help="the whole record, as JSON", metavar="JSON")],
+) -> None:
+    """Write a record: a new one, or in the place of the one with its key."""
+    row = json_object("JSON", record) or {}
+    with Connection() as gateway:
+        fields = gateway.get(store_path(target))["primary_key"]
+        if missing := [field for field in fields if field not in row]:
+            raise CommandFailed(
+                USAGE, f"error: the record has no {missing[0]!r}", f"hint: the key is {', '.join(fields)}"
+            )
+        key = [row[field] for field in fields]
+        path = _row_path(target, key[0] if len(key) == 1 else key)
+        outcome = gateway.request("PUT", path, json=row)["outcome"]
+    tell(f"{target}: {outcome}")
+
+
+@app.command()
+def delete(
+    target: Target,
+    key: Annotated[str, typer.Argument(help="the key; a composite key is a JSON array")],
+) -> None:
+    """Remove the row of a key."""
+    with Connection() as gateway:
+        gateway.request("DELETE", _row_path(target, key))
+    tell(f"{target}: deleted")
+
+
+def _row_path(target: str, key: Any) -> str:
+    text = key if isinstance(key, str) else json.dumps(key, ensure_ascii=False)
+    return f"{store_path(target)}/rows/{quote(text, safe='')}"
 
 
 def _show(asked: Asked, output: Literal["table", "ndjson", "json", "csv"], csv: Csv) -> None:

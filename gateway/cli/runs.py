@@ -110,6 +110,20 @@ def show(run_id: RunId, output: Format = "table") -> None:
 
 
 @app.command()
+def steps(
+    run_id: RunId,
+    step: Annotated[str | None, typer.Option(help="only those of this path: each/check")] = None,
+    status: Annotated[str | None, typer.Option(help="completed, failed, skipped, canceled, ...")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="at most so many")] = 50,
+    output: Format = "table",
+) -> None:
+    """List the steps of a run that have ended so far."""
+    with Connection() as gateway:
+        rows = gateway.pages(address(run_id, "/steps"), limit, step=step, status=status)
+        write_rows(rows, ("path", "iteration", "type", "status", "started_at", "duration_ms"), output)
+
+
+@app.command()
 def cancel(run_id: RunId, output: Format = "table") -> None:
     """Ask a run to end; it rolls its open transaction back first."""
     with Connection() as gateway:

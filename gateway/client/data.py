@@ -136,9 +136,26 @@ class Data:
 
     def get(self, store: str, key: Any) -> Mapping[str, Any]:
         """The record of a key; a composite key is a list. Raises NotFound."""
-        text = key if isinstance(key, str) else json.dumps(key, ensure_ascii=False)
-        found: Mapping[str, Any] = self._gateway.get(f"{store_path(store)}/rows/{part(text)}")
+        found: Mapping[str, Any] = self._gateway.get(_row_path(store, key))
         return found
+
+    def add(self, store: str, record: Mapping[str, Any]) -> None:
+        """Add a new record. Raises Conflict `record_exists`."""
+        self._gateway.post(f"{store_path(store)}/rows", json=record)
+
+    def put(self, store: str, key: Any, record: Mapping[str, Any]) -> Literal["added", "updated"]:
+        """Write a whole record, new or in the place of the one that is there; tells which."""
+        answer = self._gateway.request("PUT", _row_path(store, key), json=record)
+        outcome: Literal["added", "updated"] = answer["outcome"]
+        return outcome
+
+    def update(self, store: str, key: Any, values: Mapping[str, Any]) -> None:
+        """Change fields of a record, the others stay. Raises NotFound."""
+        self._gateway.request("PATCH", _row_path(store, key), json=values)
+
+    def delete(self, store: str, key: Any) -> None:
+        """Remove a record. Raises NotFound."""
+        self._gateway.request("DELETE", _row_path(store, key))
 
     def import_rows(
         self,
@@ -247,6 +264,11 @@ def store_path(store: str) -> str:
     """The address of DATABASE/STORE. Raises ValueError."""
     database, name = split(store)
     return f"/v1/databases/{part(database)}/stores/{part(name)}"
+
+
+def _row_path(store: str, key: Any) -> str:
+    text = key if isinstance(key, str) else json.dumps(key, ensure_ascii=False)
+    return f"{store_path(store)}/rows/{part(text)}"
 
 
 def _file_type(file: Path) -> dict[str, str]:

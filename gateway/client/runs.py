@@ -68,6 +68,10 @@ class Runs:
         """How a run stands."""
         return Run.of(self._gateway.get(address(run_id)))
 
+    def steps(self, run_id: str, limit: int | None = None, **filters: str) -> Iterator[Mapping[str, Any]]:
+        """The steps that have ended so far, those that all filters fit: step (a path), status."""
+        return self._gateway.pages(address(run_id, "/steps"), limit, **filters)
+
     def list(self, limit: int | None = None, **filters: str) -> Iterator[Run]:
         """Runs, newest first, those that all filters fit: script, state, outcome, trigger, database, since, until."""
         return map(Run.of, self._gateway.pages("/v1/runs", limit, **filters))

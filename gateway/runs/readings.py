@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from itertools import islice
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from temporalio.client import Client
 
@@ -24,7 +24,7 @@ Events = AsyncGenerator[Event, None]
 
 
 def _read(client: Client, run_id: str, after: int) -> Events:
-    return cast(Events, watch_run(client, run_id, after))
+    return watch_run(client, run_id, after)
 
 
 class Reading:

@@ -20,7 +20,7 @@ The history is read by long poll: no events are added to it, and a closed run is
 """
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -44,14 +44,17 @@ from workflows.failures import outcome_of_failure
 SCHEDULED: Final = SearchAttributeKey.for_datetime(wire.SCHEDULED_FOR)
 
 
-async def watch_run(client: Client, run_id: str, after: int = 0) -> AsyncIterator[dict[str, Any]]:
-    """The events of a run with sequence numbers above `after`, as they happen; ends behind the run's last one.
+async def watch_run(
+    client: Client, run_id: str, after: int = 0, *, wait: bool = True
+) -> AsyncGenerator[dict[str, Any], None]:
+    """The events of a run with sequence numbers above `after`, as they happen; ends behind the run's last one, without `wait` behind what
+    there is.
 
     Raises temporalio.service.RPCError (NOT_FOUND) for an unknown run.
     """
     first = await _execution(client, run_id, after)
     fold = Fold(client.data_converter, run_id)
-    async for told in fold_run(client, fold, run_id, first, wait=True):
+    async for told in fold_run(client, fold, run_id, first, wait=wait):
         for event in told:
             if event["seq"] > after:
                 yield event

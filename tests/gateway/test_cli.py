@@ -63,6 +63,7 @@ async def test_runs_are_started_and_looked_after(sop: Sop, gateway: Gateway) -> 
     started = await sop("run", "held", "--detach", "--idempotency-key", "cli-1", "-o", "json")
     assert (started.code, started.json["id"]) == (0, "cli-1")
     assert (await sop("run", "show", "cli-1", "-o", "json")).json["state"] == "running"
+    assert [step["path"] for step in (await sop("run", "steps", "cli-1", "-o", "json")).json] in ([], ["before"])
     assert (await sop("run", "cancel", "cli-1", "-o", "json")).json["state"] == "canceling"
     gateway.gate.set()
     watched = await sop("run", "watch", "cli-1")
@@ -187,6 +188,12 @@ async def test_data(sop: Sop, tmp_path: Path) -> None:
     assert [json.loads(row)["id"] for row in rows] == ["00001", "00002"]
     assert (await sop("data", "get", "crm/people", "00001")).json["n"] == 94
     assert (await sop("data", "get", "crm/people", "1")).code == 3
+    put = await sop("data", "put", "crm/people", '{"id": "7/8", "n": 1}')
+    assert (put.code, put.err) == (0, "crm/people: added\n")
+    assert (await sop("data", "put", "crm/people", '{"n": 1}')).code == 2
+    assert (await sop("data", "get", "crm/people", "7/8")).json == {"id": "7/8", "n": 1}
+    assert (await sop("data", "delete", "crm/people", "7/8")).code == 0
+    assert (await sop("data", "delete", "crm/people", "7/8")).code == 3
     other = await sop("data", "import", "crm/people", str(lines), "--create", "--key", "name")
     assert other.code == 5 and "its key is id" in other.err
 

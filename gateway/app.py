@@ -98,6 +98,8 @@ def create_app(services: Services, telemetry: TelemetryConfig = NO_TELEMETRY) ->
     )
     if services.temporal_ui:
         app.add_middleware(Cors, origins=frozenset({origin_of(services.temporal_ui)}), paths=payloads.PATHS)
+    if services.mcp_origins:
+        app.add_middleware(Cors, origins=frozenset(services.mcp_origins), paths=door.PATHS)
     if services.origins:
         app.add_middleware(Cors, origins=services.origins)
     app.add_middleware(RequestFrame)

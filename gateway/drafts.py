@@ -30,6 +30,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from gateway.access import Scope, about, access_of, check_named
 from gateway.preconditions import (
+    BY_KEY,
     FOREVER,
     NOT_MODIFIED,
     IfMatch,
@@ -146,7 +147,8 @@ async def delete_draft(here: Here, request: Request, draft_id: DraftId, if_match
     expected = expected_revisions(if_match)
     _, text = await _mine(here, request, draft_id)
     try:
-        await asyncio.to_thread(here.drafts.delete, draft_id, expected)
+        seen = expected if expected is not None else frozenset({text.revision})  # the name that the key may write
+        await asyncio.to_thread(here.drafts.delete, draft_id, seen)
     except DraftChanged:
         raise await _somebody_was_faster(here, text, expected) from None
 
@@ -199,7 +201,7 @@ async def show_revision(
     """What a draft was; it can be made that again with PUT. A revision never changes."""
     await _mine(here, request, draft_id)
     text = await asyncio.to_thread(here.drafts.revision, draft_id, revision)
-    response.headers["ETag"], response.headers["Cache-Control"] = tag(revision), FOREVER
+    response.headers.update({"ETag": tag(revision), "Cache-Control": FOREVER, "Vary": BY_KEY})
     return not_modified(request, tag(revision), FOREVER) or asdict(text)
 
 
@@ -244,6 +246,7 @@ async def _changed(
     _, text = await _mine(here, request, draft_id)
 
     def checked(script: dict[str, Any]) -> dict[str, Any]:
+        access_of(request).require(Scope("scripts", "write", script["name"]))  # its name may be another one by now
         document = here.drafts.document(edit(script))
         access_of(request).require(Scope("scripts", "write", document["name"]))
         _check_named(request, document)

@@ -20,6 +20,8 @@ IfNoneMatch = Annotated[
 ]
 FOREVER: Final = "private, max-age=31536000, immutable"
 """The Cache-Control of what never changes."""
+BY_KEY: Final = "Authorization, Cookie"
+"""The Vary of what is kept for so long: a browser may log out, or somebody else in."""
 NOT_MODIFIED: Final[dict[int | str, dict[str, Any]]] = {304: {"description": "it is what If-None-Match says"}}
 _TAG: Final = re.compile(r'\s*((?:W/)?"[^"]*")\s*(?:,|$)')
 _REVISION: Final = re.compile(r'"([1-9][0-9]{0,14})"')
@@ -51,9 +53,14 @@ def is_unchanged(if_none_match: str | None, current: str) -> bool:
     return if_none_match.strip() == "*" or current in (text.removeprefix("W/") for text in _TAG.findall(if_none_match))
 
 
+def is_meant(if_match: str, current: str | None) -> bool:
+    """Whether a change is for what there is (None: nothing). Weak tags match nothing."""
+    return current is not None and (if_match.strip() == "*" or current in _TAG.findall(if_match))
+
+
 def not_modified(request: Request, current: str, cache: str | None = None) -> Response | None:
     """The answer 304 to a client that has what there is; None for one that has not."""
     if not is_unchanged(",".join(request.headers.getlist("if-none-match")) or None, current):
         return None
-    headers = {"ETag": current, **({"Cache-Control": cache} if cache else {})}
+    headers = {"ETag": current, **({"Cache-Control": cache, "Vary": BY_KEY} if cache else {})}
     return Response(status_code=304, headers=headers)

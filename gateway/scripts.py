@@ -7,7 +7,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from gateway.access import Scope, about, access_of, check_named, check_save
-from gateway.preconditions import FOREVER, NOT_MODIFIED, IfNoneMatch, not_modified, tag
+from gateway.preconditions import BY_KEY, FOREVER, NOT_MODIFIED, IfNoneMatch, not_modified, tag
 from gateway.problems import ApiError
 from gateway.services import Here, Services
 from script.errors import Problem, ScriptInvalid
@@ -97,7 +97,7 @@ def show_version(
 def _shown(request: Request, response: Response, saved: ScriptVersion, cache: str | None = None) -> Any:
     response.headers["ETag"] = tag(saved.hash)
     if cache is not None:
-        response.headers["Cache-Control"] = cache
+        response.headers.update({"Cache-Control": cache, "Vary": BY_KEY})
     return not_modified(request, tag(saved.hash), cache) or {**_head(saved), "script": saved.script}
 
 

@@ -69,6 +69,8 @@ class Authentication:
             watched.access = access
             scope["state"] |= {"key_id": access.key_id, "access": access, "session": session}
             watched.headers = self._counted(scope, access)
+            if session is not None:
+                self._sessions.check_origin(scope)
         except ApiError as error:
             await _refuse(error, scope, receive, watched.send)
             return

@@ -7,7 +7,7 @@ A bucket is one number, the time at which it will be full again (GCRA), and a fu
 addresses of the last moments, and at most MOST of each. Buckets are of this process: with N gateways a key may do N times as much.
 
 A valid key is let through whatever its address has done, since many share an address behind a proxy; keys have 256 random bits, so
-guessing is hopeless at any rate, and what the limit of failures saves is work, and lines of the log.
+guessing is hopeless at any rate, and what the limit of failures saves is lines of the log and of the audit log.
 """
 
 import ipaddress

@@ -16,7 +16,8 @@ from gateway.problems import ApiError
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-_READABLE: Final = ("Location", "ETag", "Run-Id", "Row-Count", "Database-Version", "Preference-Applied", "X-Request-ID")
+_READABLE: Final = ("Location", "ETag", "Run-Id", "Row-Count", "Database-Version", "Preference-Applied", "X-Request-ID",
+                    "Mcp-Session-Id", "Retry-After", "RateLimit", "RateLimit-Policy")  # fmt: skip
 
 
 def is_secure(scope: Scope) -> bool:
@@ -26,7 +27,10 @@ def is_secure(scope: Scope) -> bool:
 
 def check_safe_for_cookies(scope: Scope) -> None:
     """Raises ApiError `insecure_connection`, if a cookie would cross a network in the clear."""
-    host = urlsplit(f"//{Headers(scope=scope).get('host', '')}").hostname or ""
+    try:
+        host = urlsplit(f"//{Headers(scope=scope).get('host', '')}").hostname or ""
+    except ValueError:
+        host = ""
     if not is_secure(scope) and not _is_loopback(host):
         hint = "put a TLS proxy in front, which sets X-Forwarded-Proto"
         raise ApiError("insecure_connection", "a session needs https, except on loopback", hint=hint)

@@ -31,6 +31,8 @@ from query import SYSTEM, Databases, create_store, list_stores, open_store, sele
 
 STORE: Final = "_sessions"
 LIFE: Final = timedelta(hours=8)
+MOST: Final = 20
+"""Sessions of one key; another one ends the oldest."""
 SECURE_NAME: Final = "__Host-sop"
 PLAIN_NAME: Final = "sop"
 _TOKEN: Final = re.compile(r"([0-9a-f]{24})_([0-9a-f]{64})")
@@ -73,20 +75,27 @@ class Sessions:
             if not any(info.name == STORE for info in list_stores(transaction)):
                 create_store(transaction, STORE, primary_key=["id"], description="sessions of browsers, hashed")
             store = open_store(transaction, STORE)
-            for old in list(select(transaction, STORE, filter={"expires_at": {"$lte": now}}, fields=["id"])):
-                store.delete(old["id"])
+            kept = []
+            for old in list(select(transaction, STORE, fields=["id", "key_id", "expires_at"])):
+                if old["expires_at"] <= now:
+                    store.delete(old["id"])
+                elif old["key_id"] == access.key_id:
+                    kept.append((old["expires_at"], old["id"]))
+            for _, oldest in sorted(kept)[: max(0, len(kept) - MOST + 1)]:
+                store.delete(oldest)
             store.add(row)
 
         self._database.transact(work)
         return f"{session_id}_{secret}", Session(session_id, access, expires_at)
 
     def of_request(self, scope: Scope) -> Session | None:
-        """The session of a request by its cookie, if it has a valid one. Raises ApiError `cross_origin` for a page that is not ours."""
+        """The session of a request by its cookie, if it has a valid one."""
         token = HTTPConnection(scope).cookies.get(cookie_name(scope), "")
-        session = self.find(token) if token else None
-        if session is not None:
-            check_origin(scope, self._origins)
-        return session
+        return self.find(token) if token else None
+
+    def check_origin(self, scope: Scope) -> None:
+        """Raises ApiError `cross_origin` for a page that is not ours."""
+        check_origin(scope, self._origins)
 
     def find(self, token: str) -> Session | None:
         """The session of a token; or None."""

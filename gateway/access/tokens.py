@@ -147,8 +147,9 @@ class KeySet:
 
     async def get(self, kid: str) -> dict[str, Any] | None:
         """A key; None if the provider has none of this id. Raises ApiError `provider_unavailable`."""
-        if self._is_due(kid) and not (kid in self._keys and self._lock.locked()):
-            async with self._lock:
+        fetching = self._lock.locked()
+        if (fetching and kid not in self._keys) or (not fetching and self._is_due(kid)):
+            async with self._lock:  # who needs what is being fetched waits for it
                 if self._is_due(kid):
                     await self._refresh()
         if self._fetched_at is None or self._clock() - self._fetched_at > FRESH + STALE:

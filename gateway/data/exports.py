@@ -28,7 +28,7 @@ from gateway.data.queries import AggregateRequest, ExportParameters, Form, JoinR
 from gateway.problems import ApiError, problem, translate
 from gateway.results.negotiation import preferred, require_installed
 from gateway.services import Here, Services
-from query.transfer.exports import AnyQuery, Format, export
+from query.transfer.exports import AggregateQuery, AnyQuery, Format, JoinQuery, export
 
 router = APIRouter(prefix="/v1/databases/{database}/stores/{store}", tags=["rows"])
 _log = logging.getLogger("gateway")
@@ -158,6 +158,9 @@ def _answer(
 ) -> Response:
     """The answer, whose first piece is made."""
     opened = open_database(here, database, store)
+    source = asked.source if isinstance(asked, AggregateQuery) else asked
+    if database == query.SYSTEM and isinstance(source, JoinQuery):
+        raise ApiError("reserved_store", "other stores of the system cannot be read", pointer="/right")
 
     def views(name: str) -> query.View:
         access_of(request).require(AccessScope("data", "read", name))

@@ -5,8 +5,8 @@
     PATCH  /v1/databases/{db}/stores/{store}/rows/{key}    other values for some of its fields; a changed key moves it
     DELETE /v1/databases/{db}/stores/{store}/rows/{key}    remove it
 
-A record's entity tag is a hash of its text; reading it gives the tag. With If-Match a change is made to the record that was read, or not at
-all (412); with `If-None-Match: *` a PUT only makes a new one. Without them the last one wins, as in any store.
+A record's entity tag is a keyed hash of its text; reading it gives the tag. With If-Match a change is made to the record that was read,
+or not at all (412); with `If-None-Match: *` a PUT only makes a new one. Without them the last one wins, as in any store.
 What is answered names the key and not the record: who may write need not be able to read. `rows` has how a key stands in a path.
 """
 
@@ -20,9 +20,9 @@ import query
 from btree import Transaction
 from gateway.data.databases import writable_database
 from gateway.data.rows import key_candidates, not_found, tag_of
-from gateway.preconditions import is_unchanged
+from gateway.preconditions import is_meant, is_unchanged
 from gateway.problems import ApiError
-from gateway.services import Here
+from gateway.services import Here, Services
 
 router = APIRouter(prefix="/v1/databases/{database}/stores/{store}/rows", tags=["rows"])
 
@@ -44,7 +44,7 @@ def add_row(here: Here, database: str, store: str, body: Record, response: Respo
 
     key: list[Any] = writable_database(here, database, store).transact(work)
     response.headers["Location"] = f"/v1/databases/{database}/stores/{store}/rows/{_in_path(key)}"
-    response.headers["ETag"] = tag_of(body)
+    response.headers["ETag"] = tag_of(here, body)
     return {"key": key, "outcome": "added"}
 
 
@@ -72,12 +72,12 @@ def put_row(
                 pointer=f"/{opened.info.primary_key[0]}",
                 hint="PATCH changes the key of a record that is there",
             )
-        _check(opened.get(own), if_match, if_none_match)
+        _check(here, opened.get(own), if_match, if_none_match)
         return own, opened.upsert(body)
 
     own, outcome = writable_database(here, database, store).transact(work)
     response.status_code = 201 if outcome == "added" else 200
-    response.headers["ETag"] = tag_of(body)
+    response.headers["ETag"] = tag_of(here, body)
     return {"key": own, "outcome": outcome}
 
 
@@ -89,10 +89,10 @@ def patch_row(
 
     def work(transaction: Transaction) -> tuple[list[Any], str]:
         opened = query.open_store(transaction, store)
-        found, current = _find(opened, key, if_match)
-        _check(current, if_match, None)
+        found, current = _find(here, opened, key, if_match)
+        _check(here, current, if_match, None)
         record = opened.update(found, body)
-        return _key(opened, record), tag_of(record)
+        return _key(opened, record), tag_of(here, record)
 
     own, tag = writable_database(here, database, store).transact(work)
     response.headers["ETag"] = tag
@@ -105,28 +105,28 @@ def delete_row(here: Here, database: str, store: str, key: str, if_match: IfMatc
 
     def work(transaction: Transaction) -> None:
         opened = query.open_store(transaction, store)
-        found, current = _find(opened, key, if_match)
-        _check(current, if_match, None)
+        found, current = _find(here, opened, key, if_match)
+        _check(here, current, if_match, None)
         opened.delete(found)
 
     writable_database(here, database, store).transact(work)
 
 
-def _find(opened: query.Store, key: str, if_match: str | None) -> tuple[Any, dict[str, Any]]:
+def _find(here: Services, opened: query.Store, key: str, if_match: str | None) -> tuple[Any, dict[str, Any]]:
     """The key that a text means here, and its record. Raises ApiError: 404, or 412 for who has seen a record."""
     for candidate in key_candidates(key, opened.info):
         record = opened.get(candidate)
         if record is not None:
             return candidate, dict(record)
     if if_match is not None:
-        _check(None, if_match, None)
+        _check(here, None, if_match, None)
     raise not_found(opened.info.name, key)
 
 
-def _check(current: Any, if_match: str | None, if_none_match: str | None) -> None:
+def _check(here: Services, current: Any, if_match: str | None, if_none_match: str | None) -> None:
     """Raises ApiError 412 `precondition_failed`."""
-    tag = tag_of(current) if current is not None else None
-    if if_match is not None and (tag is None or not is_unchanged(if_match, tag)):
+    tag = tag_of(here, current) if current is not None else None
+    if if_match is not None and not is_meant(if_match, tag):
         message = "the record is another one by now" if tag is not None else "there is no such record any more"
         raise _failed(message, "If-Match", "read it again, and send its ETag", tag)
     if if_none_match is not None and tag is not None and is_unchanged(if_none_match, tag):

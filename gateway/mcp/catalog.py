@@ -20,6 +20,8 @@ from gateway.mcp.scripts import described
 from gateway.mcp.tools import BuiltIn
 from gateway.problems import ApiError
 from gateway.services import Here, Services
+from script.errors import ScriptError
+from toolbox import ToolError
 
 router = APIRouter(prefix="/v1/mcp", tags=["mcp"])
 _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
@@ -63,10 +65,10 @@ def _scripts(here: Services, access: Access) -> list[dict[str, Any]]:
     for row in here.library.scripts():
         if not access.has(Scope("scripts", "run", row["name"])):
             continue
-        programs = here.library.closure(row["name"])
         try:
+            programs = here.library.closure(row["name"])
             check_start(access, programs, {})
-        except ApiError:
+        except (ApiError, ToolError, ScriptError):  # not for this key, or it calls what there is not any more
             continue
         found.append(described(programs[0], row.get("description"), programs))
     return found

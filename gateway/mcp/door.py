@@ -42,6 +42,7 @@ MOST_OF_A_KEY: Final = 100
 IDLE_SECONDS: Final = 600
 SESSION: Final = "mcp-session-id"
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
+PATHS: Final = frozenset({"/mcp"})
 router = APIRouter(tags=["mcp"])
 _PROBLEMS: Final = {
     400: ("bad_request", "the request is no message of MCP", "POST takes application/json"),
@@ -89,6 +90,8 @@ class Door:
         """Serve a request. Raises ApiError where this application is not running, or the key has too many sessions."""
         if not self._open:
             raise ApiError("not_ready", "the gateway does not serve MCP now", retryable=True)
+        if scope["state"].get("session") is not None:
+            raise ApiError("not_authenticated", "MCP takes a key, and no session", hint="Authorization: Bearer <key>")
         key_id: str = scope["state"]["key_id"]
         owner = AccessToken(token="", client_id=key_id, scopes=[])
         scope["user"] = AuthenticatedUser(owner)

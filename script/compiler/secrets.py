@@ -33,11 +33,23 @@ def texts_with_secrets(value: Any) -> Iterator[str]:
 
 
 def named_secrets(args: Mapping[str, Any], tool: ToolSignature | str | None) -> dict[str, list[str]]:
-    """The operand of a call with the secrets that its arguments name: {secrets: [...]}, or none."""
+    """The operands of a call with the secrets that its arguments name: {secrets: [...], named: mentions(...)}, or none."""
     schema = tool.arguments_schema if isinstance(tool, ToolSignature) else {}
     texts = [text for name in args if _takes(schema, name) for text in texts_with_secrets(args[name])]
     names = sorted({name for text in texts for name in NAMED.findall(text)})
-    return {"secrets": names} if names else {}
+    return {"secrets": names, "named": mentions(args)} if names else {}
+
+
+def mentions(args: Any) -> list[str]:
+    """All names of secrets in the texts of arguments, each as often as it is there; an empty one where a name is missing.
+
+    Those of a step as it is written and as it is called are the same, or a variable has brought one in.
+    """
+    found = []
+    for text in texts_with_secrets(args):
+        names = NAMED.findall(text)
+        found += names + [""] * (text.count(SCHEME) - len(names))
+    return sorted(found)
 
 
 def check_secrets(args: Mapping[str, Any], schema: Mapping[str, Any], pointer: str, tool: str) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ takes what it gave) and while a step with `retry` around is tried (what a child 
 from typing import TYPE_CHECKING, Any
 
 from script.compiler.program import Instruction, Program
+from script.compiler.secrets import mentions
 from script.machine import fibers, sagas, transactions
 from script.machine.effects import StepFailure
 from script.machine.state import Frame
@@ -57,6 +58,12 @@ def call(machine: "Machine", frame: Frame, instruction: Instruction, args: dict[
         "scope": sorted(set(program.databases) | ({own} if own else set())),
     }
     if "secrets" in operands:
+        if mentions(args) != operands["named"]:
+            raise StepFailure(
+                "secret_refused",
+                "a variable has brought the name of a secret into the arguments",
+                hint="only names that are written in the step itself count; send such a text in a step that names none",
+            )
         step_call["secrets"] = operands["secrets"]
     note_outside(frame, instruction, outside, alone)
     name = transactions.ask(machine, "call", key, step_call, "call", effect=effect, outside=outside)

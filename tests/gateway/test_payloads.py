@@ -139,7 +139,8 @@ async def test_keys_are_changed_while_there_are_runs(temporal: TemporalServer, t
             for earlier in range(number + 1):
                 assert (await ended(gateway, "one", {"text": CANARY}, f"{queue}-{earlier}"))["result"] == CANARY
             seen = await raw(gateway, f"{queue}-{number}")
-            assert (CANARY in seen, "k1" in seen, "k2" in seen) == (number == 0, number == 1, number == 2)
+            with_old, with_new = ('value: "k1"' in seen, 'value: "k2"' in seen)
+            assert (CANARY in seen, with_old, with_new) == (number == 0, number == 1, number == 2)
     for keys, told in ((NEW, "'k1', which is not there (there are: k2)"), (None, "SOP_PAYLOAD_KEYS is not set here")):
         async with gateway_over(await connected(temporal, keys), tmp_path, queue=queue) as other:
             problem = problem_of(

@@ -1,8 +1,10 @@
 """One record, written by its key over HTTP, and whether somebody else was faster."""
 
 import asyncio
+import hashlib
 from typing import Any
 
+import orjson
 import pytest
 
 from gateway.access import parse_scopes
@@ -111,3 +113,21 @@ async def test_who_may_write_reads_nothing_by_it(gateway: Gateway) -> None:
     assert [answer.status_code for answer in answers] == [200, 200]
     assert "canary" not in "".join(answer.text for answer in answers)
     problem_of(await gateway.http.get(f"{ITEMS}/rows/1", headers=authorization(key)), 403, "forbidden")
+
+
+async def test_the_tag_of_a_record_tells_nothing_of_it(gateway: Gateway) -> None:
+    record = {"id": 1, "n": 41}
+    added = await gateway.http.post(f"{ITEMS}/rows", json=record)
+    text = orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
+    guesses = [hashlib.new(name, text).hexdigest() for name in ("sha256", "sha1", "md5")]
+    assert not any(added.headers["etag"].strip('"') in guess for guess in guesses)
+    weak = {"If-Match": f"W/{added.headers['etag']}"}
+    problem_of(await gateway.http.patch(f"{ITEMS}/rows/1", json={"n": 1}, headers=weak), 412, "precondition_failed")
+
+
+async def test_no_join_reaches_the_systems_own_stores(gateway: Gateway) -> None:
+    outbox = "/v1/databases/system/stores/_outbox"
+    keys = {"right": "_keys", "on": {"id": "id"}, "type": "full"}
+    problem_of(await gateway.http.post(f"{outbox}:join", json=keys), 403, "reserved_store")
+    asked = {"values": {"n": "count"}, "join": keys}
+    problem_of(await gateway.http.post(f"{outbox}:aggregate", json=asked), 403, "reserved_store")

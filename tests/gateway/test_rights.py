@@ -187,22 +187,22 @@ async def test_scheduling_takes_what_the_script_does(prepared: Gateway) -> None:
 
 async def test_who_decides_is_the_keys_name(prepared: Gateway) -> None:
     await prepared.save("letters", [{"type": "wait", "name": "ask", "approval": {"by": ["anna"], "prompt": "?"}}])
-    await prepared.http.post("/v1/scripts/letters/runs", json={}, headers={"Idempotency-Key": "letters-1"})
+    await prepared.http.post("/v1/scripts/letters/runs", json={}, headers={"Idempotency-Key": "decided-1"})
 
     async def waits() -> Any:
-        where = (await prepared.http.get("/v1/runs/letters-1")).json().get("where")
+        where = (await prepared.http.get("/v1/runs/decided-1")).json().get("where")
         return where and where["approvals"]
 
     await eventually(waits)
     zoe = authorization(prepared.services.keys.create("zoe", parse_scopes(["runs:control"])))
     body = {"approved": True}
-    problem_of(await prepared.http.post("/v1/runs/letters-1:decide", json=body, headers=zoe), 403, "not_asked")
+    problem_of(await prepared.http.post("/v1/runs/decided-1:decide", json=body, headers=zoe), 403, "not_asked")
     problem_of(
-        await prepared.http.post("/v1/runs/letters-1:decide", json=body, headers=made(prepared, "runs:read")),
+        await prepared.http.post("/v1/runs/decided-1:decide", json=body, headers=made(prepared, "runs:read")),
         403,
         "forbidden",
     )
-    answer = await prepared.http.post("/v1/runs/letters-1:decide", json=body, headers=made(prepared, "runs:control"))
+    answer = await prepared.http.post("/v1/runs/decided-1:decide", json=body, headers=made(prepared, "runs:control"))
     assert (answer.status_code, answer.json()["by"]) == (202, "anna")
 
 

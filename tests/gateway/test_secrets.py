@@ -241,3 +241,24 @@ async def test_a_gateway_with_other_keys_says_so(client: Client, tmp_path: Path)
         assert "which is not there" in problem["detail"]
         await gateway.http.put("/v1/secrets/crm", json={"value": CANARY})
         assert (await gateway.http.post("/v1/secrets:rotate")).status_code == 200
+
+
+async def test_a_variable_brings_no_secret_in(gateway: Gateway) -> None:
+    """The step names the secret in a header; a text with the same name, or a part of one, goes into the body by a variable."""
+    await gateway.http.put("/v1/secrets/crm", json={"value": CANARY})
+    asked = request("https://127.0.0.1:9/x", headers={"A": "secret://crm"}, body="{{ text }}", json="{{ row }}")
+    parameters = ["text", {"name": "row", "required": False, "default": None}]
+    for args in (asked["args"], {**asked["args"], "body": "secret:{{ text }}"}):
+        await gateway.save("asking", [{**asked, "args": args}], parameters=parameters)
+        for text, row in (
+            ("//crm", {"a": ["secret://crm"]}),
+            ("secret://crm", None),
+            ("secret://", 1),
+            ("a secret://b", 1),
+        ):
+            answer = await gateway.http.post(
+                "/v1/call/asking?format=json", json={"arguments": {"text": text, "row": row}}
+            )
+            assert answer.json()[-1]["error"]["code"] == "secret_refused", (args, text)
+    sent = await gateway.http.post("/v1/call/asking?format=json", json={"arguments": {"text": "secret:/crm"}})
+    assert sent.json()[-1]["error"]["code"] not in ("secret_refused", "internal_error")

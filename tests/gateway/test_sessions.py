@@ -173,3 +173,31 @@ async def test_logins_are_in_the_audit_log_and_secrets_are_nowhere(gateway: Gate
     stored = b"".join(path.read_bytes() for path in (gateway.services.data_dir / "databases").glob("system.db*"))
     assert value.split("_")[0].encode() in stored
     assert value.split("_")[1].encode() not in stored
+
+
+async def test_a_key_has_so_many_sessions_and_no_more(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.access.sessions.MOST", 3)
+    other = gateway.services.keys.create("other", parse_scopes(["runs:read"]))
+    async with browser(gateway, HTTPS) as http:
+        assert await log_in(http, other)
+        cookies = [SimpleCookie(await log_in(http, gateway.key))["__Host-sop"].value for _ in range(5)]
+        http.cookies.clear()
+        alive = [
+            (await http.get("/v1/session", headers={"Cookie": f"__Host-sop={cookie}"})).status_code == 200
+            for cookie in cookies
+        ]
+    assert sum(alive) == 3
+    assert alive[-1]
+
+
+async def test_a_host_that_is_none_is_no_error_of_ours(gateway: Gateway) -> None:
+    headers = {**authorization(gateway.key), "Host": "["}
+    async with browser(gateway, PLAIN) as http:
+        problem_of(await http.post("/v1/session", headers=headers), 403, "insecure_connection")
+
+
+async def test_mcp_takes_no_cookie(gateway: Gateway) -> None:
+    async with browser(gateway, HTTPS) as http:
+        await log_in(http, gateway.key)
+        answer = await http.post("/mcp", json={}, headers={"Origin": HTTPS})
+        assert answer.status_code in (401, 503) and answer.json()["code"] in ("not_authenticated", "not_ready")

@@ -1,5 +1,6 @@
 """Bearer tokens of an identity provider: a real one on a socket of this machine, and the attacks on JWTs (A20)."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -148,6 +149,20 @@ async def test_a_token_may_what_its_claim_says(gateway: Gateway, provider: Provi
     assert (await http.get("/v1/runs", headers=bearer(gateway.key))).status_code == 200
     assert provider.asked == 1
     assert "oidc:alice" not in gateway.services.notes.last_uses()
+
+
+async def test_who_comes_while_the_keys_are_fetched_waits_for_them(
+    provider: Provider, http: httpx2.AsyncClient, clock: Clock
+) -> None:
+    """At the beginning, and when the provider has a new key."""
+    first = await asyncio.gather(*(http.get("/v1/runs", headers=bearer(provider.token())) for _ in range(5)))
+    assert [answer.status_code for answer in first] == [200] * 5
+    provider.keys = [{**RSA_JWK, "kid": "renewed"}]
+    clock.now += PAUSE
+    token = provider.token(kid="renewed")
+    later = await asyncio.gather(*(http.get("/v1/runs", headers=bearer(token)) for _ in range(5)))
+    assert [answer.status_code for answer in later] == [200] * 5
+    assert provider.asked == 2
 
 
 async def test_every_kind_of_key(provider: Provider, http: httpx2.AsyncClient) -> None:

@@ -139,7 +139,7 @@ async def test_keys_are_changed_while_there_are_runs(temporal: TemporalServer, t
             for earlier in range(number + 1):
                 assert (await ended(gateway, "one", {"text": CANARY}, f"{queue}-{earlier}"))["result"] == CANARY
             seen = await raw(gateway, f"{queue}-{number}")
-            with_old, with_new = ('value: "k1"' in seen, 'value: "k2"' in seen)
+            with_old, with_new = (f"encryption-key-id\x12\x02{key}" in seen for key in ("k1", "k2"))
             assert (CANARY in seen, with_old, with_new) == (number == 0, number == 1, number == 2)
     for keys, told in ((NEW, "'k1', which is not there (there are: k2)"), (None, "SOP_PAYLOAD_KEYS is not set here")):
         async with gateway_over(await connected(temporal, keys), tmp_path, queue=queue) as other:

@@ -243,6 +243,8 @@ class Stack:
             self._launch(part)
         except StackError as error:
             self._say(str(error))
+            if part.name != "temporal" and not self._temporal_answers():
+                part.started.pop()  # Temporal went while it began: that is no death of its own
 
 
 def _inherited() -> dict[str, str]:

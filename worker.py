@@ -27,6 +27,7 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities import LEASE_SECONDS, Activities, Notices, Resources
+from activities.payloads import create_data_converter
 from agent import Model
 from btree import BTreeError, Timed
 from gateway.operations import logs
@@ -35,7 +36,6 @@ from gateway.operations.runtime import WorkerMetrics, create_runtime
 from gateway.operations.steps import StepLog, quiet_sdk
 from gateway.operations.tracing import start_tracing, trace_id
 from gateway.operations.upkeep import mark_swept
-from gateway.payloads import create_data_converter
 from gateway.schedules.desk import ScheduleDesk
 from gateway.schedules.scheduling import Schedules
 from query import Databases

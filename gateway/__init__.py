@@ -15,7 +15,7 @@ preconditions.py  ETag, If-Match, If-None-Match    preferences.py  Prefer
 access/         keys, scopes, the frame            runs/         start, look, watch, decide
 results/        one result, its forms              schedules/    Temporal's schedules
 operations/     logs, figures, traces              data/         databases, rows, imports, exports
-payloads/       payloads, encrypted                mcp/          scripts and data as tools of MCP
+payloads.py     the codec for the Temporal UI      mcp/          scripts and data as tools of MCP
 client/         a client for Python programs       cli/          the `sop` command
 
 Its public interfaces are HTTP and the command line. Nothing is imported here, so that the command starts quickly: take

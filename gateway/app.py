@@ -23,6 +23,7 @@ from gateway import (
     health,
     keys,
     login,
+    payloads,
     problems,
     scripts,
     tools,
@@ -34,7 +35,6 @@ from gateway.data import backups, changes, databases, exports, history, imports,
 from gateway.mcp import catalog, door
 from gateway.operations.measured import Measured
 from gateway.operations.tracing import NO_TELEMETRY
-from gateway.payloads import routes as payloads
 from gateway.runs import approvals, batches, steps
 from gateway.runs import routes as runs
 from gateway.schedules import routes as schedules

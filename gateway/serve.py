@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 import uvicorn
 from temporalio.client import Client
 
+from activities.payloads import create_data_converter
 from gateway.access import Tokens, create_limits
 from gateway.access.providers import fetching
 from gateway.access.tokens import TokenSettings, token_scopes
@@ -29,7 +30,6 @@ from gateway.operations.addresses import NotLoopback, check_host, metrics_addres
 from gateway.operations.exposed import add_figures, exposed
 from gateway.operations.runtime import create_runtime
 from gateway.operations.tracing import NO_TELEMETRY, start_tracing, trace_id
-from gateway.payloads import create_data_converter
 from gateway.services import create_services
 from settings import Settings, connect_options, traces_wanted
 from toolbox import builtin_registry

@@ -15,9 +15,9 @@ from temporalio.converter import DataConverter
 from temporalio.worker import Replayer
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.payloads import PayloadCodec, PayloadUnreadable, create_data_converter
 from gateway.access import parse_scopes
 from gateway.access.origins import origin_of
-from gateway.payloads import PayloadCodec, PayloadUnreadable, create_data_converter
 from query import create_store
 from tests.gateway.conftest import Gateway, authorization, eventually, gateway_over, problem_of
 from toolbox.vault import Keyring

@@ -8,7 +8,7 @@ from google.protobuf import json_format
 from pydantic import BaseModel, ConfigDict, EncodedBytes, EncoderProtocol, Field
 from temporalio.api.common.v1 import Payload, Payloads
 
-from gateway.payloads.codec import SETTING, PayloadCodec, PayloadUnreadable
+from activities.payloads import SETTING, PayloadCodec, PayloadUnreadable
 from gateway.problems import ApiError
 from gateway.services import Here, Services
 

@@ -22,6 +22,7 @@ from activities.errors import ChunkFailed, WaitInBatch
 from activities.execution import (
     Resources,
     end_transaction,
+    into_outbox,
     invoke,
     perform_call,
     restore_savepoint,
@@ -48,7 +49,6 @@ from script.wire import (
 )
 from toolbox import ToolError
 from toolbox.ledger import record_failures
-from toolbox.outbox import Outbox
 
 MAX_SLEEP: Final = 60
 """Seconds that a step in the body of a batch may wait: its transaction is open meanwhile."""
@@ -291,17 +291,7 @@ class _Chunk:
         mocked = step.tool in step.mocks or step.dry_run
         if not mocked:
             self._outbox += 1
-        outbox = Outbox(self._view)
-        return outbox.put(
-            key=step.key,
-            tool=step.tool,
-            args=args,
-            run_id=step.run_id,
-            step=step.path,
-            now=step.now,
-            mocked=mocked,
-            secrets=step.secrets,
-        )
+        return into_outbox(self._view, step, args, mocked=mocked)
 
     def _inner_chunk(self, effect: Effect) -> Any:
         """A batch inside of a batch: in the same transaction."""

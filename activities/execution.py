@@ -76,22 +76,27 @@ def perform_call(resources: Resources, call: StepCall) -> Any:
     return result
 
 
+def into_outbox(view: Snapshot | Transaction, call: StepCall, args: dict[str, Any], *, mocked: bool) -> Any:
+    """Write an outside call down instead of making it; gives what stands for its result."""
+    return Outbox(view).put(
+        key=call.key,
+        tool=call.tool,
+        args=args,
+        run_id=call.run_id,
+        step=call.path,
+        now=call.now,
+        mocked=mocked,
+        secrets=call.secrets,
+    )
+
+
 def invoke(resources: Resources, tool: Tool, call: StepCall, view: Snapshot | Transaction | None) -> Any:
     """Call the tool's function, or its stand-in: a mocked outside call becomes a row of the outbox."""
     if tool.effect == "external" and (call.dry_run or call.tool in call.mocks):
         args = tool.checked(call.args)
         if call.dry_run or view is None:
             return Outbox.preview(call.key)
-        return Outbox(view).put(
-            key=call.key,
-            tool=call.tool,
-            args=args,
-            run_id=call.run_id,
-            step=call.path,
-            now=call.now,
-            mocked=True,
-            secrets=call.secrets,
-        )
+        return into_outbox(view, call, args, mocked=True)
     context = ToolContext(
         databases=resources.databases,
         database=call.database,

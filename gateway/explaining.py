@@ -11,8 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from gateway.access import Scope, about, access_of, check_named
-from gateway.problems import ApiError
-from gateway.results.negotiation import preferred
+from gateway.results.negotiation import chosen
 from gateway.scripts import SCRIPT_BODY, script_text
 from gateway.services import Here, Services
 from script.diagram import mermaid, svg
@@ -51,14 +50,14 @@ async def outline_text(here: Here, request: Request) -> PlainTextResponse:
 @router.get("/scripts/{name}/versions/{version}/diagram", response_class=Response, responses=_DRAWN)
 def draw_version(here: Here, request: Request, name: str, version: str, format: Format = None) -> Response:
     """A picture of a version: SVG, or the text of a Mermaid flowchart."""
-    form = _form(request, format)
+    form = chosen(request, format, _MEDIA_TYPES, _KNOWN, "a picture")
     return _picture(_saved(here, name, version), form)
 
 
 @router.post("/scripts:diagram", response_class=Response, responses=_DRAWN, openapi_extra=SCRIPT_BODY)
 async def draw_text(here: Here, request: Request, format: Format = None) -> Response:
     """The same for a script that is not saved."""
-    form = _form(request, format)
+    form = chosen(request, format, _MEDIA_TYPES, _KNOWN, "a picture")
     return await asyncio.to_thread(_picture, await _posted(request), form)
 
 
@@ -105,18 +104,3 @@ def _picture(script: Script, form: Picture) -> Response:
     drawn = svg(script) if form == "svg" else mermaid(script)
     headers = {"Content-Security-Policy": _POLICY, "Vary": "Accept"}
     return Response(drawn, media_type=f"{_MEDIA_TYPES[form]}; charset=utf-8", headers=headers)
-
-
-def _form(request: Request, named: str | None) -> Picture:
-    """Which picture is asked for. Raises ApiError."""
-    if named is not None:
-        form = next((form for form in _MEDIA_TYPES if form == named), None)
-        told, pointer = f"there is no format {named!r}", "?format"
-    else:
-        accept = ",".join(request.headers.getlist("accept") or ["*/*"])
-        form = preferred(accept, _KNOWN)
-        told, pointer = f"a picture does not come as {accept}", "Accept"
-    if form is None:
-        listed = ", ".join(f"{form} ({media_type})" for form, media_type in _MEDIA_TYPES.items())
-        raise ApiError("not_acceptable", told, pointer=pointer, hint=f"the formats are {listed}", status=406)
-    return form

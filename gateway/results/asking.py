@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from gateway.data.queries import names_of
 from gateway.preferences import preferences, unmet
 from gateway.problems import ApiError
-from gateway.results.negotiation import preferred, require_installed
+from gateway.results.negotiation import chosen, require_installed
 from query.transfer.streams import null_text
 
 FormName = Literal["ndjson", "sse", "json", "csv", "arrow"]
@@ -95,7 +95,7 @@ class Wait:
 
 def read(request: Request, given: ResultParameters, last_event_id: str | None, *, waits: bool = False) -> Asked:
     """What is asked for; a client that `waits` gets JSON where it does not care. Raises ApiError, InvalidQuery."""
-    form = _form(request, given.format, _JSON_FIRST if waits else KNOWN)
+    form = chosen(request, given.format, MEDIA_TYPES, _JSON_FIRST if waits else KNOWN, "a result")
     after = _seq(last_event_id) if last_event_id else given.after
     if form in TABLES and after:
         raise ApiError("invalid_query", f"{form} has rows and no numbers to go on from", pointer="?after")
@@ -116,20 +116,6 @@ def wait_of(prefer: list[str] | None) -> Wait | None:
     if "wait" in found and found.get("handling") == "strict":
         raise unmet(f"wait is a whole number of seconds, not {found['wait']!r}")
     return Wait(0, "respond-async") if "respond-async" in found else None
-
-
-def _form(request: Request, named: str | None, known: dict[str, FormName]) -> FormName:
-    if named is not None:
-        form = next((form for form in MEDIA_TYPES if form == named), None)
-        told, pointer = f"there is no format {named!r}", "?format"
-    else:
-        accept = ",".join(request.headers.getlist("accept") or ["*/*"])
-        form = preferred(accept, known)
-        told, pointer = f"a result does not come as {accept}", "Accept"
-    if form is None:
-        listed = ", ".join(f"{form} ({media_type})" for form, media_type in MEDIA_TYPES.items())
-        raise ApiError("not_acceptable", told, pointer=pointer, hint=f"the formats are {listed}", status=406)
-    return form
 
 
 def _seq(text: str) -> int:

@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Final, TypeVar
 
+from fastapi import Request
+
 from gateway.problems import ApiError
 from query.transfer.arrow import installed
 
@@ -26,6 +28,24 @@ def preferred(accept: str, known: Mapping[str, Form]) -> Form | None:
     liked = {form: _quality(ranges, names) for form, names in types.items()}
     best = max(liked, key=lambda form: liked[form])
     return best if liked[best] else None
+
+
+def chosen(
+    request: Request, named: str | None, forms: Mapping[Form, str], known: Mapping[str, Form], what: str
+) -> Form:
+    """The form that `?format=` names, or else Accept likes best of those that media types are `known` of; `forms` has the media type that
+    each is sent as. Raises ApiError `not_acceptable`, which tells `what` there is no such form of."""
+    if named is not None:
+        form = next((form for form in forms if form == named), None)
+        told, pointer = f"there is no format {named!r}", "?format"
+    else:
+        accept = ",".join(request.headers.getlist("accept") or ["*/*"])
+        form = preferred(accept, known)
+        told, pointer = f"{what} does not come as {accept}", "Accept"
+    if form is None:
+        listed = ", ".join(f"{form} ({media_type})" for form, media_type in forms.items())
+        raise ApiError("not_acceptable", told, pointer=pointer, hint=f"the formats are {listed}", status=406)
+    return form
 
 
 def require_installed(form: str) -> None:

@@ -1,16 +1,38 @@
-"""What a model is: messages in, one text and what it cost out."""
+"""What a model is: messages and tools in; text, tool calls and what it cost out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 
 @dataclass(frozen=True)
-class Message:
-    """One message of a conversation."""
+class Tool:
+    """A tool that a model may call: its arguments are a JSON object that satisfies `arguments` (a JSON Schema)."""
 
-    role: Literal["system", "user", "assistant"]
+    name: str
+    description: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A tool call that a model asks for. `arguments` is what it wrote; None where that is no JSON object, and `text` is it then."""
+
+    id: str
+    tool: str
+    arguments: dict[str, Any] | None
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of a conversation. `calls` are those that an assistant asked for; a message of the role `tool` is the result of the call
+    `call`."""
+
+    role: Literal["system", "user", "assistant", "tool"]
     content: str
+    calls: tuple[Call, ...] = ()
+    call: str | None = None
 
 
 @dataclass(frozen=True)
@@ -26,12 +48,13 @@ class Usage:
 
 @dataclass(frozen=True)
 class Reply:
-    """The text of an answer, what it cost, and the model that gave it. `cut`: the model stopped at its own limit."""
+    """The text of an answer, the tools that it calls, what it cost, and the model that gave it. `cut`: the model stopped at its own limit."""
 
     text: str
     usage: Usage = Usage()
     model: str = ""
     cut: bool = False
+    calls: tuple[Call, ...] = ()
 
 
 class Model(Protocol):
@@ -39,6 +62,21 @@ class Model(Protocol):
 
     def complete(self, messages: Sequence[Message], schema: Mapping[str, Any] | None, model: str | None) -> Reply:
         """The answer to a conversation. `schema` is the JSON Schema that the answer should satisfy, `model` another model than usual.
+
+        Raises ModelNotConfigured, ModelRefused, ModelUnavailable.
+        """
+        ...
+
+    def converse(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool],
+        model: str | None = None,
+        *,
+        said: Callable[[str], None] = lambda text: None,
+    ) -> Reply:
+        """The next message of a conversation with tools. `said` hears its text piece by piece while it comes; what it raises ends the
+        request and is raised.
 
         Raises ModelNotConfigured, ModelRefused, ModelUnavailable.
         """

@@ -13,6 +13,8 @@ from toolbox.vault import Filling, Vault
 from toolbox.webhooks import WebhookSettings
 
 if TYPE_CHECKING:
+    from toolbox.authoring.desk import Desk, Rehearsal, RunDesk
+    from toolbox.drafts import Drafts
     from toolbox.library import ScriptLibrary
     from toolbox.registry import Registry
 
@@ -48,7 +50,10 @@ class ScheduleDesk(Protocol):
 
 @dataclass(frozen=True)
 class Services:
-    """The outside that tools may use. `secret` is this installation's own, for codes that nobody can guess."""
+    """The outside that tools may use. `secret` is this installation's own, for codes that nobody can guess.
+
+    `drafts`, `rehearse` (dry runs) and `runs` are for the tools of sessions.
+    """
 
     library: "ScriptLibrary"
     registry: "Registry"
@@ -58,6 +63,9 @@ class Services:
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     schedules: ScheduleDesk | None = None
     vault: Vault | None = None
+    drafts: "Drafts | None" = None
+    rehearse: "Rehearsal | None" = None
+    runs: "RunDesk | None" = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ class ToolContext:
     """The circumstances of one call.
 
     `view` is the step's transaction (or None), on `database`. `idempotency_key` is the same whenever this step is tried again. `secrets`
-    puts the secrets into arguments that the step names in them.
+    puts the secrets into arguments that the step names in them. `session` is there for tools of the effect `session`.
     """
 
     databases: Databases
@@ -81,6 +89,7 @@ class ToolContext:
     scope: frozenset[str]
     scheduled_at: str | None = None
     secrets: Filling = field(default_factory=Filling)
+    session: "Desk | None" = None
 
 
 def installation_secret(data_dir: Path) -> bytes:

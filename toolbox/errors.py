@@ -112,6 +112,10 @@ class DraftNotFound(ToolError):
     code = "draft_not_found"
 
 
+class SessionNotFound(ToolError):
+    code = "session_not_found"
+
+
 class RevisionNotFound(ToolError):
     code = "revision_not_found"
 

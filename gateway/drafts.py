@@ -28,7 +28,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from gateway.access import Scope, about, access_of, check_named
+from gateway.access import about, access_of
 from gateway.preconditions import (
     BY_KEY,
     FOREVER,
@@ -46,6 +46,7 @@ from script.editing import apply_merge_patch, apply_patch, diff_scripts
 from script.errors import ScriptInvalid
 from script.source.loading import load_script, parse_text
 from toolbox import Draft, Revision
+from toolbox.access import Scope, check_named
 from toolbox.drafts import Expected
 from toolbox.errors import DraftChanged, RevisionNotFound
 
@@ -232,7 +233,7 @@ def difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _mine(here: Services, request: Request, draft_id: str) -> tuple[Draft, Revision]:
-    """A draft that the key may see and change. Raises ToolError, ApiError `forbidden`."""
+    """A draft that the key may see and change. Raises ToolError, Forbidden among them."""
     draft, text = await asyncio.to_thread(here.drafts.get, draft_id)
     about(request, script=draft.name)
     access_of(request).require(Scope("scripts", "write", draft.name))
@@ -273,7 +274,7 @@ async def _problems(here: Services, request: Request, text: Revision) -> dict[st
 
 
 def _check_named(request: Request, document: dict[str, Any]) -> None:
-    """Raises ApiError `forbidden` for a text that names databases that the key may not read. One that is no script names none."""
+    """Raises Forbidden for a text that names databases that the key may not read. One that is no script names none."""
     try:
         script = load_script(document).script
     except ScriptInvalid:

@@ -12,12 +12,11 @@ from typing import Any, Final
 
 import orjson
 
-from gateway.access import Access, check_start
-from gateway.problems import ApiError
 from gateway.results.asking import MEDIA_TYPES
 from gateway.services import Services
 from script.compiler.program import Program
 from script.errors import ScriptError
+from toolbox.access import Access, check_start
 from toolbox.errors import ToolError
 
 CALL: Final = "/v1/call/{name}"
@@ -50,11 +49,7 @@ def callable_programs(here: Services, access: Access, known: Catalog) -> list[tu
         try:
             programs = here.library.closure(name, version)
             check_start(access, programs, {})
-        except (
-            ApiError,
-            ToolError,
-            ScriptError,
-        ):  # not for this key, or it calls what there is not any more: a call says so
+        except (ToolError, ScriptError):  # not for this key, or it calls what there is not any more: a call says so
             continue
         found.append((programs[0], description))
     return found

@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Asgi
 
-from gateway.access.scopes import Access, Scope, divided, forbidden
+from toolbox.access import Access, Scope, divided, forbidden
 
 _NOBODY: Final = "public"
 _ANYBODY: Final = "any"
@@ -181,7 +181,7 @@ class Need:
         return cls(scope, found[1] if found is not None else None, scope.names == _SOME)
 
     def check(self, access: Access, parameters: Mapping[str, Any]) -> None:
-        """Raises ApiError `forbidden`."""
+        """Raises Forbidden."""
         if self.scope.area == _ANYBODY:
             return
         area, action = self.scope.area, self.scope.action

@@ -2,7 +2,7 @@
 
     GET /v1/mcp/catalog     {key, name, tools: [...], scripts: [{name, version, description, input_schema, output_schema, effects}]}
 
-It tells what would be allowed, by the same questions that a start asks (`access.rights`). Its ETag changes when it does, so `sop mcp` asks
+It tells what would be allowed, by the same questions that a start asks (`toolbox.access`). Its ETag changes when it does, so `sop mcp` asks
 for it again and again and is told nothing most of the time.
 """
 
@@ -13,15 +13,15 @@ from typing import Any, Final
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from gateway.access import Access, Scope, access_of, check_start
+from gateway.access import access_of
 from gateway.access.routes import Need
 from gateway.mcp import data_tools, run_tools
 from gateway.mcp.scripts import described
 from gateway.mcp.tools import BuiltIn
-from gateway.problems import ApiError
 from gateway.services import Here, Services
 from script.errors import ScriptError
-from toolbox import ToolError
+from toolbox.access import Access, Scope, check_start
+from toolbox.errors import Forbidden, ToolError
 
 router = APIRouter(prefix="/v1/mcp", tags=["mcp"])
 _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
@@ -54,7 +54,7 @@ def _catalog(here: Services, access: Access) -> dict[str, Any]:
 def _may_use(access: Access, scope: str) -> bool:
     try:
         Need.of(scope).check(access, {})
-    except ApiError:
+    except Forbidden:
         return False
     return True
 
@@ -68,7 +68,7 @@ def _scripts(here: Services, access: Access) -> list[dict[str, Any]]:
         try:
             programs = here.library.closure(row["name"])
             check_start(access, programs, {})
-        except (ApiError, ToolError, ScriptError):  # not for this key, or it calls what there is not any more
+        except (ToolError, ScriptError):  # not for this key, or it calls what there is not any more
             continue
         found.append(described(programs[0], row.get("description"), programs))
     return found

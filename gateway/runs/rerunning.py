@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from temporalio.client import WorkflowExecution, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
-from gateway.access import Access, check_start
 from gateway.problems import ApiError
 from gateway.runs.looking import RERUN_MEMO, require_run, start_input
 from gateway.runs.starting import check_key, check_request, launch, resolve
@@ -25,6 +24,7 @@ from script.compiler.program import Program
 from script.machine.machine import MAX_MOVED_BYTES
 from script.machine.resuming import CannotResume, Retracing, failed_step, resumed
 from script.wire import RunInput, wire_size
+from toolbox.access import Access, check_start
 
 START: Final = "start"
 FAILED: Final = "failed"

@@ -1,7 +1,7 @@
 """Starting a run: everything that can be wrong is found before Temporal is asked.
 
     1. the script's version is resolved (name -> hash) with all that it calls
-    2. whoever asks may do all that these programs do (`access.rights`)
+    2. whoever asks may do all that these programs do (`toolbox.access`)
     3. the arguments are checked against its parameters, mocks against the tools
     4. programs that are small enough travel with the run; others are loaded by their hash
     5. ScriptWorkflow is started; the Idempotency-Key is its workflow id
@@ -29,7 +29,6 @@ from temporalio.common import (
 )
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from gateway.access import Access, check_start
 from gateway.problems import ApiError, translate
 from script.compiler.program import Program
 from script.errors import ScriptError
@@ -37,6 +36,7 @@ from script.expressions.functions import EvaluationContext
 from script.machine.arguments import bind_arguments
 from script.wire import ASK_ACTIVITY, MAX_WIRE_BYTES, SEARCH_ATTRIBUTES, WORKFLOW_TYPE, RunInput, wire_size
 from toolbox import Registry, ScriptLibrary
+from toolbox.access import Access, check_start
 from toolbox.errors import ToolError
 from workflows.details import plain
 

@@ -3,10 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from gateway.access import Notes, parse_scopes
+from gateway.access import Notes
 from gateway.access.audit import MOST, Entry, Gathered
 from query import SYSTEM, open_store
 from tests.gateway.conftest import Gateway, Sop, authorization, problem_of
+from toolbox.access import parse_scopes
 
 
 async def entries(gateway: Gateway, **asked: Any) -> list[dict[str, Any]]:

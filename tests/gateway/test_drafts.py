@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx2
 
-from gateway.access import parse_scopes
 from tests.gateway.conftest import Gateway, authorization, problem_of
+from toolbox.access import parse_scopes
 
 SAY = {"type": "say", "name": "greet", "message": "hello"}
 GREET: dict[str, Any] = {"name": "greet", "steps": [SAY]}

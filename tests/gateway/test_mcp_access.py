@@ -14,10 +14,10 @@ from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp.shared.exceptions import MCPError
 
-from gateway.access import parse_scopes
 from gateway.mcp import door
 from tests.gateway.conftest import Gateway, Sop, authorization, listening, problem_of
 from tests.gateway.test_mcp import LEGACY, MODERN, connected, error_of, fill, key_for, save_double, told
+from toolbox.access import parse_scopes
 
 HEADERS = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 INITIALIZE = {

@@ -197,6 +197,41 @@ async def test_streams_of_sessions_end_when_the_gateway_stops(gateway: Gateway) 
                 assert [piece async for piece in answer.aiter_bytes() if not piece.startswith(b":")] == []
 
 
+@pytest.mark.parametrize("mode", [LEGACY, MODERN])
+async def test_calls_that_wait_end_when_the_gateway_stops(gateway: Gateway, mode: str) -> None:
+    await gateway.save_held()
+    services = replace(gateway.services, stopping=asyncio.Event())
+    asked = {"script": "held", "wait_seconds": 600, "idempotency_key": f"held-{mode}"}
+    heard = asyncio.Event()
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.set()
+
+    async with listening(services) as url, connected(url, gateway.key, mode) as client:
+        calling = asyncio.create_task(client.call_tool("start_run", asked, progress_callback=hear))
+        await asyncio.wait_for(heard.wait(), 20)
+        services.stopping.set()
+        refused = error_of(await asyncio.wait_for(calling, 20))
+        again = error_of(await client.call_tool("get_run", {"run_id": asked["idempotency_key"], "wait_seconds": 600}))
+    for error in (refused, again):
+        assert (error["code"], error["retryable"]) == ("gateway_stopping", True)
+        assert error["run_id"] == asked["idempotency_key"]
+        assert "get_run" in error["hint"]
+    assert (await gateway.http.get(f"/v1/runs/{asked['idempotency_key']}")).json()["state"] == "running"
+
+
+async def test_who_listens_is_told_that_the_gateway_stops(gateway: Gateway) -> None:
+    services = replace(gateway.services, stopping=asyncio.Event())
+    async with (
+        listening(services) as url,
+        connected(url, gateway.key, MODERN) as client,
+        client.listen(tools_list_changed=True) as events,
+    ):
+        services.stopping.set()
+        async with asyncio.timeout(20):
+            assert [event async for event in events] == []
+
+
 def stdio(gateway: Gateway, url: str, key: str) -> StdioServerParameters:
     """`sop mcp` as a client starts it."""
     root = str(Path(__file__).parents[2])

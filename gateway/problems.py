@@ -79,6 +79,7 @@ STATUS: Final[dict[str, int]] = {
     "compensated": 409,
     "not_resumable": 409,
     "transaction_ended": 409,
+    "too_many_drafts": 409,
     "draft_changed": 412,
     "precondition_failed": 412,
     "body_too_large": 413,

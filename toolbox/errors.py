@@ -141,6 +141,12 @@ class RevisionNotFound(ToolError):
     code = "revision_not_found"
 
 
+class TooManyDrafts(ToolError):
+    """`details` has the `limit`."""
+
+    code = "too_many_drafts"
+
+
 class DraftChanged(ToolError):
     """Somebody else was faster: `details` has the draft's `revision`, and `by` whom and `at` which time it was made."""
 

@@ -2,8 +2,8 @@
 
 A result is an object; its text is the same as JSON, for clients that show models the text only. An error is a result too (`isError`), with
 the problem that the API would answer: {code, detail, errors: [{pointer, detail, code, hint}], hint, retryable, status, request_id}, and the
-run that it is about (run_id). A
-pointer is into the tool's arguments. So a model reads what is wrong, where, and how to repair it, and tries again.
+run that it is about (run_id). A pointer is into the tool's arguments. So a model reads what is wrong, where, and how to repair it, and
+tries again.
 
 Nothing is cut silently: rows come in pages with a cursor, and what is too large for one answer is refused with the way to get less.
 """

@@ -16,7 +16,7 @@ from gateway.access.keys import Keys
 from gateway.access.limits import Limits, create_limits
 from gateway.access.notes import Notes
 from gateway.access.origins import Cors
-from gateway.access.routes import PUBLIC, ROUTES, UndeclaredRoute, about, access_of, guarded
+from gateway.access.routes import PUBLIC, ROUTES, UndeclaredRoute, about, access_of, changes_nothing, guarded
 from gateway.access.sessions import Sessions
 from gateway.access.tokens import Tokens
 
@@ -34,6 +34,7 @@ __all__ = [
     "UndeclaredRoute",
     "about",
     "access_of",
+    "changes_nothing",
     "create_limits",
     "guarded",
 ]

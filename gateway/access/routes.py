@@ -11,7 +11,7 @@ here (`guarded`), and with no declaration of a route that there is not: a new ro
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from fastapi import Request
@@ -261,6 +261,11 @@ def access_of(request: Request) -> Access:
     """What the key of a request may do."""
     access: Access = request.state.access
     return access
+
+
+def changes_nothing(request: Request) -> None:
+    """Tell the audit log that a request, as it turned out, has only found what another one did."""
+    request.state.reached = replace(request.state.reached, writes=False)
 
 
 def about(request: Request, **target: str) -> None:

@@ -59,6 +59,10 @@ class Settings(BaseSettings):
     openai_base_url: str | None = Field(None, description="an OpenAI-compatible endpoint, for `ask` steps")
     openai_api_key: SecretStr | None = Field(None, description="its key; an endpoint of one's own may need none")
     openai_model: str | None = Field(None, description="the model that is asked, unless a step names another")
+    session_tokens: int = Field(1_000_000, ge=1, description="tokens that the model may cost in one session, at most")
+    turn_rounds: int = Field(16, ge=1, description="requests to the model in one turn of a session, at most")
+    turn_calls: int = Field(48, ge=1, le=48, description="tool calls in one turn of a session, at most")
+    turn_seconds: int = Field(600, ge=1, le=3600, description="how long one turn of a session may take")
     webhook_secrets: SecretStr | None = Field(
         None, description="the secrets that webhooks are signed with: name=whsec_..., divided by commas"
     )
@@ -200,6 +204,15 @@ class Settings(BaseSettings):
         if self.openai_model is None or (key is None and self.openai_base_url is None):
             return None
         return {"base_url": self.openai_base_url, "api_key": key, "model": self.openai_model}
+
+    def session_limits(self) -> dict[str, int]:
+        """The budgets of a session: the fields of toolbox.authoring.state.Limits."""
+        return {
+            "rounds": self.turn_rounds,
+            "calls": self.turn_calls,
+            "tokens": self.session_tokens,
+            "seconds": self.turn_seconds,
+        }
 
     def webhooks(self) -> dict[str, Any]:
         """Who gets webhooks: the fields of toolbox.WebhookSettings. Raises ValueError for what is none."""

@@ -5,7 +5,7 @@ from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from activities.authoring.calls import DATABASE, takes_database
+from activities.authoring.turns import DATABASE, takes_database
 from activities.execution import Resources
 from agent.protocol import Tool
 from query import SYSTEM, describe_store, list_stores

@@ -51,7 +51,7 @@ def think(resources: Resources, call: ThinkCall) -> Next:
         talks.change(call.session, lambda work: telling.say(work, "text_restarted"))
     situation = author.Situation(records, tools_of(resources, access), catalog_of(resources, session, access))
     thought = author.think(resources.model, situation, session.model, said=telling.said)
-    return Next(**talks.once(call.session, name, lambda work: asdict(_note(work, call, thought))))
+    return Next(**talks.once(call.session, name, lambda work: asdict(_note(resources, work, call, thought))))
 
 
 def _used_up(resources: Resources, session: Session) -> Next | None:
@@ -101,7 +101,7 @@ class _Telling:
         return any(record["turn"] == self._call.turn and record["type"] == "text_delta" for record in last)
 
 
-def _note(work: Work, call: ThinkCall, thought: author.Thought) -> Next:
+def _note(resources: Resources, work: Work, call: ThinkCall, thought: author.Thought) -> Next:
     """Write down what the model said, and what it wants to call."""
     session = work.session
     turns.check(session, call.turn)
@@ -115,13 +115,13 @@ def _note(work: Work, call: ThinkCall, thought: author.Thought) -> Next:
         work.say("text", text=thought.text, model=thought.model, usage=used)
     if not thought.calls:
         return Next("done", call.turn)
-    asked = [found for number, wanted in enumerate(thought.calls) if (found := _asked(work, number, wanted))]
+    asked = [found for number, wanted in enumerate(thought.calls) if (found := _asked(resources, work, number, wanted))]
     if not asked:
         return Next("think", call.turn)
     return Next("act", call.turn, calls=[name for name, _ in asked], tools=[tool for _, tool in asked])
 
 
-def _asked(work: Work, number: int, wanted: Call) -> tuple[str, str] | None:
+def _asked(resources: Resources, work: Work, number: int, wanted: Call) -> tuple[str, str] | None:
     """Note a call; None for one that cannot be made, which is told the model."""
     error: dict[str, Any] | None = None
     args = wanted.arguments or {}
@@ -136,7 +136,7 @@ def _asked(work: Work, number: int, wanted: Call) -> tuple[str, str] | None:
     elif len(wanted.text) > MAX_WIRE_BYTES:
         message = f"the arguments have more than {MAX_WIRE_BYTES} bytes"
         error, args = {"code": "too_large", "message": message, "retryable": False}, {}
-    asked = turns.ask(work, wanted.tool, args, "model")
+    asked = turns.ask(resources, work, wanted.tool, args, "model")
     if error is None:
         return asked.id, asked.tool
     asked.status, asked.error = "failed", error

@@ -45,7 +45,7 @@ class ToolCall:
     """One call of a tool, as it was asked for: `args` are whole, however nested.
 
     `by` is the model or the person. `status` is asked, done, failed, waiting (for an approval), rejected or canceled. `result` is what
-    the tool gave (rows as a reference), `error` {code, message, ...}.
+    the tool gave (rows as a reference), `error` {code, message, ...}. `database` is the one that it worked on (None: the session's).
     """
 
     id: str
@@ -56,6 +56,7 @@ class ToolCall:
     status: str = "asked"
     result: Any = None
     error: dict[str, Any] | None = None
+    database: str | None = None
 
 
 @dataclass

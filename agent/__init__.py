@@ -3,6 +3,7 @@
 protocol.py   Message, Tool, Call, Usage, Reply, Model: what a model is
 model.py      OpenAIModel, over any OpenAI-compatible endpoint; the only importer of `openai` (import it from there: it is slow to import)
 assembly.py   the pieces of a streamed answer, put together
+tokens.py     about how many tokens something is
 listening.py  work that somebody listens to, and may end at any time
 fallback.py   conversations with tools, for models without tool calling
 scripted.py   ScriptedModel, which answers from a list or by a function

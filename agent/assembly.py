@@ -14,9 +14,7 @@ import orjson
 
 from agent.errors import ModelRefused, ModelUnavailable
 from agent.protocol import Call, Message, Reply, Usage
-
-_BYTES_OF_A_TOKEN = 4
-"""Roughly, in English and JSON; for endpoints that do not tell what they counted."""
+from agent.tokens import tokens, tokens_of
 
 
 @dataclass
@@ -83,7 +81,7 @@ class Assembly:
         usage = self._usage
         if usage is None:
             told = text + "".join(piece.tool + piece.arguments for piece in self._calls)
-            usage = Usage(sum(_tokens_of(message) for message in asked), tokens(told))
+            usage = Usage(sum(tokens_of(message) for message in asked), tokens(told))
         return Reply(text, usage, self._name, self._finish == "length", calls)
 
 
@@ -107,12 +105,3 @@ def call_of(call_id: str, tool: str, arguments: str) -> Call:
 def new_id() -> str:
     """An id for a call that came without."""
     return f"call_{uuid.uuid4().hex[:24]}"
-
-
-def tokens(text: str) -> int:
-    """About how many tokens a text is."""
-    return -(-len(text.encode(errors="replace")) // _BYTES_OF_A_TOKEN)
-
-
-def _tokens_of(message: Message) -> int:
-    return tokens(message.content) + sum(tokens(call.tool + call.text) for call in message.calls)

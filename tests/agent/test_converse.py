@@ -97,7 +97,7 @@ def test_a_conversation_with_calls_and_results_goes_out_as_one(endpoint: Endpoin
 def test_an_endpoint_that_tells_no_usage_is_counted(endpoint: Endpoint) -> None:
     endpoint.streams({"content": "12345"}, calls(0, "a", "add", "{}"), usage=False)
     reply = model(endpoint).converse([Message("user", "x" * 40)], TOOLS)
-    assert reply.usage == Usage(10, 3)
+    assert reply.usage == Usage(14, 3)
 
 
 def test_an_endpoint_that_knows_no_stream_options_is_asked_without_from_then_on(endpoint: Endpoint) -> None:

@@ -156,7 +156,7 @@ def test_what_a_calendar_cannot_be_read_from_is_refused(text: str) -> None:
 
 def test_a_text_argument_keeps_its_zeros() -> None:
     assert calls("/run check_churn_risk customer_id=00042") == (
-        ("run_script", {"script": "check_churn_risk", "arguments": {"customer_id": "00042"}}),
+        ("run_script", {"name": "check_churn_risk", "arguments": {"customer_id": "00042"}}),
     )
 
 

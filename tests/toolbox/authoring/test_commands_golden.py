@@ -18,7 +18,10 @@ FOLDER = Path(__file__).parent / "golden"
 def told(outcome: Outcome) -> str:
     """An outcome in a line."""
     if isinstance(outcome, Calls):
-        return " ; ".join(f"{tool} {json.dumps(args, ensure_ascii=False)}" for tool, args in outcome.calls)
+        return (
+            " ; ".join(f"{tool} {json.dumps(args, ensure_ascii=False)}" for tool, args in outcome.calls)
+            + " (raw)" * outcome.raw
+        )
     if isinstance(outcome, Decision):
         return f"{'approved' if outcome.approved else 'rejected'} {outcome.approval} {outcome.comment!r}"
     assert isinstance(outcome, Answer)

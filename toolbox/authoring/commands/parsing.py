@@ -47,7 +47,10 @@ def parse(
         return Answer(help_text(rest, registry))
     line = Line(written, command.usage, rest, setting)
     if command.read is not None:
-        return command.read(line)
+        outcome = command.read(line)
+        for tool, args in outcome.calls if isinstance(outcome, Calls) else ():
+            _check(tool, args, line)
+        return outcome
     assert command.tool is not None
     return Calls(((command.tool, _bind(command, line)),))
 
@@ -124,7 +127,7 @@ def _check(tool: str, given: Mapping[str, Any], line: Line) -> None:
             raise InvalidArguments(
                 f"{tool} has no argument {name!r}", pointer=f"/{name}", hint=suggestion(name, known, otherwise)
             )
-    line.setting.registry.get(tool).checked(given)
+    line.setting.check(tool, given)
 
 
 def _unknown(word: str, written: str, registry: Registry) -> ToolError:

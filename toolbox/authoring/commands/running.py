@@ -22,9 +22,9 @@ def run(line: Line) -> Calls:
         name = str(bare.pop(0).value)
     else:
         line.refuse("which script?")
-    args: dict[str, Any] = {"script": name}
+    args: dict[str, Any] = {"name": name}
     parameters = _declared(line.setting.parameters(name))
-    for own in ("version", "arguments"):
+    for own in ("version", "mocks", "arguments"):
         if own in named and own not in (parameters or {}):
             args[own] = line.value("run_script", own, named.pop(own))
     arguments = _arguments(line, name, parameters, named, bare)

@@ -66,9 +66,15 @@ def parameterize(line: Line) -> Calls:
         line.refuse("which values are to be parameters?")
     if line.bare:
         line.refuse(f"{line.bare[0].value!r} is no name=value")
-    return _one(
-        "parameterize_script", {"parameters": {name: typed(name, word, None) for name, word in line.named.items()}}
-    )
+    return _one("parameterize_script", {"values": {name: typed(name, word, None) for name, word in line.named.items()}})
+
+
+def rename(line: Line) -> Calls:
+    """/save_as NAME"""
+    line.only(())
+    if len(line.bare) != 1:
+        line.refuse("under which name?")
+    return _one("set_fields", {"fields": {"name": str(line.bare[0].value)}})
 
 
 def show(line: Line) -> Calls:
@@ -76,9 +82,9 @@ def show(line: Line) -> Calls:
     named = line.only(("json",))
     if len(line.bare) > 1:
         line.refuse("one script after the other")
-    if line.bare:
-        return _one("get_script_details", {"name": str(line.bare[0].value)})
-    return _one("show_draft", {"json": line.value("show_draft", "json", named["json"])} if named else {})
+    raw = bool(named) and line.value("", "json", named["json"]) is True
+    tool, args = ("get_script_details", {"name": str(line.bare[0].value)}) if line.bare else ("show_draft", {})
+    return Calls(((tool, args),), raw)
 
 
 def _step(line: Line, text: str) -> dict[str, Any]:

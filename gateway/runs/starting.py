@@ -15,11 +15,11 @@ import hashlib
 import re
 import uuid
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
-from temporalio.client import WorkflowHandle
+from temporalio.client import Client, WorkflowHandle
 from temporalio.common import (
     SearchAttributeKey,
     SearchAttributePair,
@@ -29,6 +29,7 @@ from temporalio.common import (
 )
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
+from gateway.operations.metrics import Metrics
 from gateway.problems import ApiError, translate
 from script.compiler.program import Program
 from script.errors import ScriptError
@@ -39,9 +40,6 @@ from toolbox import Registry, ScriptLibrary
 from toolbox.access import Access, check_start
 from toolbox.errors import ToolError
 from workflows.details import plain
-
-if TYPE_CHECKING:
-    from gateway.services import Services
 
 MAX_INLINE_PROGRAMS: Final = 32 * 1024
 MEMO: Final = "sop_request"
@@ -63,6 +61,19 @@ class Start(NamedTuple):
 
     handle: WorkflowHandle[Any, Any]
     new: bool
+
+
+class Here(Scripts, Protocol):
+    """What runs are started with."""
+
+    @property
+    def client(self) -> Client: ...
+
+    @property
+    def task_queue(self) -> str: ...
+
+    @property
+    def metrics(self) -> Metrics: ...
 
 
 class RunRequest(BaseModel):
@@ -109,7 +120,7 @@ def check_request(here: Scripts, program: Program, arguments: dict[str, Any], mo
 
 
 async def start_run(
-    here: "Services", name: str, request: RunRequest, key: str | None, *, access: Access, trigger: str = "api"
+    here: Here, name: str, request: RunRequest, key: str | None, *, access: Access, trigger: str = "api"
 ) -> Start:
     """Start a run, or find the one that this key started, if `access` may. Raises ApiError, ToolError."""
     check_key(key)
@@ -131,7 +142,7 @@ def check_key(key: str | None) -> None:
 
 
 async def launch(
-    here: "Services",
+    here: Here,
     start: RunInput,
     program: Program,
     key: str | None,

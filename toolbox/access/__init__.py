@@ -8,7 +8,7 @@ Who asks, and with which key, is not told here: the gateway knows keys, tokens a
 """
 
 from toolbox.access.holders import Access, forbidden
-from toolbox.access.rights import check_named, check_save, check_start, needs
+from toolbox.access.rights import check_named, check_save, check_start, needs, of_arguments, of_call
 from toolbox.access.scopes import ADMIN, ANY, MOST, InvalidScope, Scope, divided, matches, parse_scope, parse_scopes
 
 __all__ = [
@@ -25,6 +25,8 @@ __all__ = [
     "forbidden",
     "matches",
     "needs",
+    "of_arguments",
+    "of_call",
     "parse_scope",
     "parse_scopes",
 ]

@@ -64,27 +64,28 @@ def needs(programs: Iterable[Program]) -> set[Scope]:
 
 
 def _of_call(program: Program, code: dict[str, Any], named: set[str]) -> set[Scope]:
-    tool, effect = code["tool"], code["effect"]
-    secrets = {Scope("secrets", "use", name) for name in code.get("secrets", ())}
+    database = code["database"] or program.database
+    return of_call(code["tool"], code["effect"], [database] if database is not None else named, code.get("secrets", ()))
+
+
+def of_call(tool: str, effect: str, databases: Iterable[str], secrets: Iterable[str] = ()) -> set[Scope]:
+    """The scopes that a call of a tool takes, beside reading: it may write in these databases, and names these secrets."""
     if tool in _ACT:
         return {_ACT[tool]}
     if effect == "external":
-        return {Scope("tools", names=tool)} | secrets
-    if effect == "write":
-        database = code["database"] or program.database
-        return {Scope("data", "write", name) for name in ([database] if database is not None else named)}
-    return set()
+        return {Scope("tools", names=tool)} | {Scope("secrets", "use", name) for name in secrets}
+    return {Scope("data", "write", name) for name in databases} if effect == "write" else set()
 
 
 def check_start(access: Access, programs: Sequence[Program], arguments: Mapping[str, Any]) -> None:
     """Whether a key may start the first of these programs, with all that it calls. Raises Forbidden."""
     name = programs[0].name
-    access.require(Scope("scripts", "run", name), *_of_arguments(arguments))
+    access.require(Scope("scripts", "run", name), *of_arguments(arguments))
     if not access.has(Scope("scripts", "call", name)):
         access.require(*needs(programs), what=f"running {name}")
 
 
-def _of_arguments(arguments: Mapping[str, Any]) -> set[Scope]:
+def of_arguments(arguments: Mapping[str, Any]) -> set[Scope]:
     """The scopes that row references take, wherever they are in the arguments."""
     found: set[Scope] = set()
     for value in _objects(arguments):

@@ -99,6 +99,11 @@ class Conversations:
         """Where the turn of a message is: {turn, after}; None for a message that was not heard yet."""
         return open_store(self._database.snapshot(), MESSAGES).get([session_id, key])
 
+    def done(self, session_id: str, key: str) -> Any:
+        """What was done once under this name has given; None if it was not done yet."""
+        found = open_store(self._database.snapshot(), CALLS).get([session_id, key])
+        return found["result"] if found is not None else None
+
     def once(self, session_id: str, key: str, work: Callable[[Work], T]) -> T:
         """Do something to a session, once under this name; its result is JSON. Raises SessionNotFound, and what `work` raises."""
 

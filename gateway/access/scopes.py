@@ -14,6 +14,7 @@
     secrets:write:names       set and delete these secrets; nobody reads them
     secrets:read:names        see that they are there; included in the two above
     tools:names               run scripts that call these tools (those that reach the outside)
+    sessions                  talk with the author of scripts, who does what the other scopes allow
     mcp                       come by MCP, to do what the other scopes allow
 
 `names` is a name in which `*` stands for any number of characters. No pattern means the system's own database: only `data:system:...` does,
@@ -29,7 +30,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from gateway.problems import ApiError, place
 from query import SYSTEM
@@ -46,6 +47,7 @@ _ACTIONS: Final = {
     "secrets": ("use", "write", "read"),
     "tools": (),
     "mcp": (),
+    "sessions": (),
 }
 _NAMED: Final = ("scripts", "data", "secrets", "tools")
 MOST: Final = 100
@@ -154,6 +156,17 @@ class Access:
     def has(self, needed: Scope) -> bool:
         """Whether the key may do that."""
         return any(scope.covers(needed) for scope in self.scopes)
+
+    def to_json(self) -> dict[str, Any]:
+        """{key_id, name, scopes: [text], expires_at, by_token}."""
+        scopes = list(map(str, self.scopes))
+        return {
+            "key_id": self.key_id,
+            "name": self.name,
+            "scopes": scopes,
+            "expires_at": self.expires_at,
+            "by_token": self.by_token,
+        }
 
     def has_some(self, area: str, action: str) -> bool:
         """Whether the key may do that with some names."""

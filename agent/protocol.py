@@ -48,7 +48,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Reply:
-    """The text of an answer, the tools that it calls, what it cost, and the model that gave it. `cut`: the model stopped at its own limit."""
+    """The text of an answer, its tool calls, what it cost, and the model that gave it. `cut`: the model stopped at its own limit."""
 
     text: str
     usage: Usage = Usage()

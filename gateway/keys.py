@@ -10,9 +10,10 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from gateway.access import ADMIN, Access, InvalidScope, Scope, about, access_of, forbidden, parse_scope, parse_scopes
+from gateway.access import about, access_of
 from gateway.problems import ApiError, place
 from gateway.services import Here
+from toolbox.access import ADMIN, Access, InvalidScope, Scope, forbidden, parse_scope, parse_scopes
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"])
 
@@ -68,7 +69,7 @@ def revoke_key(here: Here, key_id: str, request: Request) -> None:
 
 
 def check_no_more(access: Access, name: str, scopes: tuple[Scope, ...], expires_at: str | None) -> None:
-    """Whether a key may have to do with one of this name, scopes and end. Raises ApiError `forbidden`."""
+    """Whether a key may have to do with one of this name, scopes and end. Raises Forbidden."""
     missing = [scope for scope in scopes if not access.has(scope)]
     if missing:
         raise forbidden(missing, "a key with these scopes")

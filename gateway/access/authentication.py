@@ -6,7 +6,7 @@ one. What a key may do, each route's guard asks
 (`routes`), with what is left for it in the request's state:
 
     key_id    the key's id, for logs; of a bearer token `oidc:` and its subject
-    access    scopes.Access
+    access    toolbox.access.Access
     session   sessions.Session, if the request came with a cookie; a request with a key is never known by its cookie
 
 A credential is a key of ours, or a token of an identity provider (`tokens`), if one is configured. Both are checked at every request.
@@ -25,10 +25,10 @@ from gateway.access.keys import Keys
 from gateway.access.limits import INSIDE, Limits, address_of, headers, refusal
 from gateway.access.notes import Notes
 from gateway.access.routes import KNOWING, PUBLIC, Reached
-from gateway.access.scopes import Access
 from gateway.access.sessions import Sessions
 from gateway.access.tokens import Tokens, is_token
 from gateway.problems import ApiError, problem_response
+from toolbox.access import Access
 
 _FAILED: Final = 500
 

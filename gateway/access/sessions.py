@@ -26,8 +26,8 @@ from starlette.types import Scope
 from btree import Transaction
 from gateway.access.keys import Keys, hashed, now_utc
 from gateway.access.origins import check_origin, is_secure
-from gateway.access.scopes import Access
 from query import SYSTEM, Databases, create_store, list_stores, open_store, select
+from toolbox.access import Access
 
 STORE: Final = "_sessions"
 LIFE: Final = timedelta(hours=8)

@@ -30,8 +30,8 @@ import jwt
 import orjson
 from jwt.types import Options
 
-from gateway.access.scopes import Access, Scope, parse_scopes
 from gateway.problems import ApiError
+from toolbox.access import Access, Scope, parse_scopes
 
 ALGORITHMS: Final = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}

@@ -21,7 +21,6 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 import query
-from gateway.access import Scope as AccessScope
 from gateway.access import access_of
 from gateway.data.databases import open_database
 from gateway.data.queries import AggregateRequest, ExportParameters, Form, JoinRequest, SelectRequest, names_of
@@ -29,6 +28,7 @@ from gateway.problems import ApiError, problem, translate
 from gateway.results.negotiation import preferred, require_installed
 from gateway.services import Here, Services
 from query.transfer.exports import AggregateQuery, AnyQuery, Format, JoinQuery, export
+from toolbox.access import Scope as AccessScope
 
 router = APIRouter(prefix="/v1/databases/{database}/stores/{store}", tags=["rows"])
 _log = logging.getLogger("gateway")

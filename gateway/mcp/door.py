@@ -79,12 +79,18 @@ class Door:
         """While the application runs."""
         async with self._http, self._manager.run(), anyio.create_task_group() as tasks:
             tasks.start_soon(self._changes.watch)
+            tasks.start_soon(self._end_listening)
             self._open = True
             try:
                 yield
             finally:
                 self._open = False
                 tasks.cancel_scope.cancel()
+
+    async def _end_listening(self) -> None:
+        """Whoever listens to changes is told that there is no more to hear, when the gateway stops."""
+        await self._services.stopping.wait()
+        self._changes.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request. Raises ApiError where this application is not running, or the key has too many sessions."""
@@ -116,7 +122,7 @@ class Door:
             "Authorization": request.headers["authorization"],
             "X-Request-ID": request.state.request_id,
         }
-        return Api(self._http, headers, {"client": request.scope.get("client")})
+        return Api(self._http, headers, {"client": request.scope.get("client")}, self._services.stopping.is_set)
 
 
 def _security(hosts: Sequence[str], origins: Sequence[str]) -> TransportSecuritySettings:

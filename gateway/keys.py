@@ -41,7 +41,7 @@ def list_keys(here: Here) -> dict[str, Any]:
 def create_key(here: Here, body: KeyRequest, request: Request, response: Response) -> dict[str, Any]:
     """Make a key. The answer has it, this once."""
     access = access_of(request)
-    scopes = _scopes(body.scopes)
+    scopes = read_scopes(body.scopes)
     if body.expires_at is not None and body.expires_at <= datetime.now(UTC):
         raise ApiError("invalid_field", "expires_at is in the past", pointer="/expires_at")
     expires_at = body.expires_at.astimezone(UTC).isoformat(timespec="seconds") if body.expires_at else None
@@ -88,16 +88,17 @@ def _known(here: Here, key_id: str) -> dict[str, Any]:
     return found
 
 
-def _scopes(texts: list[str]) -> tuple[Scope, ...]:
+def read_scopes(texts: list[str], pointer: str = "/scopes") -> tuple[Scope, ...]:
+    """The scopes of a body's texts. Raises ApiError `invalid_scope`."""
     wrong = []
     for position, text in enumerate(texts):
         try:
             parse_scope(text)
         except InvalidScope as error:
-            wrong.append(place("invalid_scope", str(error), f"/scopes/{position}"))
+            wrong.append(place("invalid_scope", str(error), f"{pointer}/{position}"))
     if wrong:
         raise ApiError("invalid_scope", wrong[0]["detail"], errors=wrong, hint="docs/api.md lists the scopes")
     try:
         return parse_scopes(texts)
     except InvalidScope as error:
-        raise ApiError("invalid_scope", str(error), pointer="/scopes") from None
+        raise ApiError("invalid_scope", str(error), pointer=pointer) from None

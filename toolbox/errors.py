@@ -54,6 +54,10 @@ class UnknownTool(ToolError):
     code = "unknown_tool"
 
 
+class UnknownCommand(ToolError):
+    code = "unknown_command"
+
+
 class InvalidArguments(ToolError):
     code = "invalid_arguments"
 

@@ -71,6 +71,17 @@ ROUTES: Final[dict[str, str]] = {
     "POST /v1/runs/{run_id}:concurrency": "runs:control",
     "POST /v1/runs/{run_id}:decide": "runs:control",
     "POST /v1/runs/{run_id}:rerun": "runs:control",
+    # sessions
+    "POST /v1/sessions": "sessions",
+    "GET /v1/sessions": "sessions",
+    "GET /v1/sessions/{session_id}": "sessions",
+    "PATCH /v1/sessions/{session_id}": "sessions",
+    "DELETE /v1/sessions/{session_id}": "sessions",
+    "POST /v1/sessions/{session_id}/messages": "sessions",
+    "POST /v1/sessions/{session_id}/approvals/{approval}": "sessions",
+    "POST /v1/sessions/{session_id}:stop": "sessions",
+    "GET /v1/sessions/{session_id}/records": "sessions",
+    "GET /v1/sessions/{session_id}/records/{seq}/rows": "sessions",
     # schedules
     "GET /v1/schedules": "schedules:read",
     "GET /v1/schedules/{schedule_id}": "schedules:read",
@@ -156,6 +167,7 @@ _TARGETS: Final = {
     "secret": "secret",
     "name": "script",
     "draft_id": "draft",
+    "session_id": "session",
 }
 
 

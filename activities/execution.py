@@ -22,6 +22,7 @@ import orjson
 
 from activities.errors import TransactionLost
 from agent import Model
+from agent.author import Prices
 from btree import Conflict, Database, Snapshot, Transaction, TransactionEnded, TransactionNotFound
 from query import Databases
 from script.wire import EndTransaction, StepCall, TransactionRef
@@ -38,7 +39,10 @@ LEASE_SECONDS = 7 * 86_400.0
 
 @dataclass(frozen=True)
 class Resources:
-    """What effects are performed with. `limits` are the most that any session has; `mocked` tools give these results, and do nothing."""
+    """What effects are performed with.
+
+    `limits` are the most that any session has, `prices` what its model costs; `mocked` tools give these results, and do nothing.
+    """
 
     databases: Databases
     registry: Registry
@@ -47,6 +51,7 @@ class Resources:
     lease_seconds: float = LEASE_SECONDS
     model: Model | None = None
     limits: Limits = field(default_factory=Limits)
+    prices: Prices = field(default_factory=Prices)
     mocked: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property

@@ -1,6 +1,6 @@
 """What there is, as the model is told: databases with their stores, scripts, tools; only what the session's rights allow to see."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -21,7 +21,16 @@ MOST_SCRIPTS: Final = 100
 def tools_of(resources: Resources, access: Access) -> list[Tool]:
     """The tools that a session's rights allow, in the order of their names."""
     found = (resources.registry.get(name) for name in resources.registry.names())
-    return [Tool(tool.name, tool.description, _arguments(tool)) for tool in found if _may_use(tool, access)]
+    return [
+        Tool(tool.name, tool.description, _arguments(tool), tool.effect) for tool in found if _may_use(tool, access)
+    ]
+
+
+def redacting(resources: Resources) -> Callable[[str], str]:
+    """Takes out of a text what no model may see: the values of all secrets."""
+    vault = resources.services.vault
+    found = vault.redaction() if vault is not None else None
+    return found.text if found else lambda text: text
 
 
 def _may_use(tool: RegisteredTool, access: Access) -> bool:

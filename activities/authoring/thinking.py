@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from activities.authoring import turns
-from activities.authoring.catalog import catalog_of, tools_of
+from activities.authoring.catalog import catalog_of, redacting, tools_of
 from activities.execution import Resources
 from activities.heartbeats import check_cancelled
 from agent import ModelNotConfigured
@@ -49,7 +49,9 @@ def think(resources: Resources, call: ThinkCall) -> Next:
     telling = _Telling(talks, call)
     if telling.was_lost():
         talks.change(call.session, lambda work: telling.say(work, "text_restarted"))
-    situation = author.Situation(records, tools_of(resources, access), catalog_of(resources, session, access))
+    situation = author.Situation(
+        records, tools_of(resources, access), catalog_of(resources, session, access), redact=redacting(resources)
+    )
     thought = author.think(resources.model, situation, session.model, said=telling.said)
     return Next(**talks.once(call.session, name, lambda work: asdict(_note(resources, work, call, thought))))
 
@@ -107,7 +109,7 @@ def _note(resources: Resources, work: Work, call: ThinkCall, thought: author.Tho
     turns.check(session, call.turn)
     session.turn_rounds += 1
     used: dict[str, float] = {"input_tokens": thought.usage.input_tokens, "output_tokens": thought.usage.output_tokens}
-    used["cost"] = float(getattr(thought, "cost", 0.0) or 0.0)
+    used["cost"] = resources.prices.cost(thought.usage) or 0.0
     for name, amount in used.items():
         session.usage[name] = session.usage.get(name, 0) + amount
         session.turn_usage[name] = session.turn_usage.get(name, 0) + amount

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,8 +20,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 import workflows.authoring
 from activities import Activities, Resources
-from agent import ModelRefused, ModelUnavailable
-from agent.author.turn import Situation
+from agent import Message, ModelRefused, ModelUnavailable
 from gateway.runs.watch import watch_run
 from script.session_wire import (
     CLOSE_SIGNAL,
@@ -35,7 +34,7 @@ from script.session_wire import (
 )
 from script.wire import WORKFLOW_TYPE, RunInput
 from tests.authoring.conftest import PEOPLE
-from tests.authoring.harness import ME, NoModel, ScriptedAuthor, Talk, rows_of, with_rows
+from tests.authoring.harness import ME, Actor, Talk, rows_of, with_rows
 from toolbox.authoring.conversations import now_utc
 from toolbox.authoring.state import Limits
 from worker import PASSED_THROUGH, THREADS, create_resources, create_worker
@@ -54,12 +53,13 @@ class Sessions:
     release: threading.Event = field(default_factory=threading.Event)
     hung: threading.Event = field(default_factory=threading.Event)
 
-    def author(self, *said: Any) -> ScriptedAuthor:
-        made = ScriptedAuthor(*said)
-        self.authors.setattr("activities.authoring.thinking.author.think", made.think)
-        return made
+    def author(self, *lines: Any) -> Actor:
+        assert isinstance(self.resources.model, Actor)
+        self.resources.model.says(*lines)
+        self.authors.setattr("activities.authoring.thinking.author.think", self.resources.model.think)
+        return self.resources.model
 
-    def hangs(self, situation: Situation) -> str:
+    def hangs(self, messages: Sequence[Message]) -> str:
         """A model that does not answer before it is released."""
         self.hung.set()
         assert self.release.wait(20)
@@ -109,7 +109,7 @@ async def until(check: Callable[[], Any | Awaitable[Any]]) -> Any:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def place(client: Client, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Resources, Path]]:
     folder = tmp_path_factory.mktemp("sessions")
-    made = create_resources(folder, model=NoModel())
+    made = create_resources(folder, model=Actor())
     yield made, folder
     made.databases.close()
 
@@ -212,7 +212,7 @@ async def test_a_turn_goes_on_with_another_worker(alone: Sessions) -> None:
     talk, _ = begin(alone)
     asked, loop = asyncio.Event(), asyncio.get_running_loop()
 
-    def calls(situation: Situation) -> Any:
+    def calls(messages: Sequence[Message]) -> Any:
         loop.call_soon_threadsafe(asked.set)
         activity.wait_for_worker_shutdown_sync(timedelta(seconds=20))
         return "", [("get", {"store": "people", "key": 1})]
@@ -254,6 +254,8 @@ async def test_closing_ends_the_turn_and_the_workflow(sessions: Sessions) -> Non
 
 async def test_a_run_without_an_ask_step_calls_no_model(sessions: Sessions) -> None:
     _, database = begin(sessions)
+    model = sessions.author()
+    asked = len(model.requests), len(model.conversations)
     name = f"plain_{database}"
     steps = [
         {"type": "command", "name": "look", "command": "select", "args": {"store": "people"}, "variable": "people"},
@@ -269,6 +271,4 @@ async def test_a_run_without_an_ask_step_calls_no_model(sessions: Sessions) -> N
     )
     events = [event async for event in watch_run(sessions.client, handle.id)]
     assert (events[-1]["status"], events[-1]["result"]) == ("completed", 3)
-    model = sessions.resources.model
-    assert isinstance(model, NoModel)
-    assert model.requests == []
+    assert (len(model.requests), len(model.conversations)) == asked

@@ -54,6 +54,20 @@ async def test_a_key_sees_what_it_may_do(gateway: Gateway, url: str, mode: str) 
             assert await names(client) == tools, scopes
 
 
+async def test_the_catalog_has_a_tag_that_is_compared_as_everywhere(gateway: Gateway) -> None:
+    await save_double(gateway)
+    path = "/v1/mcp/catalog"
+    tag = (await gateway.http.get(path)).headers["etag"]
+    for same in (tag, f"W/{tag}", f'"other", W/{tag}', "*"):
+        answer = await gateway.http.get(path, headers={"If-None-Match": same})
+        assert (answer.status_code, answer.headers["etag"], answer.content) == (304, tag, b""), same
+    several = [("If-None-Match", '"other"'), ("If-None-Match", tag)]
+    assert (await gateway.http.get(path, headers=several)).status_code == 304
+    await save_double(gateway, "more")
+    changed = await gateway.http.get(path, headers={"If-None-Match": tag})
+    assert [script["name"] for script in changed.json()["scripts"]] == ["double", "more"]
+
+
 async def test_what_is_not_listed_is_refused(gateway: Gateway, url: str) -> None:
     await fill(gateway)
     await save_double(gateway)

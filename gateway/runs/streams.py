@@ -5,7 +5,8 @@ how many there are in all), or one of type `error` with a problem in it. The end
 for the run finds it closed. A stream without either was cut; the reader goes on with `?after=<last seq>`.
 
 `yield` endpoints are avoided: they leak their generator when the client goes away. Here the response owns the generator and
-closes it, whether the stream ends, fails, or its client vanishes; and a gateway that stops ends its streams with a record.
+closes it, whether the stream ends, fails, or its client vanishes; and a gateway that stops ends its streams with a record, as it ends
+those whose key is valid no more.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 from temporalio.client import WorkflowFailureError
 
+from gateway.access import Credential, validity
 from gateway.problems import ApiError, problem, translate
 from gateway.results.ahead import Ahead
 from gateway.results.asking import FormName
@@ -105,19 +107,22 @@ def run_events(
     request_id: str,
     form: FormName = "ndjson",
     headers: dict[str, str] | None = None,
+    credential: Credential | None = None,
 ) -> RunStream:
-    """The records of a run that exists, from behind `after`."""
-    return RunStream(_told(here, run_id, after, request_id), form, {"Run-Id": run_id, **(headers or {})})
+    """The records of a run that exists, from behind `after`, for as long as the credential is valid."""
+    batches = _told(here, run_id, after, request_id, credential)
+    return RunStream(batches, form, {"Run-Id": run_id, **(headers or {})})
 
 
-async def _told(here: Services, run_id: str, after: int, request_id: str) -> Batches:
+async def _told(here: Services, run_id: str, after: int, request_id: str, credential: Credential | None) -> Batches:
     """The records; an error is the last one."""
     seq = after
     try:
-        async with aclosing(_batches(here, run_id, after)) as batches:
-            async for batch in batches:
-                seq = batch[-1].get("seq", seq) if batch else seq
-                yield batch
+        with here.validity.held(credential) as ended:
+            async with aclosing(_batches(here, run_id, after, ended)) as batches:
+                async for batch in batches:
+                    seq = batch[-1].get("seq", seq) if batch else seq
+                    yield batch
     except Exception as error:
         if not isinstance(error, ApiError):
             _log.exception("the stream of run %s failed (request %s)", run_id, request_id)
@@ -125,25 +130,25 @@ async def _told(here: Services, run_id: str, after: int, request_id: str) -> Bat
         yield [{"type": "error", "run_id": run_id, "after": seq, "error": told}]
 
 
-async def run_records(here: Services, run_id: str, after: int) -> Events:
+async def run_records(here: Services, run_id: str, after: int, ended: asyncio.Event | None = None) -> Events:
     """The records of a run behind `after`, to its end; NOTHING whenever there was none for KEEP_ALIVE seconds.
 
-    Raises ApiError `gateway_stopping` if the gateway stops first, and what watching raises.
+    Raises ApiError `gateway_stopping` if the gateway stops first, `not_authenticated` if the key has `ended`, and what watching raises.
     """
-    async with aclosing(_batches(here, run_id, after)) as batches:
+    async with aclosing(_batches(here, run_id, after, ended or asyncio.Event())) as batches:
         async for batch in batches:
             for record in batch or [NOTHING]:
                 yield record
 
 
-async def _batches(here: Services, run_id: str, after: int) -> Batches:
+async def _batches(here: Services, run_id: str, after: int, ended: asyncio.Event) -> Batches:
     """The same, as many at a time as there are; an empty list for silence."""
     ahead = Ahead(_events(here, run_id, after))
-    stopping = asyncio.ensure_future(here.stopping.wait())
+    over: list[asyncio.Future[Any]] = [asyncio.ensure_future(event.wait()) for event in (here.stopping, ended)]
     try:
         while True:
             if not ahead.news.done():
-                await asyncio.wait((ahead.news, stopping), timeout=KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([ahead.news, *over], timeout=KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
             if ahead.news.done():
                 batch = ahead.take()
                 if not batch:
@@ -151,12 +156,15 @@ async def _batches(here: Services, run_id: str, after: int) -> Batches:
                 yield batch
                 if is_end(batch[-1]):
                     return
-            elif not stopping.done():
+            elif not any(task.done() for task in over):
                 yield []
             if here.stopping.is_set():
                 raise _stopping()
+            if ended.is_set():
+                raise validity.ended()
     finally:
-        stopping.cancel()
+        for task in over:
+            task.cancel()
         with CancelScope(shield=True):  # a request that is given up is canceled again and again
             await ahead.close()
 

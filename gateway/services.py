@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 from temporalio.client import Client
 
 from btree.space import HISTORY_BYTES, RETENTION
-from gateway.access import Keys, Limits, Notes, Sessions, Tokens
+from gateway.access import Keys, Limits, Notes, Sessions, Tokens, Validity
 from gateway.authoring.tailing import Tails
 from gateway.cursors import Cursors
 from gateway.operations.logs import hide
@@ -36,7 +36,8 @@ class Services:
     `tails` are the logs of sessions that are read here.
     `retention_seconds` and `history_bytes` say how much of the databases' history is kept, `min_free_bytes` and `sweep_seconds` when
     the gateway is not ready, or warns (see the settings). `mcp_hosts` and `mcp_origins` may come to `/mcp`, beside loopback.
-    `limits` are those of requests (by default none), `tokens` checks those of an identity provider.
+    `validity` tells streams when their keys are valid no more. `limits` are those of requests (by default none), `tokens` checks those of
+    an identity provider.
     """
 
     client: Client
@@ -46,6 +47,7 @@ class Services:
     drafts: Drafts
     keys: Keys
     sessions: Sessions
+    validity: Validity
     notes: Notes
     cursors: Cursors
     vault: Vault
@@ -110,6 +112,7 @@ def create_services(
     databases = Databases(data_dir / "databases", timed=metrics.timed, secret=secret)
     keys = Keys(databases)
     keys.bootstrap(data_dir)
+    sessions = Sessions(databases, keys, origins=origins)
     library = ScriptLibrary(databases, registry, has_model=has_model)
     return Services(
         client=client,
@@ -118,7 +121,8 @@ def create_services(
         library=library,
         drafts=Drafts(databases, library),
         keys=keys,
-        sessions=Sessions(databases, keys, origins=origins),
+        sessions=sessions,
+        validity=Validity(keys, sessions, skew=tokens.skew if tokens is not None else 0),
         notes=Notes(databases, audit_days=audit_days),
         cursors=Cursors(secret),
         vault=Vault(databases, installation_keyring(data_dir, secrets_keys), hide),

@@ -5,7 +5,7 @@ authentication.py   Authentication: default deny                  notes.py    No
 routes.py           the scope that each route takes               audit.py    the audit log
 limits.py           Limits: how often                             tokens.py   Tokens: those of an identity provider
 sessions.py         Sessions: cookies of browsers, for keys       providers.py   its keys
-origins.py          whose pages may ask; CORS
+origins.py          whose pages may ask; CORS                     validity.py   Validity: streams end with their keys
 
 What a key may do, and what a script takes, is asked below the gateway too: `toolbox.access`.
 """
@@ -19,12 +19,14 @@ from gateway.access.origins import Cors
 from gateway.access.routes import PUBLIC, ROUTES, UndeclaredRoute, about, access_of, changes_nothing, guarded
 from gateway.access.sessions import Sessions
 from gateway.access.tokens import Tokens
+from gateway.access.validity import Credential, Validity, credential_of
 
 __all__ = [
     "PUBLIC",
     "ROUTES",
     "Authentication",
     "Cors",
+    "Credential",
     "Keys",
     "Limits",
     "Notes",
@@ -32,9 +34,11 @@ __all__ = [
     "Sessions",
     "Tokens",
     "UndeclaredRoute",
+    "Validity",
     "about",
     "access_of",
     "changes_nothing",
     "create_limits",
+    "credential_of",
     "guarded",
 ]

@@ -93,6 +93,11 @@ class Tokens:
         self._settings = settings
         self._keys = KeySet(fetch, clock)
 
+    @property
+    def skew(self) -> float:
+        """Seconds that a token is taken beyond its end."""
+        return self._settings.skew
+
     async def verify(self, token: str) -> Access | None:
         """Whose token it is, and what it may do; None if it is not valid. Raises ApiError `provider_unavailable`."""
         try:

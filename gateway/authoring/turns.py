@@ -71,7 +71,7 @@ async def _of_turn(here: Services, session_id: str, key: str, after: int) -> Rec
 
 
 def _is_end(record: Record, turn: int) -> bool:
-    return record["type"] == "turn" and record["turn"] == turn
+    return bool(record["type"] == "turn" and record["turn"] == turn)
 
 
 def _ended(here: Services, session_id: str, place: Record) -> bool:

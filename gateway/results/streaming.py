@@ -6,7 +6,8 @@ A stream always says how it ended: by the record that its reader knows as the la
 stream without either was cut; the reader goes on behind the last record that it has seen.
 
 `yield` endpoints are avoided: they leak their generator when the client goes away. Here the response owns the generator and
-closes it, whether the stream ends, fails, or its client vanishes; and a gateway that stops ends its streams with a record.
+closes it, whether the stream ends, fails, or its client vanishes; and a gateway that stops ends its streams with a record, as it ends
+those whose key is valid no more (`while_valid`).
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from anyio import CancelScope
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from gateway.access import Credential, Validity, validity
 from gateway.problems import ApiError, problem, translate
 from gateway.results.ahead import Ahead
 from gateway.results.asking import FormName
@@ -112,6 +114,16 @@ async def explained(
         yield [{"type": "error", **about, "after": seq, "error": told}]
 
 
+async def while_valid(
+    keys: Validity, credential: Credential | None, make: Callable[[asyncio.Event], Batches]
+) -> Batches:
+    """The batches that `make` makes, with the event that the credential of the stream is valid no more."""
+    with keys.held(credential) as ended:
+        async with aclosing(make(ended)) as batches:
+            async for batch in batches:
+                yield batch
+
+
 async def _silence() -> Batch:
     return []
 
@@ -124,19 +136,22 @@ async def in_batches(
     *,
     patience: float | None = None,
     silent: Callable[[], Awaitable[Batch]] = _silence,
+    ended: asyncio.Event | None = None,
 ) -> Batches:
     """Records, as many at a time as there are, to the last one.
 
     After `patience` seconds (KEEP_ALIVE) without any, and again and again, what `silent` gives: by default an empty list. Raises what
-    `stopped` makes if the gateway stops first, and what making the records raises.
+    `stopped` makes if the gateway stops first, `not_authenticated` if the key has `ended`, and what making the records raises.
     """
     ahead = Ahead(records)
-    ending = asyncio.ensure_future(stopping.wait())
+    over: list[asyncio.Future[Any]] = [
+        asyncio.ensure_future(event.wait()) for event in (stopping, ended) if event is not None
+    ]
     try:
         while True:
             if not ahead.news.done():
                 await asyncio.wait(
-                    (ahead.news, ending), timeout=patience or KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED
+                    [ahead.news, *over], timeout=patience or KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED
                 )
             if ahead.news.done():
                 batch = ahead.take()
@@ -145,11 +160,14 @@ async def in_batches(
                 yield batch
                 if is_last(batch[-1]):
                     return
-            elif not ending.done():
+            elif not any(task.done() for task in over):
                 yield await silent()
             if stopping.is_set():
                 raise stopped()
+            if ended is not None and ended.is_set():
+                raise validity.ended()
     finally:
-        ending.cancel()
+        for task in over:
+            task.cancel()
         with CancelScope(shield=True):  # a request that is given up is canceled again and again
             await ahead.close()

@@ -7,6 +7,7 @@ rows: the rows are read twice then, and none has a field that would be left out.
 those that all rows fit into.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
@@ -34,14 +35,16 @@ _NOTES: Final = ("warning", "progress", "compensation")
 Record = Mapping[str, Any]
 
 
-async def telling_record(here: Services, run_id: str, step: str | None) -> dict[str, Any]:
+async def telling_record(
+    here: Services, run_id: str, step: str | None, ended: asyncio.Event | None = None
+) -> dict[str, Any]:
     """The record with the value that is asked for, as soon as there is one: the run's end, or that of the first execution of a step that
     went well.
 
-    Raises ApiError: `step_not_run`, `no_result` for what has failed, `gateway_stopping`; and what watching raises.
+    Raises ApiError: `step_not_run`, `no_result` for what has failed, and what `run_records` raises.
     """
     failed = False
-    async with aclosing(run_records(here, run_id, 0)) as records:
+    async with aclosing(run_records(here, run_id, 0, ended)) as records:
         async for record in records:
             if record and is_end(record):
                 if step is None and record["status"] == "completed":

@@ -20,7 +20,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
-from gateway.access import about, access_of, changes_nothing
+from gateway.access import about, access_of, changes_nothing, credential_of
 from gateway.problems import ApiError
 from gateway.results.asking import MEDIA_TYPES, TABLES, LastEventId, Parameters, Prefer, read, wait_of
 from gateway.results.waiting import address, called, started, tabulated
@@ -93,7 +93,13 @@ async def call(
         return await started(here, request, handle.id, name, wait)
     headers = {"Location": address(handle.id)}
     return run_events(
-        here, handle.id, asked.after, request_id=request.state.request_id, form=asked.form, headers=headers
+        here,
+        handle.id,
+        asked.after,
+        request_id=request.state.request_id,
+        form=asked.form,
+        headers=headers,
+        credential=credential_of(request),
     )
 
 
@@ -128,7 +134,14 @@ async def events(
     found = await require_run(here, run_id)
     if asked.form in TABLES:
         return await tabulated(here, request, run_id, asked)
-    stream = run_events(here, run_id, asked.after, request_id=request.state.request_id, form=asked.form)
+    stream = run_events(
+        here,
+        run_id,
+        asked.after,
+        request_id=request.state.request_id,
+        form=asked.form,
+        credential=credential_of(request),
+    )
     if asked.form == "sse" and asked.after and found.close_time is not None and not await stream.begins():
         return Response(status_code=204)  # a browser connects again and again until it is told this
     return stream

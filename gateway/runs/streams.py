@@ -5,15 +5,17 @@ of type `error` with a problem in it. The end is told when the run has ended, no
 stream without either was cut; the reader goes on with `?after=<last seq>`.
 """
 
+import asyncio
 import contextlib
 from contextlib import aclosing
 from typing import Any, cast
 
 from temporalio.client import WorkflowFailureError
 
+from gateway.access import Credential
 from gateway.problems import ApiError
 from gateway.results.asking import FormName
-from gateway.results.streaming import NOTHING, Batches, Records, RecordStream, explained, in_batches
+from gateway.results.streaming import NOTHING, Batches, Records, RecordStream, explained, in_batches, while_valid
 from gateway.runs.looking import describe_run
 from gateway.services import Services
 
@@ -26,26 +28,28 @@ def run_events(
     request_id: str,
     form: FormName = "ndjson",
     headers: dict[str, str] | None = None,
+    credential: Credential | None = None,
 ) -> RecordStream:
-    """The records of a run that exists, from behind `after`."""
+    """The records of a run that exists, from behind `after`, for as long as the credential is valid."""
     instance = f"/v1/runs/{run_id}/events"
-    told = explained(_batches(here, run_id, after), after, {"run_id": run_id}, instance=instance, request_id=request_id)
+    batches = while_valid(here.validity, credential, lambda ended: _batches(here, run_id, after, ended))
+    told = explained(batches, after, {"run_id": run_id}, instance=instance, request_id=request_id)
     return RecordStream(told, form, {"Run-Id": run_id, **(headers or {})})
 
 
-async def run_records(here: Services, run_id: str, after: int) -> Records:
+async def run_records(here: Services, run_id: str, after: int, ended: asyncio.Event | None = None) -> Records:
     """The records of a run behind `after`, to its end; NOTHING whenever there was none for so long that a stream shows that it is alive.
 
-    Raises ApiError `gateway_stopping` if the gateway stops first, and what watching raises.
+    Raises ApiError `gateway_stopping` if the gateway stops first, `not_authenticated` if the key has `ended`, and what watching raises.
     """
-    async with aclosing(_batches(here, run_id, after)) as batches:
+    async with aclosing(_batches(here, run_id, after, ended)) as batches:
         async for batch in batches:
             for record in batch or [NOTHING]:
                 yield record
 
 
-def _batches(here: Services, run_id: str, after: int) -> Batches:
-    return in_batches(_events(here, run_id, after), is_end, here.stopping, _stopping)
+def _batches(here: Services, run_id: str, after: int, ended: asyncio.Event | None) -> Batches:
+    return in_batches(_events(here, run_id, after), is_end, here.stopping, _stopping, ended=ended)
 
 
 async def _events(here: Services, run_id: str, after: int) -> Records:

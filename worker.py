@@ -41,11 +41,13 @@ from gateway.schedules.scheduling import Schedules
 from query import Databases
 from settings import Settings, connect_options, traces_wanted
 from toolbox import (
+    Drafts,
     HttpPolicy,
     Registry,
     ScriptLibrary,
     Services,
     SmtpSettings,
+    StandIns,
     WebhookSettings,
     builtin_registry,
     installation_secret,
@@ -85,9 +87,9 @@ def create_resources(
 
     Raises ValueError for `secrets_keys` that are none.
     """
-    tools = registry or builtin_registry()
     secret = installation_secret(data_dir)
     databases = Databases(data_dir / "databases", timed=timed, secret=secret)
+    tools = (registry or builtin_registry()).with_more(StandIns(databases))
     library = ScriptLibrary(databases, tools, has_model=model is not None)
     services = Services(
         library,
@@ -97,6 +99,7 @@ def create_resources(
         http or HttpPolicy(),
         WebhookSettings(**(webhooks or {})),
         vault=Vault(databases, installation_keyring(data_dir, secrets_keys), logs.hide),
+        drafts=Drafts(databases, library),
     )
     return Resources(databases, tools, library, services, lease_seconds, model)
 

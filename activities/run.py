@@ -1,16 +1,18 @@
 """The activities: thin adapters from Temporal to the effects.
 
-One activity for each registered tool, under the tool's name; and load_script, commit_transaction, rollback_transaction,
-restore_savepoint, partition_rows, run_chunk, dispatch_outbox and ask_model. All are synchronous functions, run in the worker's
-threads. Cancellation is not thrown into a thread (it could hit anywhere): a chunk asks between elements, other steps are short.
+One activity for each registered tool, under the tool's name, and one for all others (stand-ins); and load_script,
+commit_transaction, rollback_transaction, restore_savepoint, partition_rows, run_chunk, dispatch_outbox and ask_model. All are
+synchronous functions, run in the worker's threads. Cancellation is not thrown into a thread (it could hit anywhere): a chunk asks
+between elements, other steps are short.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from temporalio import activity
+from temporalio.common import RawValue
 from temporalio.exceptions import CancelledError
 
 from activities import asking, chunks, dispatch, execution
@@ -54,7 +56,7 @@ class Activities:
         }
         for tool in self._resources.registry.names():
             named[tool] = (wire.StepCall, lambda call: execution.perform_call(self._resources, call))
-        return [self._define(name, shape, work) for name, (shape, work) in named.items()]
+        return [*(self._define(name, shape, work) for name, (shape, work) in named.items()), self._stand_in()]
 
     def close(self) -> None:
         """Stop the heartbeat thread."""
@@ -62,18 +64,30 @@ class Activities:
 
     def _define(self, name: str, shape: type, work: Callable[[Any], Any]) -> Callable[..., Outcome]:
         def perform(call: Any) -> Outcome:
-            try:
-                with self._heartbeats.running():
-                    done = work(call)
-                outcome = done if isinstance(done, Outcome) else Outcome(done)
-                return replace(outcome, at=timestamp())
-            except CancelledError:
-                raise
-            except Exception as error:
-                raise application_error(error) from error
+            return self._performed(work, call)
 
         perform.__annotations__["call"] = shape
         return activity.defn(name=name, no_thread_cancel_exception=True)(perform)
+
+    def _stand_in(self) -> Callable[..., Outcome]:
+        """The activity of a tool that was not there when the worker began: a stand-in, or none at all."""
+
+        def perform(arguments: Sequence[RawValue]) -> Outcome:
+            call = activity.payload_converter().from_payload(arguments[0].payload, wire.StepCall)
+            return self._performed(lambda call: execution.perform_call(self._resources, call), call)
+
+        return activity.defn(dynamic=True, no_thread_cancel_exception=True)(perform)
+
+    def _performed(self, work: Callable[[Any], Any], call: Any) -> Outcome:
+        try:
+            with self._heartbeats.running():
+                done = work(call)
+            outcome = done if isinstance(done, Outcome) else Outcome(done)
+            return replace(outcome, at=timestamp())
+        except CancelledError:
+            raise
+        except Exception as error:
+            raise application_error(error) from error
 
     def _load(self, call: wire.LoadCall) -> list[dict[str, Any]]:
         return [program.to_json() for program in self._resources.library.closure(call.script, call.version)]

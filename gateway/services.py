@@ -18,7 +18,7 @@ from gateway.results.single_flight import SingleFlight
 from gateway.runs.readings import Readings
 from gateway.schedules.scheduling import Schedules
 from query import Databases
-from toolbox import Drafts, Registry, ScriptLibrary, installation_secret
+from toolbox import Drafts, Registry, ScriptLibrary, StandIns, installation_secret
 from toolbox.vault import Vault, installation_keyring
 
 Watch = Callable[[Client, str, int], AsyncIterator[dict[str, Any]]]
@@ -101,6 +101,7 @@ def create_services(
     databases = Databases(data_dir / "databases", timed=metrics.timed, secret=secret)
     keys = Keys(databases)
     keys.bootstrap(data_dir)
+    registry = registry.with_more(StandIns(databases))
     library = ScriptLibrary(databases, registry, has_model=has_model)
     return Services(
         client=client,

@@ -160,8 +160,7 @@ class Tool:
     def call_sync(self, context: ToolContext, args: Mapping[str, Any]) -> Any:
         """Check the arguments and call the function; an asynchronous one is run to its end here."""
         fields = self.checked(args)
-        if self.effect == "session" and context.session is None:
-            raise NoSession(f"{self.name} works on a session, and there is none here", hint="call it in `sop chat`")
+        self._at_desk(context)
         result = self._function(context, **fields) if self._takes_context else self._function(**fields)
         return asyncio.run(result) if inspect.iscoroutine(result) else result
 
@@ -173,10 +172,20 @@ class Tool:
         """What a call binds that a person is to approve. Raises InvalidArguments, and what the tool says of what is not there."""
         fields = self.checked(args)
         if self._approval is not None:
+            self._at_desk(context)
             return self._approval(context, fields)
         told = orjson.dumps(dict(args)).decode()
         what = f"Call {self.name} with {told if len(told) <= _SHOWN else told[:_SHOWN] + '…'}."
         return Bound(binding(self.name, dict(args)), what, {"tool": self.name, "args": dict(args)})
+
+    def _at_desk(self, context: ToolContext) -> None:
+        """The desk of a session's tool reaches what its services reach. Raises NoSession."""
+        if self.effect != "session":
+            return
+        if context.session is None:
+            raise NoSession(f"{self.name} works on a session, and there is none here", hint="call it in a session")
+        if context.session.drafts is None:
+            context.session.drafts = context.services.drafts
 
     def _invalid(self, error: dict[str, Any]) -> InvalidArguments:
         pointer = "".join(f"/{part}" for part in error["loc"])

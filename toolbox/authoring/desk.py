@@ -11,7 +11,7 @@ from toolbox.access import Access, Scope, check_named
 from toolbox.authoring.conversations import Record, Work
 from toolbox.authoring.state import Session
 from toolbox.drafts import Draft, Drafts, Edit, Revision, get_draft
-from toolbox.errors import DraftNotFound, InvalidArguments, NoDraft
+from toolbox.errors import DraftNotFound, InvalidArguments, NoDraft, ToolNotConfigured
 
 LINES: Final = 40
 """Lines of a difference, and problems, that the result of an edit has; the card has all."""
@@ -105,9 +105,9 @@ class Desk:
 
     @property
     def checking(self) -> Drafts:
-        """Raises NoDraft where there is nothing that knows drafts."""
+        """What knows drafts. Raises ToolNotConfigured where nothing does."""
         if self.drafts is None:
-            raise NoDraft("drafts cannot be reached from here")
+            raise ToolNotConfigured("drafts cannot be reached from here")
         return self.drafts
 
     def may_write(self, name: str) -> None:

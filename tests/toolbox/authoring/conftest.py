@@ -14,7 +14,7 @@ from toolbox.access import Access, parse_scopes
 from toolbox.authoring import Conversations, Desk, Record, Session, Work
 from toolbox.tool import Bound
 
-AUTHOR = "scripts:write,scripts:read,scripts:run,data:shop:read,data:shop:write,tools:*"
+AUTHOR = "scripts:write,scripts:read,scripts:run,data:shop:read,data:shop:write,data:archive:read,tools:*"
 
 
 def access_with(scopes: str, key: str = "k1") -> Access:

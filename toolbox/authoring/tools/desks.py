@@ -9,6 +9,4 @@ def desk_of(ctx: ToolContext) -> Desk:
     """The desk of a call. Raises NoSession."""
     if ctx.session is None:
         raise NoSession("there is no session here")
-    if ctx.session.drafts is None:
-        ctx.session.drafts = ctx.services.drafts
     return ctx.session

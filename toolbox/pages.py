@@ -3,7 +3,7 @@
 import sys
 from typing import Any
 
-from toolbox.registry import PLANNED, Registry, builtin_registry
+from toolbox.registry import Registry, builtin_registry
 
 
 def tools_page(registry: Registry) -> str:
@@ -15,7 +15,6 @@ def tools_page(registry: Registry) -> str:
             f"\n## {described['name']}\n\n{described['description']}\n\nEffect: {described['effect']}{approval}.\n"
         )
         parts.append(_arguments(described["arguments"]))
-    parts.append(f"\n## Not available yet\n\nRefused by name: {', '.join(f'`{name}`' for name in sorted(PLANNED))}.\n")
     return "".join(parts)
 
 

@@ -7,7 +7,7 @@ turns.py      end_turn; what is under way, and its budgets
 calls.py      one tool call: what it takes, who decides about it, performing it
 approvals.py  what is put before the person, bound by a hash; previews.py: what it would do
 catalog.py    what the model is told there is
-commands.py   slash commands; recording.py: what is recorded
+commands.py   slash commands
 rehearsal.py  dry runs, here and now
 """
 

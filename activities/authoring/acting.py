@@ -27,7 +27,6 @@ from activities.authoring.calls import (
     stand_in,
 )
 from activities.authoring.hearing import after_decision
-from activities.authoring.recording import record_call
 from activities.authoring.turns import TurnEnded
 from activities.execution import Resources
 from activities.failures import error_of
@@ -37,6 +36,7 @@ from script.wire import MAX_WIRE_BYTES, ROWS, is_rows, wire_size
 from toolbox.access import Access
 from toolbox.authoring.conversations import Work
 from toolbox.authoring.desk import Desk
+from toolbox.authoring.recorder import record_call
 from toolbox.authoring.state import Session, ToolCall
 
 ENDS_TURN: Final = "ends_turn"
@@ -161,7 +161,7 @@ class _Act:
         session.turn_calls += 1
         _tell(work, asked, given)
         if given.error is None:
-            record_call(self._resources, session, asked)
+            record_call(session, asked, self._resources.registry.get(asked.tool))
             if asked.tool == SCHEDULES and isinstance(given.value, dict):
                 _show_schedule(work, given.value)
         return asdict(self._following(work, asked, given))

@@ -51,10 +51,7 @@ def proposal(doing: Doing, work: Work | None = None) -> Proposal:
 
 
 def _of_session(doing: Doing, work: Work) -> Proposal:
-    bound: Any = getattr(doing.tool, "bound", None)
-    if bound is None:
-        return Proposal(_hash([doing.tool.name, doing.args]), f"Call {doing.tool.name}.")
-    found = bound(context_of(doing, Desk(work, doing.access)), doing.args)
+    found = doing.tool.bound(context_of(doing, Desk(work, doing.access)), doing.args)
     return Proposal(_hash([doing.tool.name, doing.args, found.hash]), found.what, dict(found.shown))
 
 

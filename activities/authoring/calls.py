@@ -16,6 +16,7 @@ from activities.execution import Resources, invoke, perform_call, run_alone
 from activities.failures import timestamp
 from query import SYSTEM
 from script.compiler.secrets import named_secrets
+from script.environment import SESSION
 from script.wire import StepCall, TransactionRef
 from toolbox import Tool, ToolContext, ToolError
 from toolbox.access import Access, Scope, check_start, of_arguments, of_call
@@ -26,7 +27,6 @@ from toolbox.outbox import Outbox
 from toolbox.vault import Filling
 
 SCHEDULES: Final = "schedule_script"
-SESSION: Final = "session"
 DIRECT: Final = frozenset({"run_script"})
 """Tools whose calls wait for an approval only if they are the model's."""
 
@@ -51,7 +51,7 @@ class Doing:
     @property
     def is_of_session(self) -> bool:
         """Whether the tool works on the session itself."""
-        return str(self.tool.effect) == SESSION
+        return self.tool.effect == SESSION
 
     @property
     def is_bulk(self) -> bool:
@@ -122,12 +122,11 @@ def stand_in(doing: Doing) -> Any:
         return None
     if doing.session.stub:
         return {"stubbed": True, "tool": doing.tool.name, "args": doing.asked.args}
-    is_mocked = doing.tool.name in doing.session.mocks or getattr(doing.tool, "mocked", False)
+    is_mocked = doing.tool.name in doing.session.mocks or doing.tool.mocked
     if not is_mocked:
         return None
     value = doing.session.mocks.get(doing.tool.name)
-    seen: Any = getattr(doing.tool, "seen", lambda written: written)
-    return value if value is not None else seen(Outbox.preview(doing.key, "mocked"))
+    return value if value is not None else doing.tool.seen(Outbox.preview(doing.key, "mocked"))
 
 
 def is_decided_by_person(doing: Doing) -> bool:

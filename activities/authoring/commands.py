@@ -1,41 +1,25 @@
 """Slash commands of the person: what `toolbox.authoring.commands` makes of them."""
 
-import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from activities.execution import Resources
 from script.session_wire import Approval
 from toolbox import ToolError
+from toolbox.authoring.commands import Answer, Decision, parse
 from toolbox.authoring.state import Session
 
 Understood = list[tuple[str, dict[str, Any]]] | str | Approval
 
 
-def is_command(text: str) -> bool:
-    """Whether a message is a command; all else is for the model."""
-    try:
-        return bool(_commands().is_command(text))
-    except ToolError:
-        return text.lstrip().startswith("/")
-
-
 def understood(resources: Resources, session: Session, text: str) -> Understood:
     """The tool calls that a command is, what it answers, or what it decides. Raises ToolError."""
-    commands = _commands()
-    found = commands.parse(text, session, resources.registry, parameters=_parameters(resources, session))
-    if isinstance(found, commands.Decision):
+    found = parse(text, session, resources.registry, parameters=_parameters(resources, session))
+    if isinstance(found, Decision):
         return Approval(found.approval, found.approved, found.comment)
-    if isinstance(found, commands.Calls):
-        return [(tool, dict(args)) for tool, args in found.calls]
-    return str(found.text)
-
-
-def _commands() -> Any:
-    try:
-        return importlib.import_module("toolbox.authoring.commands")
-    except ModuleNotFoundError:
-        raise ToolError("slash commands are not there yet") from None
+    if isinstance(found, Answer):
+        return found.text
+    return [(tool, dict(args)) for tool, args in found.calls]
 
 
 def _parameters(resources: Resources, session: Session) -> Callable[[str | None], Sequence[Any] | None]:

@@ -5,12 +5,13 @@ from dataclasses import asdict
 from typing import Any
 
 from activities.authoring import turns
-from activities.authoring.commands import is_command, understood
-from activities.authoring.recording import record_words
+from activities.authoring.commands import understood
 from activities.execution import Resources
 from activities.failures import error_of
 from script.session_wire import Approval, HearCall, Next
+from toolbox.authoring.commands import is_command
 from toolbox.authoring.conversations import Work
+from toolbox.authoring.recorder import record_words
 from toolbox.authoring.state import RUNNING, Pending, ToolCall
 
 

@@ -78,6 +78,10 @@ class Talk:
         found = self.resources.conversations.records(self.session_id)
         return [record for record in found if not types or record["type"] in types]
 
+    def types(self) -> list[str]:
+        """What kinds of things were said, but for pieces of text: how many these are is a question of speed."""
+        return [record["type"] for record in self.records() if record["type"] != "text_delta"]
+
     def results(self) -> list[tuple[str, str]]:
         """The results of tools: (tool, status)."""
         return [(record["tool"], record["status"]) for record in self.records("tool_result")]

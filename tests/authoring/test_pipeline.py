@@ -21,7 +21,7 @@ def test_a_question_becomes_a_select_whose_rows_are_in_the_log(here: Resources, 
     talk = Talk.begin(here, database="hr")
     ended = talk.say("Who is in dev?")
     assert ended["status"] == "completed"
-    assert [record["type"] for record in talk.records()] == ["user", "tool_call", "tool_result", "text", "turn"]
+    assert talk.types() == ["user", "tool_call", "tool_result", "text", "turn"]
     assert talk.records("tool_result")[0]["result"] == PEOPLE[1:]
     assert author.seen[1].records[-1]["result"] == PEOPLE[1:]
     assert ended["usage"] == talk.session.usage

@@ -224,7 +224,7 @@ async def test_a_turn_goes_on_with_another_worker(alone: Sessions) -> None:
     assert talk.session.turn_status == "running"
     async with alone.worker():
         assert (await alone.ended(talk, key))["status"] == "completed"
-    assert [record["type"] for record in talk.records()] == ["user", "tool_call", "tool_result", "text", "turn"]
+    assert talk.types() == ["user", "tool_call", "tool_result", "text", "turn"]
 
 
 async def test_a_long_session_continues_as_new_with_what_it_has_not_heard(

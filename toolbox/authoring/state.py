@@ -32,12 +32,17 @@ class Limits:
 
 @dataclass
 class Recording:
-    """A script that is being recorded: `compiled` keeps tool calls as command steps, `ask` the person's words as ask steps."""
+    """A script that is being recorded: `compiled` keeps tool calls as command steps, `ask` the person's words as ask steps.
+
+    `database` is that of the first recorded step that had one; `left_out` counts what did not fit into a script any more.
+    """
 
     name: str
     mode: Literal["compiled", "ask"] = "compiled"
     paused: bool = False
     steps: list[dict[str, Any]] = field(default_factory=list)
+    database: str | None = None
+    left_out: int = 0
 
 
 @dataclass

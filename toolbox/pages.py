@@ -8,7 +8,10 @@ from toolbox.registry import Registry, builtin_registry
 
 def tools_page(registry: Registry) -> str:
     """Every tool with its arguments, as Markdown."""
-    parts = ["# Tools\n\nGenerated from the registry by `make docs`.\n"]
+    parts = [
+        "# Tools\n\nGenerated from the registry by `make docs`. Tools of the effect `session` work on the session that they "
+        "are called in, and scripts cannot call them.\n"
+    ]
     for described in registry.describe():
         approval = ", needs approval" if described["needs_approval"] else ""
         parts.append(

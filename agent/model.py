@@ -106,8 +106,13 @@ class OpenAIModel:
                 try:
                     return await self._stream(client, name, messages, tools, said)
                 except openai.APIStatusError as error:
-                    if not tools or self._tool_calling is True or not _knows_no_tools(error, name):
+                    if not tools or not _knows_no_tools(error, name):
                         raise
+                    if self._tool_calling is True:
+                        raise ModelRefused(
+                            f"the model {name} calls no tools: {_told(error)}",
+                            hint="SOP_OPENAI_TOOL_CALLING=auto does without",
+                        ) from error
                     self._without["tools"].add(name)
 
             async def request(asked: Sequence[Message], schema: Mapping[str, Any]) -> Reply:

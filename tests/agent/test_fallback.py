@@ -64,9 +64,11 @@ def test_other_refusals_are_refusals(endpoint: Endpoint, status: int, message: s
 
 
 def test_who_wants_tool_calling_and_nothing_else_gets_the_refusal(endpoint: Endpoint) -> None:
-    endpoint.refuses(400, "does not support tools")
-    with pytest.raises(ModelRefused, match="does not support tools"):
-        model(endpoint, tool_calling=True).converse(ASKED, TOOLS)
+    for status in (400, 500):
+        endpoint.refuses(status, "does not support tools")
+        with pytest.raises(ModelRefused, match="does not support tools"):
+            model(endpoint, tool_calling=True).converse(ASKED, TOOLS)
+    assert len(endpoint.requests) == 2
 
 
 def test_json_can_be_wanted_from_the_start_and_without_schemas_too(endpoint: Endpoint) -> None:

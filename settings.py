@@ -72,6 +72,10 @@ class Settings(BaseSettings):
     openai_output_price: float | None = Field(
         None, ge=0, description="what a million tokens cost that the model writes"
     )
+    session_tokens: int = Field(1_000_000, ge=1, description="tokens that the model may cost in one session, at most")
+    turn_rounds: int = Field(16, ge=1, description="requests to the model in one turn of a session, at most")
+    turn_calls: int = Field(48, ge=1, le=48, description="tool calls in one turn of a session, at most")
+    turn_seconds: int = Field(600, ge=1, le=3600, description="how long one turn of a session may take")
     webhook_secrets: SecretStr | None = Field(
         None, description="the secrets that webhooks are signed with: name=whsec_..., divided by commas"
     )
@@ -223,6 +227,15 @@ class Settings(BaseSettings):
     def prices(self) -> dict[str, float | None]:
         """What the model costs: the arguments of agent.author.Prices."""
         return {"input": self.openai_input_price, "output": self.openai_output_price}
+
+    def session_limits(self) -> dict[str, int]:
+        """The budgets of a session: the fields of toolbox.authoring.state.Limits."""
+        return {
+            "rounds": self.turn_rounds,
+            "calls": self.turn_calls,
+            "tokens": self.session_tokens,
+            "seconds": self.turn_seconds,
+        }
 
     def webhooks(self) -> dict[str, Any]:
         """Who gets webhooks: the fields of toolbox.WebhookSettings. Raises ValueError for what is none."""

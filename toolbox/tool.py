@@ -24,7 +24,7 @@ from script.environment import ToolSignature
 from toolbox.context import ToolContext
 from toolbox.errors import InvalidArguments
 
-Effect = Literal["pure", "read", "write", "external"]
+Effect = Literal["pure", "read", "write", "external", "session"]
 _ATTRIBUTE: Final = "__tool__"
 
 

@@ -1,7 +1,8 @@
 """Authoring: sessions in which scripts are written, by words, by slash commands, or by recording what was done.
 
 state.py           what a session is                     conversations.py   sessions and their logs, in the system database
-desk.py            what the tools of a session get
+desk.py            what the tools of a session get       commands/          slash commands
+steering.py        tools about the session alone
 """
 
 from toolbox.authoring.conversations import Conversations, Record, Work

@@ -12,6 +12,7 @@ Nothing is tried again here: who drives the step does that (an error that may pa
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 import openai
@@ -20,6 +21,7 @@ from openai.types.chat import ChatCompletion
 
 from agent import fallback
 from agent.assembly import Assembly
+from agent.cost import Prices
 from agent.errors import ModelNotConfigured, ModelRefused, ModelUnavailable
 from agent.listening import listening
 from agent.protocol import Message, Reply, Tool, Usage
@@ -39,7 +41,8 @@ _REFUSES_PARTS: Final = frozenset({400, 404, 422, 500, 501})
 class OpenAIModel:
     """A model behind an OpenAI-compatible endpoint (`base_url`; without one, OpenAI's own). `model` is the one that is asked usually.
 
-    `tool_calling`: True is the endpoint's own and nothing else, False is JSON that satisfies a schema, None finds out.
+    `tool_calling`: True is the endpoint's own and nothing else, False is JSON that satisfies a schema, None finds out. `input_price` and
+    `output_price` are those of the usual model (`agent.cost.Prices`).
     """
 
     def __init__(
@@ -50,8 +53,11 @@ class OpenAIModel:
         model: str | None,
         seconds: float = SECONDS,
         tool_calling: bool | None = None,
+        input_price: float | None = None,
+        output_price: float | None = None,
     ) -> None:
         self._model = model
+        self._prices = Prices(input_price, output_price)
         self._options: dict[str, Any] = {
             "base_url": base_url or "https://api.openai.com/v1",
             "api_key": api_key or _KEYLESS,
@@ -66,7 +72,7 @@ class OpenAIModel:
         """See `agent.protocol.Model`."""
         name = self._named(model)
         with _told_as_ours(name):
-            return _reply(self._request(name, messages, schema), name)
+            return self._priced(_reply(self._request(name, messages, schema), name), name)
 
     def converse(
         self,
@@ -79,7 +85,10 @@ class OpenAIModel:
         """See `agent.protocol.Model`. Not to be called in a thread that runs an event loop."""
         name = self._named(model)
         with _told_as_ours(name):
-            return listening(self._converse(name, messages, tools, said), said)
+            return self._priced(listening(self._converse(name, messages, tools, said), said), name)
+
+    def _priced(self, reply: Reply, name: str) -> Reply:
+        return replace(reply, cost=self._prices.cost(reply.usage)) if name == self._model else reply
 
     def _named(self, model: str | None) -> str:
         name = model or self._model

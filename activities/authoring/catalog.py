@@ -21,7 +21,9 @@ MOST_SCRIPTS: Final = 100
 def tools_of(resources: Resources, access: Access) -> list[Tool]:
     """The tools that a session's rights allow, in the order of their names."""
     found = (resources.registry.get(name) for name in resources.registry.names())
-    return [Tool(tool.name, tool.description, _arguments(tool)) for tool in found if _may_use(tool, access)]
+    return [
+        Tool(tool.name, tool.description, _arguments(tool), tool.effect) for tool in found if _may_use(tool, access)
+    ]
 
 
 def _may_use(tool: RegisteredTool, access: Access) -> bool:

@@ -107,7 +107,7 @@ def _note(work: Work, call: ThinkCall, thought: author.Thought) -> Next:
     turns.check(session, call.turn)
     session.turn_rounds += 1
     used: dict[str, float] = {"input_tokens": thought.usage.input_tokens, "output_tokens": thought.usage.output_tokens}
-    used["cost"] = float(getattr(thought, "cost", 0.0) or 0.0)
+    used["cost"] = thought.cost or 0.0
     for name, amount in used.items():
         session.usage[name] = session.usage.get(name, 0) + amount
         session.turn_usage[name] = session.turn_usage.get(name, 0) + amount

@@ -66,7 +66,8 @@ class OpenAIModel:
         }
         self._client = openai.OpenAI(**self._options)
         self._tool_calling = tool_calling
-        self._without: dict[str, set[str]] = {"tools": set(), "response_format": set(), "stream_options": set()}
+        self._without: dict[str, set[str]] = {"tools": set(), "stream_options": set()}
+        self._schemas_past: dict[str, int] = {}
 
     def complete(self, messages: Sequence[Message], schema: Mapping[str, Any] | None, model: str | None) -> Reply:
         """See `agent.protocol.Model`."""
@@ -124,8 +125,8 @@ class OpenAIModel:
                         ) from error
                     self._without["tools"].add(name)
 
-            async def request(asked: Sequence[Message], schema: Mapping[str, Any]) -> Reply:
-                return await self._constrained(client, name, asked, schema)
+            async def request(asked: Sequence[Message], schemas: Sequence[Mapping[str, Any]]) -> Reply:
+                return await self._constrained(client, name, asked, schemas)
 
             reply = await fallback.converse(request, messages, tools)
         said(reply.text)
@@ -169,17 +170,19 @@ class OpenAIModel:
             yield stream
 
     async def _constrained(
-        self, client: openai.AsyncOpenAI, name: str, messages: Sequence[Message], schema: Mapping[str, Any]
+        self, client: openai.AsyncOpenAI, name: str, messages: Sequence[Message], schemas: Sequence[Mapping[str, Any]]
     ) -> Reply:
+        """An answer that is held to the first of the schemas that the endpoint can do, or to none."""
         sent: Any = [_sent(message) for message in messages]
-        if name not in self._without["response_format"]:
+        for number in range(self._schemas_past.get(name, 0), len(schemas)):
             try:
-                done = await client.chat.completions.create(model=name, messages=sent, response_format=_wanted(schema))
+                wanted = _wanted(schemas[number])
+                done = await client.chat.completions.create(model=name, messages=sent, response_format=wanted)
                 return _reply(done, name)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if not _knows_no_schemas(error):
                     raise
-                self._without["response_format"].add(name)
+                self._schemas_past[name] = number + 1
         return _reply(await client.chat.completions.create(model=name, messages=sent), name)
 
 
@@ -243,7 +246,7 @@ def _wanted(schema: Mapping[str, Any]) -> Any:
 
 
 def _knows_no_schemas(error: openai.APIStatusError) -> bool:
-    return "response_format" in str(error) or "schema" in str(error)
+    return any(word in str(error) for word in ("response_format", "schema", "grammar"))
 
 
 def _knows_no_tools(error: openai.APIStatusError, name: str) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import xllamacpp
 
-TOKENS_OF_AN_ANSWER = 80
+TOKENS_OF_AN_ANSWER = 64
 
 
 def main(key: str, name: str) -> None:

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo dev test chromium lint types golden bench docs setup clean lock
+.PHONY: demo dev test chromium lint types golden bench evals docs setup clean lock
 
 setup: $(READY)
 
@@ -52,6 +52,9 @@ bench: $(READY)
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/btree.py
 	$(BIN)/python benchmarks/gateway.py
+
+evals: $(READY)
+	$(BIN)/python -m evals
 
 docs: $(READY)
 	$(BIN)/python -m script.source.schema > docs/script.schema.json

@@ -56,9 +56,26 @@ class Settings(BaseSettings):
         description="hosts (or host:port) that `http_request` and webhooks may reach although their addresses are private, webhooks also "
         "without TLS, divided by commas",
     )
-    openai_base_url: str | None = Field(None, description="an OpenAI-compatible endpoint, for `ask` steps")
+    openai_base_url: str | None = Field(None, description="an OpenAI-compatible endpoint, for `ask` steps and sessions")
     openai_api_key: SecretStr | None = Field(None, description="its key; an endpoint of one's own may need none")
     openai_model: str | None = Field(None, description="the model that is asked, unless a step names another")
+    openai_tool_calling: Literal["auto", "native", "schema"] = Field(
+        "auto",
+        description="how the model calls tools: native is the endpoint's own tool calling, schema is JSON that satisfies a schema; "
+        "auto finds out",
+    )
+    openai_input_price: float | None = Field(
+        None,
+        ge=0,
+        description="what a million tokens cost that the model reads, in any currency; for the cost of sessions",
+    )
+    openai_output_price: float | None = Field(
+        None, ge=0, description="what a million tokens cost that the model writes"
+    )
+    session_tokens: int = Field(1_000_000, ge=1, description="tokens that the model may cost in one session, at most")
+    turn_rounds: int = Field(16, ge=1, description="requests to the model in one turn of a session, at most")
+    turn_calls: int = Field(48, ge=1, le=48, description="tool calls in one turn of a session, at most")
+    turn_seconds: int = Field(600, ge=1, le=3600, description="how long one turn of a session may take")
     webhook_secrets: SecretStr | None = Field(
         None, description="the secrets that webhooks are signed with: name=whsec_..., divided by commas"
     )
@@ -199,7 +216,26 @@ class Settings(BaseSettings):
         key = self.openai_api_key.get_secret_value() if self.openai_api_key is not None else None
         if self.openai_model is None or (key is None and self.openai_base_url is None):
             return None
-        return {"base_url": self.openai_base_url, "api_key": key, "model": self.openai_model}
+        calling = {"auto": None, "native": True, "schema": False}[self.openai_tool_calling]
+        return {
+            "base_url": self.openai_base_url,
+            "api_key": key,
+            "model": self.openai_model,
+            "tool_calling": calling,
+        }
+
+    def prices(self) -> dict[str, float | None]:
+        """What the model costs: the arguments of agent.author.Prices."""
+        return {"input": self.openai_input_price, "output": self.openai_output_price}
+
+    def session_limits(self) -> dict[str, int]:
+        """The budgets of a session: the fields of toolbox.authoring.state.Limits."""
+        return {
+            "rounds": self.turn_rounds,
+            "calls": self.turn_calls,
+            "tokens": self.session_tokens,
+            "seconds": self.turn_seconds,
+        }
 
     def webhooks(self) -> dict[str, Any]:
         """Who gets webhooks: the fields of toolbox.WebhookSettings. Raises ValueError for what is none."""

@@ -1,6 +1,6 @@
 """The worker: the composition root of the side that does the work.
 
-Settings -> databases, tools, script library -> a Temporal worker with the one workflow and the activities. Run as
+Settings -> databases, tools, script library -> a Temporal worker with the workflows of runs and sessions, and the activities. Run as
 `python -m worker`; any number of them may run side by side on one machine, over the same data directory.
 
 It prints "worker ready (process <pid>)" when it polls, and on SIGTERM or SIGINT lets running steps end before it goes. A worker that
@@ -27,6 +27,7 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities import LEASE_SECONDS, Activities, Notices, Resources
+from activities.authoring import LocalRehearsal
 from activities.payloads import create_data_converter
 from agent import Model
 from btree import BTreeError, Timed
@@ -36,11 +37,13 @@ from gateway.operations.runtime import WorkerMetrics, create_runtime
 from gateway.operations.steps import StepLog, quiet_sdk
 from gateway.operations.tracing import start_tracing, trace_id
 from gateway.operations.upkeep import mark_swept
+from gateway.runs.desk import RunDesk, Starting
 from gateway.schedules.desk import ScheduleDesk
 from gateway.schedules.scheduling import Schedules
 from query import Databases
 from settings import Settings, connect_options, traces_wanted
 from toolbox import (
+    Drafts,
     HttpPolicy,
     Registry,
     ScriptLibrary,
@@ -50,8 +53,9 @@ from toolbox import (
     builtin_registry,
     installation_secret,
 )
+from toolbox.authoring.state import Limits
 from toolbox.vault import Vault, installation_keyring
-from workflows import ScriptWorkflow
+from workflows import ScriptWorkflow, SessionWorkflow
 
 THREADS = 16
 _log = logging.getLogger("worker")
@@ -80,6 +84,7 @@ def create_resources(
     webhooks: dict[str, Any] | None = None,
     timed: Timed | None = None,
     secrets_keys: str | None = None,
+    limits: Limits | None = None,
 ) -> Resources:
     """What effects are performed with, over a data directory; `timed` is told how long writes took.
 
@@ -97,8 +102,10 @@ def create_resources(
         http or HttpPolicy(),
         WebhookSettings(**(webhooks or {})),
         vault=Vault(databases, installation_keyring(data_dir, secrets_keys), logs.hide),
+        drafts=Drafts(databases, library),
     )
-    return Resources(databases, tools, library, services, lease_seconds, model)
+    made = Resources(databases, tools, library, services, lease_seconds, model, limits or Limits())
+    return replace(made, services=replace(services, rehearse=LocalRehearsal(made)))
 
 
 def create_model(settings: Settings) -> Model | None:
@@ -112,21 +119,23 @@ def create_model(settings: Settings) -> Model | None:
 
 
 def with_schedules(resources: Resources, client: Client, task_queue: str) -> Resources:
-    """The same, and tools reach the schedules, through the loop that this is called in."""
+    """The same, and tools reach the schedules and the runs, through the loop that this is called in."""
+    loop = asyncio.get_running_loop()
     schedules = Schedules(client, resources.registry, resources.library, resources.databases, task_queue)
-    desk = ScheduleDesk(schedules, asyncio.get_running_loop())
-    return replace(resources, services=replace(resources.services, schedules=desk))
+    starting = Starting(client, resources.registry, resources.library, task_queue)
+    desk = ScheduleDesk(schedules, loop)
+    return replace(resources, services=replace(resources.services, schedules=desk, runs=RunDesk(starting, loop)))
 
 
 def create_worker(
     client: Client, task_queue: str, activities: Activities, threads: ThreadPoolExecutor, **options: Any
 ) -> Worker:
-    """A worker for all runs on `task_queue`."""
+    """A worker for all runs and sessions on `task_queue`."""
     restrictions = SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
     return Worker(
         client,
         task_queue=task_queue,
-        workflows=[ScriptWorkflow, *options.pop("workflows", [])],
+        workflows=[ScriptWorkflow, SessionWorkflow, *options.pop("workflows", [])],
         activities=activities.all(),
         activity_executor=threads,
         workflow_runner=SandboxedWorkflowRunner(restrictions=restrictions),
@@ -197,6 +206,7 @@ async def serve(settings: Settings) -> None:
         webhooks=settings.webhooks(),
         timed=metrics.timed if figures else None,
         secrets_keys=settings.keys("secrets_keys"),
+        limits=Limits(**settings.session_limits()),
     )
     resources = with_schedules(resources, client, settings.task_queue)
     activities = Activities(resources)

@@ -265,7 +265,7 @@ class _Chunk:
                 step.dry_run,
                 lambda view: invoke(self._resources, tool, step, view),
             )
-        if tool.effect == "external":
+        if tool.effect == "external" and step.tool not in self._resources.mocked:
             return self._outside(step)
         result = invoke(self._resources, tool, step, self._view)
         if is_rows(result) and "result" in result[ROWS]:

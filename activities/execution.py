@@ -11,10 +11,11 @@ a chunk and a test. Three rules make effects happen once although steps are trie
   transaction, and sent after the commit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -25,6 +26,8 @@ from btree import Conflict, Database, Snapshot, Transaction, TransactionEnded, T
 from query import Databases
 from script.wire import EndTransaction, StepCall, TransactionRef
 from toolbox import Registry, ScriptLibrary, Services, Tool, ToolContext
+from toolbox.authoring.conversations import Conversations
+from toolbox.authoring.state import Limits
 from toolbox.outbox import Outbox
 from toolbox.vault import Filling, guarded
 
@@ -35,7 +38,7 @@ LEASE_SECONDS = 7 * 86_400.0
 
 @dataclass(frozen=True)
 class Resources:
-    """What effects are performed with."""
+    """What effects are performed with. `limits` are the most that any session has; `mocked` tools give these results, and do nothing."""
 
     databases: Databases
     registry: Registry
@@ -43,6 +46,13 @@ class Resources:
     services: Services
     lease_seconds: float = LEASE_SECONDS
     model: Model | None = None
+    limits: Limits = field(default_factory=Limits)
+    mocked: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def conversations(self) -> Conversations:
+        """The sessions."""
+        return Conversations(self.databases)
 
 
 def perform_call(resources: Resources, call: StepCall) -> Any:
@@ -92,6 +102,9 @@ def into_outbox(view: Snapshot | Transaction, call: StepCall, args: dict[str, An
 
 def invoke(resources: Resources, tool: Tool, call: StepCall, view: Snapshot | Transaction | None) -> Any:
     """Call the tool's function, or its stand-in: a mocked outside call becomes a row of the outbox."""
+    if call.tool in resources.mocked:
+        tool.checked(call.args)
+        return resources.mocked[call.tool]
     if tool.effect == "external" and (call.dry_run or call.tool in call.mocks):
         args = tool.checked(call.args)
         if call.dry_run or view is None:

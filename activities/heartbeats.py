@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from contextvars import Context, copy_context
 
 from temporalio import activity
+from temporalio.exceptions import CancelledError
 
 
 class Heartbeats:
@@ -50,3 +51,9 @@ class Heartbeats:
             for context in contexts:
                 with suppress(RuntimeError):  # the activity ended just now, or is inside of its context
                     context.run(activity.heartbeat)
+
+
+def check_cancelled() -> None:
+    """Raises CancelledError within an activity that nobody waits for any more; anywhere else nothing happens."""
+    if activity.in_activity() and activity.is_cancelled():
+        raise CancelledError("nobody waits for it any more")

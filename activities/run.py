@@ -1,23 +1,25 @@
 """The activities: thin adapters from Temporal to the effects.
 
 One activity for each registered tool, under the tool's name; and load_script, commit_transaction, rollback_transaction,
-restore_savepoint, partition_rows, run_chunk, dispatch_outbox and ask_model. All are synchronous functions, run in the worker's
+restore_savepoint, partition_rows, run_chunk, dispatch_outbox and ask_model; and those of sessions (`authoring`).
+All are synchronous functions, run in the worker's
 threads. Cancellation is not thrown into a thread (it could hit anywhere): a chunk asks between elements, other steps are short.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from temporalio import activity
 from temporalio.exceptions import CancelledError
 
-from activities import asking, chunks, dispatch, execution
+from activities import asking, authoring, chunks, dispatch, execution
 from activities.execution import Resources
 from activities.failures import application_error, timestamp
 from activities.heartbeats import Heartbeats
-from script import wire
+from script import session_wire, wire
 from script.wire import Outcome
 
 _BEAT: Final = 1.0
@@ -31,7 +33,7 @@ class Activities:
         self._resources = resources
         self._heartbeats = Heartbeats()
 
-    def all(self) -> list[Callable[..., Outcome]]:
+    def all(self) -> list[Callable[..., Any]]:
         """The functions to register with a worker."""
         named: dict[str, tuple[type, Callable[[Any], Any]]] = {
             wire.LOAD_ACTIVITY: (wire.LoadCall, self._load),
@@ -54,19 +56,35 @@ class Activities:
         }
         for tool in self._resources.registry.names():
             named[tool] = (wire.StepCall, lambda call: execution.perform_call(self._resources, call))
-        return [self._define(name, shape, work) for name, (shape, work) in named.items()]
+        steps = [self._define(name, shape, work) for name, (shape, work) in named.items()]
+        return [*steps, *self._of_sessions()]
+
+    def _of_sessions(self) -> list[Callable[..., Any]]:
+        """The activities of sessions: what they give is what follows."""
+        named: dict[str, tuple[type, Callable[[Any, Any], Any]]] = {
+            session_wire.HEAR_ACTIVITY: (session_wire.HearCall, authoring.hear_message),
+            session_wire.THINK_ACTIVITY: (session_wire.ThinkCall, authoring.think),
+            session_wire.ACT_ACTIVITY: (session_wire.ActCall, authoring.act),
+            session_wire.END_TURN_ACTIVITY: (session_wire.EndTurnCall, authoring.end_turn),
+        }
+        return [self._activity(name, shape, partial(work, self._resources)) for name, (shape, work) in named.items()]
 
     def close(self) -> None:
         """Stop the heartbeat thread."""
         self._heartbeats.stop()
 
-    def _define(self, name: str, shape: type, work: Callable[[Any], Any]) -> Callable[..., Outcome]:
-        def perform(call: Any) -> Outcome:
+    def _define(self, name: str, shape: type, work: Callable[[Any], Any]) -> Callable[..., Any]:
+        def outcome_of(call: Any) -> Outcome:
+            done = work(call)
+            return replace(done if isinstance(done, Outcome) else Outcome(done), at=timestamp())
+
+        return self._activity(name, shape, outcome_of)
+
+    def _activity(self, name: str, shape: type, work: Callable[[Any], Any]) -> Callable[..., Any]:
+        def perform(call: Any) -> Any:
             try:
                 with self._heartbeats.running():
-                    done = work(call)
-                outcome = done if isinstance(done, Outcome) else Outcome(done)
-                return replace(outcome, at=timestamp())
+                    return work(call)
             except CancelledError:
                 raise
             except Exception as error:

@@ -60,10 +60,10 @@ def ask(
         _check_size(messages)
         reply = model.complete(messages, schema, name)
         usage += reply.usage
-        value, problem = _read(reply, schema)
+        value, problem = read(reply, schema)
         if problem is None:
             return Answer(value, usage, reply.model, asked)
-        messages = [*question, *_again(reply.text, problem, schema)]
+        messages = [*question, *again(reply.text, problem, schema)]
     raise InvalidAnswer(
         f"the model's answer cannot be used, also when asked {ASK_TRIES} times: {problem}",
         hint="say in the prompt what is wanted, or make the schema simpler",
@@ -94,7 +94,7 @@ def _check_size(messages: list[Message]) -> None:
         )
 
 
-def _read(reply: Reply, schema: Mapping[str, Any] | None) -> tuple[Any, str | None]:
+def read(reply: Reply, schema: Mapping[str, Any] | None) -> tuple[Any, str | None]:
     """The value of an answer, and what is wrong with it."""
     size = len(reply.text.encode(errors="replace"))
     if size > MAX_ANSWER_BYTES:
@@ -117,7 +117,8 @@ def _unfenced(text: str) -> str:
     return "\n".join(lines[1:-1]) if fenced else text
 
 
-def _again(text: str, problem: str, schema: Mapping[str, Any] | None) -> list[Message]:
+def again(text: str, problem: str, schema: Mapping[str, Any] | None) -> list[Message]:
+    """What follows a question whose answer cannot be used: the answer, and what is wrong with it."""
     wanted = "Answer again, with one JSON value that satisfies the schema." if schema is not None else "Answer again."
     shown = [Message("assistant", text[:_SHOWN_CHARACTERS])] if text.strip() else []
     return [*shown, Message("user", f"This cannot be used: {problem[:_SHOWN_CHARACTERS]}\n{wanted}")]

@@ -2,71 +2,239 @@
 
 A schema whose root is an object is sent as `response_format`, for endpoints that hold the model to it; one that does not know that answers
 400, and is asked once more without. Either way the schema stands in the messages, and the answer is validated by whoever asked.
+
+A conversation with tools is streamed, with the endpoint's own tool calling. Where that is refused (or is not wanted), the tools are told as
+text and the answer is JSON that satisfies a schema (`fallback.py`). What an endpoint does not know is remembered for each model.
+
 Nothing is tried again here: who drives the step does that (an error that may pass is `model_unavailable`).
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
 import openai
+import orjson
 from openai.types.chat import ChatCompletion
 
+from agent import fallback
+from agent.assembly import Assembly
 from agent.errors import ModelNotConfigured, ModelRefused, ModelUnavailable
-from agent.protocol import Message, Reply, Usage
+from agent.listening import listening
+from agent.protocol import Message, Reply, Tool, Usage
 
 SECONDS: Final = 120.0
-"""How long one request may take."""
+"""How long one request may take; in a stream, how long it may be silent."""
 _KEYLESS: Final = "none"
 """What stands for the key where an endpoint of one's own wants none."""
+_NAMES_TOOLS: Final = re.compile(
+    r"\btools\b|\btool[ _]choice\b|\btool[ -](use|calls?|calling)\b|\bfunctions\b|\bfunction[ _-]calling\b",
+    re.IGNORECASE,
+)
+_REFUSES_PARTS: Final = frozenset({400, 404, 422, 500, 501})
+"""Statuses with which endpoints refuse a part of a request that they do not know (llama.cpp 500, OpenRouter 404)."""
 
 
 class OpenAIModel:
-    """A model behind an OpenAI-compatible endpoint (`base_url`; without one, OpenAI's own). `model` is the one that is asked usually."""
+    """A model behind an OpenAI-compatible endpoint (`base_url`; without one, OpenAI's own). `model` is the one that is asked usually.
+
+    `tool_calling`: True is the endpoint's own and nothing else, False is JSON that satisfies a schema, None finds out.
+    """
 
     def __init__(
-        self, *, base_url: str | None, api_key: str | None, model: str | None, seconds: float = SECONDS
+        self,
+        *,
+        base_url: str | None,
+        api_key: str | None,
+        model: str | None,
+        seconds: float = SECONDS,
+        tool_calling: bool | None = None,
     ) -> None:
         self._model = model
-        self._client = openai.OpenAI(
-            base_url=base_url or "https://api.openai.com/v1",
-            api_key=api_key or _KEYLESS,
-            max_retries=0,
-            timeout=seconds,
-        )
+        self._options: dict[str, Any] = {
+            "base_url": base_url or "https://api.openai.com/v1",
+            "api_key": api_key or _KEYLESS,
+            "max_retries": 0,
+            "timeout": seconds,
+        }
+        self._client = openai.OpenAI(**self._options)
+        self._tool_calling = tool_calling
+        self._without: dict[str, set[str]] = {"tools": set(), "response_format": set(), "stream_options": set()}
 
     def complete(self, messages: Sequence[Message], schema: Mapping[str, Any] | None, model: str | None) -> Reply:
         """See `agent.protocol.Model`."""
+        name = self._named(model)
+        with _told_as_ours(name):
+            return _reply(self._request(name, messages, schema), name)
+
+    def converse(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool],
+        model: str | None = None,
+        *,
+        said: Callable[[str], None] = lambda text: None,
+    ) -> Reply:
+        """See `agent.protocol.Model`. Not to be called in a thread that runs an event loop."""
+        name = self._named(model)
+        with _told_as_ours(name):
+            return listening(self._converse(name, messages, tools, said), said)
+
+    def _named(self, model: str | None) -> str:
         name = model or self._model
         if name is None:
             raise ModelNotConfigured("no model is named", hint="set SOP_OPENAI_MODEL, or give the step a model")
-        try:
-            done = self._request(name, messages, schema)
-        except (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError) as error:
-            raise ModelUnavailable(f"the model {name} does not answer now: {_told(error)}") from error
-        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-            raise ModelRefused(
-                f"the model's endpoint refused the key: {_told(error)}", hint="check SOP_OPENAI_API_KEY"
-            ) from error
-        except openai.APIStatusError as error:
-            passing = error.status_code in (408, 409, 425)
-            raise (ModelUnavailable if passing else ModelRefused)(
-                f"the model {name} refused the request: {_told(error)}"
-            ) from error
-        except openai.OpenAIError as error:
-            raise ModelUnavailable(f"the model {name} gave no answer: {_told(error)}") from error
-        return _reply(done, name)
+        return name
 
     def _request(self, name: str, messages: Sequence[Message], schema: Mapping[str, Any] | None) -> ChatCompletion:
-        sent: Any = [{"role": message.role, "content": message.content} for message in messages]
+        sent: Any = [_sent(message) for message in messages]
         if schema is None or schema.get("type") != "object":
             return self._client.chat.completions.create(model=name, messages=sent)
-        wanted: Any = {"type": "json_schema", "json_schema": {"name": "answer", "schema": dict(schema)}}
         try:
-            return self._client.chat.completions.create(model=name, messages=sent, response_format=wanted)
+            return self._client.chat.completions.create(model=name, messages=sent, response_format=_wanted(schema))
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-            if "response_format" not in str(error) and "schema" not in str(error):
+            if not _knows_no_schemas(error):
                 raise
             return self._client.chat.completions.create(model=name, messages=sent)
+
+    async def _converse(
+        self, name: str, messages: Sequence[Message], tools: Sequence[Tool], said: Callable[[str], None]
+    ) -> Reply:
+        async with openai.AsyncOpenAI(**self._options) as client:
+            if not tools or (self._tool_calling is not False and name not in self._without["tools"]):
+                try:
+                    return await self._stream(client, name, messages, tools, said)
+                except openai.APIStatusError as error:
+                    if not tools or self._tool_calling is True or not _knows_no_tools(error, name):
+                        raise
+                    self._without["tools"].add(name)
+
+            async def request(asked: Sequence[Message], schema: Mapping[str, Any]) -> Reply:
+                return await self._constrained(client, name, asked, schema)
+
+            reply = await fallback.converse(request, messages, tools)
+        said(reply.text)
+        return reply
+
+    async def _stream(
+        self,
+        client: openai.AsyncOpenAI,
+        name: str,
+        messages: Sequence[Message],
+        tools: Sequence[Tool],
+        said: Callable[[str], None],
+    ) -> Reply:
+        request: dict[str, Any] = {"model": name, "messages": [_sent(message) for message in messages], "stream": True}
+        if tools:
+            request["tools"] = [_offered(tool) for tool in tools]
+        found = Assembly(name)
+        async with self._chunks(client, name, request) as chunks:
+            pieces = aiter(chunks)
+            while True:
+                with _readable(name):
+                    chunk = await anext(pieces, None)
+                if chunk is None:
+                    return found.reply(messages)
+                said(found.add(chunk))
+
+    @asynccontextmanager
+    async def _chunks(self, client: openai.AsyncOpenAI, name: str, request: dict[str, Any]) -> AsyncIterator[Any]:
+        """The stream of an answer, with what it cost where the endpoint tells it; closed at the end, however that comes."""
+        if name in self._without["stream_options"]:
+            stream = await client.chat.completions.create(**request)
+        else:
+            try:
+                stream = await client.chat.completions.create(**request, stream_options={"include_usage": True})
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                if "stream_options" not in str(error):
+                    raise
+                self._without["stream_options"].add(name)
+                stream = await client.chat.completions.create(**request)
+        async with stream:
+            yield stream
+
+    async def _constrained(
+        self, client: openai.AsyncOpenAI, name: str, messages: Sequence[Message], schema: Mapping[str, Any]
+    ) -> Reply:
+        sent: Any = [_sent(message) for message in messages]
+        if name not in self._without["response_format"]:
+            try:
+                done = await client.chat.completions.create(model=name, messages=sent, response_format=_wanted(schema))
+                return _reply(done, name)
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                if not _knows_no_schemas(error):
+                    raise
+                self._without["response_format"].add(name)
+        return _reply(await client.chat.completions.create(model=name, messages=sent), name)
+
+
+@contextmanager
+def _told_as_ours(name: str) -> Iterator[None]:
+    """The errors of `openai` become those of `agent.errors`."""
+    try:
+        yield
+    except (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError) as error:
+        raise ModelUnavailable(f"the model {name} does not answer now: {_told(error)}") from error
+    except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
+        raise ModelRefused(
+            f"the model's endpoint refused the key: {_told(error)}", hint="check SOP_OPENAI_API_KEY"
+        ) from error
+    except openai.APIStatusError as error:
+        passing = error.status_code in (408, 409, 425)
+        raise (ModelUnavailable if passing else ModelRefused)(
+            f"the model {name} refused the request: {_told(error)}"
+        ) from error
+    except openai.OpenAIError as error:
+        raise ModelUnavailable(f"the model {name} gave no answer: {_told(error)}") from error
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """What cannot be read in a stream is an answer that did not come."""
+    try:
+        yield
+    except ValueError as error:
+        raise ModelUnavailable(f"the answer of the model {name} cannot be read: {error}") from error
+
+
+def _sent(message: Message) -> dict[str, Any]:
+    """A message as the endpoint takes it. Arguments that were no JSON object are one here: endpoints parse them."""
+    if message.role == "tool":
+        return {"role": "tool", "content": message.content, "tool_call_id": message.call}
+    if not message.calls:
+        return {"role": message.role, "content": message.content}
+    calls = [
+        {
+            "id": call.id,
+            "type": "function",
+            "function": {"name": call.tool, "arguments": _arguments(call.arguments, call.text)},
+        }
+        for call in message.calls
+    ]
+    return {"role": message.role, "content": message.content or None, "tool_calls": calls}
+
+
+def _arguments(arguments: dict[str, Any] | None, text: str) -> str:
+    return orjson.dumps(arguments if arguments is not None else {"(no JSON object)": text}).decode()
+
+
+def _offered(tool: Tool) -> dict[str, Any]:
+    described = {"name": tool.name, "description": tool.description, "parameters": dict(tool.arguments)}
+    return {"type": "function", "function": described}
+
+
+def _wanted(schema: Mapping[str, Any]) -> Any:
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": dict(schema)}}
+
+
+def _knows_no_schemas(error: openai.APIStatusError) -> bool:
+    return "response_format" in str(error) or "schema" in str(error)
+
+
+def _knows_no_tools(error: openai.APIStatusError, name: str) -> bool:
+    """Whether an endpoint refused a request because of its tools; the model's own name may have such words."""
+    return error.status_code in _REFUSES_PARTS and bool(_NAMES_TOOLS.search(str(error).replace(name, "")))
 
 
 def _reply(done: ChatCompletion, name: str) -> Reply:

@@ -7,11 +7,15 @@ from typing import Any, Literal, Protocol
 
 @dataclass(frozen=True)
 class Tool:
-    """A tool that a model may call: its arguments are a JSON object that satisfies `arguments` (a JSON Schema)."""
+    """A tool that a model may call: its arguments are a JSON object that satisfies `arguments` (a JSON Schema).
+
+    `effect` is pure, read, write, external, or session (a tool of the conversation, which no script may have as a command).
+    """
 
     name: str
     description: str
     arguments: Mapping[str, Any]
+    effect: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,10 @@ class Usage:
 
 @dataclass(frozen=True)
 class Reply:
-    """The text of an answer, the tools that it calls, what it cost, and the model that gave it. `cut`: the model stopped at its own limit."""
+    """The text of an answer, the tools that it calls, what it cost, and the model that gave it.
+
+    `cut`: the model stopped at its own limit.
+    """
 
     text: str
     usage: Usage = Usage()
@@ -75,9 +82,10 @@ class Model(Protocol):
         *,
         said: Callable[[str], None] = lambda text: None,
     ) -> Reply:
-        """The next message of a conversation with tools. `said` hears its text piece by piece while it comes; what it raises ends the
-        request and is raised.
+        """The next message of a conversation with tools. `said` hears its text piece by piece while it comes, and an empty text now and
+        then while none does; what it raises ends the request at once and is raised.
 
-        Raises ModelNotConfigured, ModelRefused, ModelUnavailable.
+        Raises ModelNotConfigured, ModelRefused, ModelUnavailable, InvalidAnswer (a model without tool calling that does not find the
+        form of an answer).
         """
         ...

@@ -31,6 +31,8 @@ from gateway import (
 )
 from gateway.access import Authentication, Cors, RequestFrame, guarded
 from gateway.access.origins import origin_of
+from gateway.authoring import messages, sessions
+from gateway.authoring import records as session_records
 from gateway.data import backups, changes, databases, exports, history, imports, maintenance, records, rows
 from gateway.mcp import catalog, door
 from gateway.operations.measured import Measured
@@ -51,6 +53,9 @@ MODULES = (
     runs,
     approvals,
     batches,
+    sessions,
+    messages,
+    session_records,
     schedules,
     databases,
     maintenance,

@@ -19,11 +19,12 @@ from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
-from gateway.access import PUBLIC, ROUTES, Access, Scope
+from gateway.access import PUBLIC, ROUTES
 from gateway.preconditions import not_modified, tag
 from gateway.problems import MEDIA_TYPE
 from gateway.published import Catalog, callable_programs, catalog, with_calls
 from gateway.services import Services
+from toolbox.access import Access, Scope
 
 router = APIRouter()
 
@@ -131,12 +132,12 @@ class Documents:
         self._app = app
         self._lock = threading.Lock()
         self._general: dict[str, Any] | None = None
-        self._known: OrderedDict[tuple[Catalog, tuple[Scope, ...]], tuple[bytes, str]] = OrderedDict()
+        self._known: OrderedDict[tuple[Catalog, tuple[tuple[Scope, ...], ...]], tuple[bytes, str]] = OrderedDict()
 
     def get(self, here: Services, access: Access | None) -> tuple[bytes, str]:
         """The document for a key; for nobody, that without scripts."""
         known = catalog(here) if access is not None else ()
-        key = (known, access.scopes if access is not None else ())
+        key = (known, (access.scopes, *access.grants) if access is not None else ())
         with self._lock:
             found = self._known.pop(key, None) or self._made(here, access, known)
             self._known[key] = found

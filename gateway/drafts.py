@@ -26,9 +26,10 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
+import orjson
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from gateway.access import Scope, about, access_of, check_named
+from gateway.access import about, access_of
 from gateway.preconditions import (
     BY_KEY,
     FOREVER,
@@ -46,6 +47,7 @@ from script.editing import apply_merge_patch, apply_patch, diff_scripts
 from script.errors import ScriptInvalid
 from script.source.loading import load_script, parse_text
 from toolbox import Draft, Revision
+from toolbox.access import Scope, check_named
 from toolbox.drafts import Expected
 from toolbox.errors import DraftChanged, RevisionNotFound
 
@@ -68,11 +70,21 @@ Edit = Callable[[dict[str, Any]], Any]
 
 
 @router.get("/drafts")
-def list_drafts(here: Here, request: Request, script: str | None = None) -> dict[str, Any]:
+def list_drafts(
+    here: Here,
+    request: Request,
+    script: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    cursor: str | None = None,
+) -> dict[str, Any]:
     """The drafts of scripts that the key may write, or those of one script."""
-    access = access_of(request)
-    found = (draft for draft in here.drafts.all() if access.has(Scope("scripts", "write", draft.name)))
-    return {"data": [asdict(draft) for draft in found if script in (None, draft.name)]}
+    access, listing = access_of(request), orjson.dumps(["drafts", script]).decode()
+    after = here.cursors.open(listing, cursor) if cursor is not None else None
+    found, following = here.drafts.page(
+        lambda name: access.has(Scope("scripts", "write", name)), limit=limit, after=after, name=script
+    )
+    sealed = here.cursors.seal(listing, following) if following is not None else None
+    return {"data": list(map(asdict, found)), "has_more": sealed is not None, "next_cursor": sealed}
 
 
 @router.post("/drafts", status_code=201, openapi_extra=_OPTIONAL_BODY)
@@ -185,8 +197,8 @@ async def diff_draft(
 async def list_revisions(here: Here, request: Request, draft_id: DraftId) -> dict[str, Any]:
     """The revisions that are kept, newest first: the last hundred."""
     await _mine(here, request, draft_id)
-    found = await asyncio.to_thread(lambda: list(here.drafts.revisions(draft_id)))
-    return {"data": [{"revision": text.revision, "at": text.at, "by": text.by} for text in found]}
+    found = await asyncio.to_thread(here.drafts.revisions, draft_id)
+    return {"data": list(map(asdict, found))}
 
 
 @router.get("/drafts/{draft_id}/revisions/{revision}", responses=NOT_MODIFIED)
@@ -232,7 +244,7 @@ def difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _mine(here: Services, request: Request, draft_id: str) -> tuple[Draft, Revision]:
-    """A draft that the key may see and change. Raises ToolError, ApiError `forbidden`."""
+    """A draft that the key may see and change. Raises ToolError, Forbidden among them."""
     draft, text = await asyncio.to_thread(here.drafts.get, draft_id)
     about(request, script=draft.name)
     access_of(request).require(Scope("scripts", "write", draft.name))
@@ -273,7 +285,7 @@ async def _problems(here: Services, request: Request, text: Revision) -> dict[st
 
 
 def _check_named(request: Request, document: dict[str, Any]) -> None:
-    """Raises ApiError `forbidden` for a text that names databases that the key may not read. One that is no script names none."""
+    """Raises Forbidden for a text that names databases that the key may not read. One that is no script names none."""
     try:
         script = load_script(document).script
     except ScriptInvalid:

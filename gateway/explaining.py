@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from gateway.access import Scope, about, access_of, check_named
+from gateway.access import about, access_of
 from gateway.results.negotiation import chosen
 from gateway.scripts import SCRIPT_BODY, script_text
 from gateway.services import Here, Services
@@ -19,6 +19,7 @@ from script.outline import outline
 from script.review import review_script
 from script.source.ast import Script
 from script.source.loading import load_script
+from toolbox.access import Scope, check_named
 from toolbox.errors import ToolError
 
 router = APIRouter(prefix="/v1", tags=["scripts"])

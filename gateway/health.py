@@ -33,7 +33,7 @@ async def livez() -> dict[str, str]:
 async def readyz(here: Here) -> dict[str, Any]:
     """Temporal answers, a worker polls, the data directory can be written and has room; `warnings` are of what is no reason yet."""
     temporal, worker, directory = await asyncio.gather(
-        _temporal(here), _worker(here), asyncio.to_thread(_writable, here.data_dir, here.min_free_bytes)
+        _temporal(here), missing_worker(here), asyncio.to_thread(_writable, here.data_dir, here.min_free_bytes)
     )
     checks = {"temporal": temporal, "worker": worker, "data_dir": directory}
     if here.stopping.is_set():
@@ -53,7 +53,8 @@ async def _temporal(here: Services) -> str | None:
     return None if healthy else "Temporal says that it is not serving"
 
 
-async def _worker(here: Services) -> str | None:
+async def missing_worker(here: Services) -> str | None:
+    """Why nothing would be worked on now, if that is so."""
     request = DescribeTaskQueueRequest(
         namespace=here.client.namespace,
         task_queue=TaskQueue(name=here.task_queue),

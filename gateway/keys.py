@@ -10,9 +10,10 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from gateway.access import ADMIN, Access, InvalidScope, Scope, about, access_of, forbidden, parse_scope, parse_scopes
+from gateway.access import about, access_of
 from gateway.problems import ApiError, place
 from gateway.services import Here
+from toolbox.access import ADMIN, Access, InvalidScope, Scope, forbidden, parse_scope, parse_scopes
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"])
 
@@ -40,7 +41,7 @@ def list_keys(here: Here) -> dict[str, Any]:
 def create_key(here: Here, body: KeyRequest, request: Request, response: Response) -> dict[str, Any]:
     """Make a key. The answer has it, this once."""
     access = access_of(request)
-    scopes = _scopes(body.scopes)
+    scopes = read_scopes(body.scopes)
     if body.expires_at is not None and body.expires_at <= datetime.now(UTC):
         raise ApiError("invalid_field", "expires_at is in the past", pointer="/expires_at")
     expires_at = body.expires_at.astimezone(UTC).isoformat(timespec="seconds") if body.expires_at else None
@@ -68,7 +69,7 @@ def revoke_key(here: Here, key_id: str, request: Request) -> None:
 
 
 def check_no_more(access: Access, name: str, scopes: tuple[Scope, ...], expires_at: str | None) -> None:
-    """Whether a key may have to do with one of this name, scopes and end. Raises ApiError `forbidden`."""
+    """Whether a key may have to do with one of this name, scopes and end. Raises Forbidden."""
     missing = [scope for scope in scopes if not access.has(scope)]
     if missing:
         raise forbidden(missing, "a key with these scopes")
@@ -87,16 +88,17 @@ def _known(here: Here, key_id: str) -> dict[str, Any]:
     return found
 
 
-def _scopes(texts: list[str]) -> tuple[Scope, ...]:
+def read_scopes(texts: list[str], pointer: str = "/scopes") -> tuple[Scope, ...]:
+    """The scopes of a body's texts. Raises ApiError `invalid_scope`."""
     wrong = []
     for position, text in enumerate(texts):
         try:
             parse_scope(text)
         except InvalidScope as error:
-            wrong.append(place("invalid_scope", str(error), f"/scopes/{position}"))
+            wrong.append(place("invalid_scope", str(error), f"{pointer}/{position}"))
     if wrong:
         raise ApiError("invalid_scope", wrong[0]["detail"], errors=wrong, hint="docs/api.md lists the scopes")
     try:
         return parse_scopes(texts)
     except InvalidScope as error:
-        raise ApiError("invalid_scope", str(error), pointer="/scopes") from None
+        raise ApiError("invalid_scope", str(error), pointer=pointer) from None

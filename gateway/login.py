@@ -5,11 +5,12 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from gateway.access import Access, access_of
+from gateway.access import access_of
 from gateway.access.origins import check_safe_for_cookies
 from gateway.access.sessions import Session, forget_cookie, set_cookie
 from gateway.problems import ApiError
 from gateway.services import Here
+from toolbox.access import Access
 
 router = APIRouter(prefix="/v1/session", tags=["keys"])
 

@@ -7,6 +7,7 @@ code; the status that belongs to a code is decided here, in one table, and nowhe
 is long sent, the same object is a record of type `error`.
 
     ApiError            what the gateway itself refuses
+    Forbidden           what a key may not do: 403, with a place for each scope that is missing
     BTreeError, QueryError, ToolError, ScriptError    what the layers below refuse: the status follows from the code
     RPCError            what Temporal answers
     HTTPException, RequestValidationError             what the framework refuses (404, 405, 413, 415, 422)
@@ -26,7 +27,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from btree.errors import BTreeError
 from query import QueryError
 from script.errors import ScriptError, ScriptInvalid
-from toolbox.errors import ToolError
+from toolbox.errors import Forbidden, ToolError
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -70,6 +71,7 @@ STATUS: Final[dict[str, int]] = {
     "record_exists": 409,
     "schedule_exists": 409,
     "run_closed": 409,
+    "session_closed": 409,
     "run_open": 409,
     "not_waiting": 409,
     "no_batch": 409,
@@ -78,6 +80,7 @@ STATUS: Final[dict[str, int]] = {
     "compensated": 409,
     "not_resumable": 409,
     "transaction_ended": 409,
+    "too_many_drafts": 409,
     "draft_changed": 412,
     "precondition_failed": 412,
     "body_too_large": 413,
@@ -101,6 +104,7 @@ STATUS: Final[dict[str, int]] = {
     "not_ready": 503,
     "temporal_unavailable": 503,
     "run_silent": 503,
+    "turn_lost": 503,
     "gateway_stopping": 503,
     "too_many_sessions": 503,
     "provider_unavailable": 503,
@@ -157,6 +161,8 @@ def translate(error: BaseException, prefix: str = "") -> ApiError:
     if isinstance(error, ScriptInvalid):
         places = [place(found.code, found.message, prefix + found.pointer, found.hint) for found in error.problems]
         return ApiError(error.code, _count(len(places)), errors=places)
+    if isinstance(error, Forbidden):
+        return ApiError(error.code, error.message, errors=error.places)
     if isinstance(error, BTreeError | QueryError | ToolError | ScriptError):
         found = error.to_dict()
         pointer = found.get("pointer")

@@ -8,16 +8,15 @@ A key is shown what it may call. What that depends on is the latest version of e
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
-from gateway.access import Access, check_start
-from gateway.problems import ApiError
 from gateway.results.asking import MEDIA_TYPES
 from gateway.services import Services
 from script.compiler.program import Program
 from script.errors import ScriptError
+from toolbox.access import Access, Scope, check_start
 from toolbox.errors import ToolError
 
 CALL: Final = "/v1/call/{name}"
@@ -38,38 +37,46 @@ Catalog = tuple[tuple[str, str, str], ...]
 """The scripts: names, latest versions, descriptions."""
 
 
+class Callable(NamedTuple):
+    """A script that may be called: its programs, its own first, and what it is for."""
+
+    programs: Sequence[Program]
+    description: str
+
+
 def catalog(here: Services) -> Catalog:
     """What there is to call; another one whenever something is saved."""
     return tuple((row["name"], row["latest"], row["description"]) for row in here.library.scripts())
 
 
-def callable_programs(here: Services, access: Access, known: Catalog) -> list[tuple[Program, str]]:
-    """The programs of the scripts that a key may call, and what they are for."""
+def callable_programs(here: Services, access: Access, known: Catalog) -> list[Callable]:
+    """The scripts that a key may call, in order."""
     found = []
     for name, version, description in known:
+        if not access.has(Scope("scripts", "run", name)):
+            continue  # there is no need to look at its programs
         try:
             programs = here.library.closure(name, version)
             check_start(access, programs, {})
-        except (
-            ApiError,
-            ToolError,
-            ScriptError,
-        ):  # not for this key, or it calls what there is not any more: a call says so
+        except (ToolError, ScriptError):  # not for this key, or it calls what there is not any more: a call says so
             continue
-        found.append((programs[0], description))
+        found.append(Callable(programs, description))
     return found
 
 
-def with_calls(document: Mapping[str, Any], programs: Sequence[tuple[Program, str]]) -> dict[str, Any]:
-    """The document with an operation for each program."""
+def with_calls(document: Mapping[str, Any], found: Iterable[Callable]) -> dict[str, Any]:
+    """The document with an operation for each script."""
     general, components = document["paths"][CALL]["post"], document["components"]
-    shared = {f"Call-{found['name']}": found for found in general["parameters"] if found["in"] != "path"}
+    shared = {
+        f"Call-{parameter['name']}": parameter for parameter in general["parameters"] if parameter["in"] != "path"
+    }
     more = {
         "schemas": {**components["schemas"], "Record": RECORD},
         "parameters": {**components.get("parameters", {}), **shared},
     }
     paths = {
-        f"/v1/call/{program.name}": {"post": operation(program, what, general, shared)} for program, what in programs
+        f"/v1/call/{one.programs[0].name}": {"post": operation(one.programs[0], one.description, general, shared)}
+        for one in found
     }
     return {**document, "paths": {**document["paths"], **paths}, "components": {**components, **more}}
 

@@ -6,11 +6,12 @@ from typing import Any, Final
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from gateway.access import Scope, about, access_of, check_named, check_save
+from gateway.access import about, access_of
 from gateway.preconditions import BY_KEY, FOREVER, NOT_MODIFIED, IfNoneMatch, not_modified, tag
 from gateway.problems import ApiError
 from gateway.services import Here, Services
 from script.errors import Problem, ScriptInvalid
+from toolbox.access import Scope, check_named, check_save
 from toolbox.library import ScriptVersion
 
 router = APIRouter(prefix="/v1", tags=["scripts"])
@@ -34,7 +35,7 @@ async def save_script(here: Here, request: Request, response: Response) -> dict[
 
 
 async def check_to_save(here: Services, request: Request, text: bytes | dict[str, Any]) -> list[Problem]:
-    """What the checker says about a script that is to be saved, by a key that may. Raises ApiError `forbidden`, ScriptInvalid."""
+    """What the checker says about a script that is to be saved, by a key that may. Raises Forbidden, ScriptInvalid."""
     script, problems = await asyncio.to_thread(here.library.check, text)
     about(request, script=script.name)
     check_named(access_of(request), script)

@@ -10,7 +10,8 @@ from fastapi import Depends, Request
 from temporalio.client import Client
 
 from btree.space import HISTORY_BYTES, RETENTION
-from gateway.access import Keys, Limits, Notes, Sessions, Tokens
+from gateway.access import Keys, Limits, Notes, Sessions, Tokens, Validity
+from gateway.authoring.tailing import Tails
 from gateway.cursors import Cursors
 from gateway.operations.logs import hide
 from gateway.operations.metrics import Metrics
@@ -19,6 +20,7 @@ from gateway.runs.readings import Readings
 from gateway.schedules.scheduling import Schedules
 from query import Databases
 from toolbox import Drafts, Registry, ScriptLibrary, installation_secret
+from toolbox.authoring import Conversations
 from toolbox.vault import Vault, installation_keyring
 
 Watch = Callable[[Client, str, int], AsyncIterator[dict[str, Any]]]
@@ -31,9 +33,11 @@ class Services:
     """`client` reaches Temporal; `watch` gives a run's events; `stopping` is set when the gateway drains.
 
     `origins` are those of pages elsewhere that may use the API. `ends` are the last records of runs that somebody waits for just now.
+    `tails` are the logs of sessions that are read here.
     `retention_seconds` and `history_bytes` say how much of the databases' history is kept, `min_free_bytes` and `sweep_seconds` when
     the gateway is not ready, or warns (see the settings). `mcp_hosts` and `mcp_origins` may come to `/mcp`, beside loopback.
-    `limits` are those of requests (by default none), `tokens` checks those of an identity provider.
+    `validity` tells streams when their keys are valid no more. `limits` are those of requests (by default none), `tokens` checks those of
+    an identity provider.
     """
 
     client: Client
@@ -43,9 +47,11 @@ class Services:
     drafts: Drafts
     keys: Keys
     sessions: Sessions
+    validity: Validity
     notes: Notes
     cursors: Cursors
     vault: Vault
+    tails: Tails
     data_dir: Path
     task_queue: str
     temporal_ui: str | None = None
@@ -63,6 +69,11 @@ class Services:
     ends: SingleFlight[dict[str, Any]] = field(default_factory=SingleFlight)
     origins: frozenset[str] = frozenset()
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def conversations(self) -> Conversations:
+        """The sessions of this installation."""
+        return self.tails.log
 
     @property
     def schedules(self) -> Schedules:
@@ -101,6 +112,7 @@ def create_services(
     databases = Databases(data_dir / "databases", timed=metrics.timed, secret=secret)
     keys = Keys(databases)
     keys.bootstrap(data_dir)
+    sessions = Sessions(databases, keys, origins=origins)
     library = ScriptLibrary(databases, registry, has_model=has_model)
     return Services(
         client=client,
@@ -109,10 +121,12 @@ def create_services(
         library=library,
         drafts=Drafts(databases, library),
         keys=keys,
-        sessions=Sessions(databases, keys, origins=origins),
+        sessions=sessions,
+        validity=Validity(keys, sessions, skew=tokens.skew if tokens is not None else 0),
         notes=Notes(databases, audit_days=audit_days),
         cursors=Cursors(secret),
         vault=Vault(databases, installation_keyring(data_dir, secrets_keys), hide),
+        tails=Tails(Conversations(databases)),
         data_dir=data_dir,
         task_queue=task_queue,
         temporal_ui=temporal_ui,

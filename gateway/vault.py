@@ -7,9 +7,10 @@ from fastapi import APIRouter, Request, Response
 from fastapi import Path as InPath
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from gateway.access import Scope, access_of
+from gateway.access import access_of
 from gateway.problems import ApiError
 from gateway.services import Here
+from toolbox.access import Scope
 from toolbox.vault.redaction import SHORTEST
 from toolbox.vault.vault import LONGEST
 

@@ -112,6 +112,9 @@ class Next:
 
     think   ask the model                      act    perform the tool calls `calls`, in this order
     wait    the person has to decide first     done   the turn has ended; `status` says how
+
+    After the calls of an `act` each of them says what follows: `act` without calls is the next of them, or nothing more.
+    `seconds` is how long the turn may take, `told` {title, waiting} is for the Temporal UI, `tools` are those of `calls`.
     """
 
     kind: Literal["think", "act", "wait", "done"]
@@ -120,3 +123,6 @@ class Next:
     approved: str | None = None
     status: str = "completed"
     error: dict[str, Any] | None = None
+    tools: list[str] = field(default_factory=list)
+    seconds: float | None = None
+    told: dict[str, Any] = field(default_factory=dict)

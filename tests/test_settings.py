@@ -93,6 +93,26 @@ def test_secrets_are_known_for_what_they_are(monkeypatch: pytest.MonkeyPatch) ->
     assert set(Settings().secrets()) >= {"QUFB==", "QkJC"}
 
 
+def test_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().openai() is None
+    monkeypatch.setenv("SOP_OPENAI_MODEL", "small")
+    assert Settings().openai() is None, "neither a key nor an endpoint"
+    monkeypatch.setenv("SOP_OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
+    for text, wanted in (("auto", None), ("native", True), ("schema", False)):
+        monkeypatch.setenv("SOP_OPENAI_TOOL_CALLING", text)
+        assert Settings().openai() == {
+            "base_url": "http://127.0.0.1:1/v1", "api_key": None, "model": "small", "tool_calling": wanted
+        }  # fmt: skip
+    assert Settings().prices() == {"input": None, "output": None}
+    monkeypatch.setenv("SOP_OPENAI_INPUT_PRICE", "0.25")
+    assert Settings().prices() == {"input": 0.25, "output": None}
+    for name, wrong in (("TOOL_CALLING", "never"), ("INPUT_PRICE", "-1")):
+        with monkeypatch.context() as changed:
+            changed.setenv(f"SOP_OPENAI_{name}", wrong)
+            with pytest.raises(ValidationError):
+                Settings()
+
+
 def test_every_setting_is_documented() -> None:
     text = (Path(__file__).parents[1] / "docs" / "settings.md").read_text(encoding="utf-8")
     for name, field in Settings.model_fields.items():

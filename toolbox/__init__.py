@@ -12,6 +12,7 @@ environment.py  the checker's world                     errors.py    what can be
 addresses.py    which addresses may be reached  http.py      the one connection to the outside
 requests.py     http_request
 references.py   rows as the result of a step            analysis.py  join aggregate explain
+access          what a key may do                       vault        secrets
 """
 
 from toolbox.addresses import HttpPolicy

@@ -1,11 +1,14 @@
 """Drafts: scripts that are being written, in the system database. A draft may be wrong; publishing it is saving a version (`library`).
 
-    _drafts            key id                {id, name, revision, base, created_at, created_by, updated_at, updated_by}
+    _drafts            key id, index name    {id, name, revision, base, created_at, created_by, updated_at, updated_by}
     _draft_revisions   key [id, revision]    {id, revision, script, at, by}
 
 Every change makes a revision, numbered from 1, and says which one it means to change: if the draft is at another one by then, somebody
 else was faster, and nothing is done (`DraftChanged`, which has what became of it). The newest REVISIONS of them are kept, so that what
 was changed can be told, and taken back. A change that changes nothing makes no revision.
+
+There are at most MOST drafts, and PER_SCRIPT of one script (`TooManyDrafts`). They are counted before the transaction, so that drafts which
+are made at the same time do not wait for each other; of these a few may come in beyond the limit.
 
 `name` is that of the script, which a draft always has: who may write it is asked by name. `base` is the hash of the version that the
 draft was made of, or was published as last.
@@ -15,23 +18,29 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from secrets import token_hex
 from typing import Any, Final
 
 import orjson
 
 from btree import Transaction
-from query import SYSTEM, Databases, View, create_store, list_stores, open_store, select
+from query import SYSTEM, Databases, View, create_index, create_store, list_stores, open_store, select
 from script.errors import Problem, ScriptInvalid
 from script.source.ast import SCRIPT_NAME
 from script.source.loading import read_document
-from toolbox.errors import DraftChanged, DraftNotFound, RevisionNotFound
+from toolbox.errors import DraftChanged, DraftNotFound, RevisionNotFound, TooManyDrafts
 from toolbox.library import ScriptLibrary, ScriptVersion
 
 DRAFTS: Final = "_drafts"
 TEXTS: Final = "_draft_revisions"
 REVISIONS: Final = 100
 """Revisions of a draft that are kept."""
+MOST: Final = 10_000
+"""Drafts of an installation."""
+PER_SCRIPT: Final = 100
+"""Drafts of one script."""
+_BY_NAME: Final = "by_name"
 
 Expected = frozenset[int] | None
 """The revisions that a change is for; None for any."""
@@ -62,18 +71,40 @@ class Revision:
     by: str
 
 
+@dataclass(frozen=True)
+class RevisionHead:
+    """A revision without its text."""
+
+    revision: int
+    at: str
+    by: str
+
+
 class Drafts:
     """The drafts of an installation."""
 
     def __init__(self, databases: Databases, library: ScriptLibrary) -> None:
         self._library = library
         self._database = databases.ensure(SYSTEM)
-        if not {DRAFTS, TEXTS} <= {info.name for info in list_stores(self._database.snapshot())}:
+        known = {info.name: info for info in list_stores(self._database.snapshot())}
+        if not {DRAFTS, TEXTS} <= known.keys() or not known[DRAFTS].indexes:
             self._database.transact(_create_stores)
 
     def all(self) -> Iterator[Draft]:
         """All drafts, in the order of their ids."""
         return (Draft(**row) for row in select(self._database.snapshot(), DRAFTS))
+
+    def page(
+        self, allowed: Callable[[str], bool], *, limit: int, after: str | None = None, name: str | None = None
+    ) -> tuple[list[Draft], str | None]:
+        """Drafts in the order of their ids: those of scripts whose names are `allowed`, or of the script `name` only, behind the id
+        `after`; and the id behind which the next page goes on."""
+        where: dict[str, Any] = {"id": {"$gt": after}} if after is not None else {}
+        if name is not None:
+            where["name"] = name
+        rows = select(self._database.snapshot(), DRAFTS, filter=where, order_by="id")
+        found = list(islice((draft for row in rows if allowed((draft := Draft(**row)).name)), limit + 1))
+        return found[:limit], found[limit - 1].id if len(found) > limit else None
 
     def get(self, draft_id: str) -> tuple[Draft, Revision]:
         """A draft and its text. Raises DraftNotFound."""
@@ -88,13 +119,12 @@ class Drafts:
             raise RevisionNotFound(f"there is no revision {revision}", hint=f"the last {REVISIONS} revisions are kept")
         return Revision(**found)
 
-    def revisions(self, draft_id: str) -> Iterator[Revision]:
-        """All revisions that are kept, newest first. Raises DraftNotFound."""
+    def revisions(self, draft_id: str) -> list[RevisionHead]:
+        """All revisions that are kept, newest first; their texts are not looked at. Raises DraftNotFound."""
         view = self._database.snapshot()
-        head = _head(view, draft_id)
-        texts = open_store(view, TEXTS)
-        for revision in range(head.revision, max(0, head.revision - REVISIONS), -1):
-            yield Revision(**(texts.get([draft_id, revision]) or {}))
+        _head(view, draft_id)
+        rows = select(view, TEXTS, filter={"id": draft_id}).partial(["revision", "at", "by"])
+        return [RevisionHead(**row) for row in rows][::-1]
 
     def document(self, script: str | bytes | Mapping[str, Any]) -> dict[str, Any]:
         """A text as a draft keeps it. Raises ScriptInvalid for what none can be."""
@@ -108,8 +138,11 @@ class Drafts:
             return invalid.problems
 
     def create(self, script: str | bytes | Mapping[str, Any], *, author: str, base: str | None = None) -> Draft:
-        """A new draft. Raises ScriptInvalid for what is no JSON object with a script's name, or is too large for a script."""
+        """A new draft. Raises ScriptInvalid for what is no JSON object with a script's name, or is too large for a script;
+        TooManyDrafts."""
         document, now = _document(script), _now()
+        self._check_room(document["name"])
+        self._check_all()
         made = Draft(f"d{token_hex(8)}", document["name"], 1, base, now, author, now, author)
 
         def work(transaction: Transaction) -> Draft:
@@ -120,8 +153,8 @@ class Drafts:
         return self._database.transact(work)
 
     def change(self, draft_id: str, expected: Expected, edit: Callable[[dict[str, Any]], Any], *, author: str) -> Draft:
-        """A draft with another text, which `edit` makes of the one it has. Raises DraftNotFound, DraftChanged, ScriptInvalid, and what
-        `edit` raises."""
+        """A draft with another text, which `edit` makes of the one it has. Raises DraftNotFound, DraftChanged, ScriptInvalid, TooManyDrafts
+        where its name becomes that of another script, and what `edit` raises."""
 
         def work(transaction: Transaction) -> Draft:
             draft, text = _get(transaction, draft_id)
@@ -129,9 +162,24 @@ class Drafts:
             document = _document(edit(text.script))
             if _text(document) == _text(text.script):
                 return draft
+            if document["name"] != draft.name:
+                self._check_room(document["name"])
             return _put(transaction, draft, document, author)
 
         return self._database.transact(work)
+
+    def _check_room(self, name: str) -> None:
+        """Raises TooManyDrafts."""
+        rows = select(self._database.snapshot(), DRAFTS, filter={"name": name}, limit=PER_SCRIPT)
+        if sum(1 for _ in rows) >= PER_SCRIPT:
+            raise _too_many(
+                f"there are {PER_SCRIPT} drafts of the script {name!r}, the limit of one script", PER_SCRIPT
+            )
+
+    def _check_all(self) -> None:
+        """Raises TooManyDrafts."""
+        if open_store(self._database.snapshot(), DRAFTS).count() >= MOST:
+            raise _too_many(f"there are {MOST} drafts, the limit of all scripts", MOST)
 
     def delete(self, draft_id: str, expected: Expected) -> None:
         """Remove a draft with all that it was. Raises DraftNotFound, DraftChanged."""
@@ -170,6 +218,12 @@ def _create_stores(transaction: Transaction) -> None:
     for name, key in ((DRAFTS, ["id"]), (TEXTS, ["id", "revision"])):
         if name not in names:
             create_store(transaction, name, primary_key=key)
+    if not open_store(transaction, DRAFTS).info.indexes:
+        create_index(transaction, DRAFTS, ["name"], name=_BY_NAME)
+
+
+def _too_many(message: str, limit: int) -> TooManyDrafts:
+    return TooManyDrafts(message, hint="remove drafts that nobody needs: DELETE /v1/drafts/{id}", limit=limit)
 
 
 def _head(view: View, draft_id: str) -> Draft:

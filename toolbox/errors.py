@@ -1,5 +1,6 @@
 """Errors of tools: two kinds matter to the caller, *fix your call* and *give up*; `retryable` says whether trying again may help."""
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -23,6 +24,30 @@ class ToolError(Exception):
             if getattr(self, name):
                 found[name] = getattr(self, name)
         return found
+
+
+class Forbidden(ToolError):
+    """Whoever asks has not the scopes that this takes: `details` has `what` takes them, and the `scopes` that are missing, as texts."""
+
+    code = "forbidden"
+
+    def __init__(self, message: str, *, what: str, scopes: Sequence[str]) -> None:
+        super().__init__(message, what=what, scopes=list(scopes))
+        self.scopes = tuple(scopes)
+
+    @property
+    def places(self) -> list[dict[str, Any]]:
+        """What is missing, one by one: {pointer, detail, code, scope}."""
+        what = self.details["what"]
+        return [
+            {
+                "pointer": "Authorization",
+                "detail": f"{what} takes the scope {scope}",
+                "code": self.code,
+                "scope": scope,
+            }
+            for scope in self.scopes
+        ]
 
 
 class UnknownTool(ToolError):
@@ -122,6 +147,12 @@ class SessionNotFound(ToolError):
 
 class RevisionNotFound(ToolError):
     code = "revision_not_found"
+
+
+class TooManyDrafts(ToolError):
+    """`details` has the `limit`."""
+
+    code = "too_many_drafts"
 
 
 class DraftChanged(ToolError):

@@ -1,5 +1,6 @@
-"""Deterministic Temporal code: the workflow that runs any script."""
+"""Deterministic Temporal code: the workflow that runs any script, and the one of a session."""
 
+from workflows.authoring import SessionWorkflow
 from workflows.run import ScriptWorkflow
 
-__all__ = ["ScriptWorkflow"]
+__all__ = ["ScriptWorkflow", "SessionWorkflow"]

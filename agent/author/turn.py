@@ -1,10 +1,20 @@
 """One request to the model in a turn: the situation in, text and tool calls out."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agent.protocol import Call, Model, Tool, Usage
+import orjson
+
+from agent.assembly import new_id
+from agent.author.fencing import Fence
+from agent.author.history import told
+from agent.author.prompt import system_prompt
+from agent.protocol import Call, Message, Model, Tool, Usage
+from agent.tokens import tokens
+
+BUDGET = 60_000
+"""About how many tokens a request has."""
 
 
 @dataclass(frozen=True)
@@ -15,25 +25,55 @@ class Situation:
     call. `catalog` is what there is: {databases: [{name, stores: [{name, primary_key, indexes, schema, rows, relations}]}], scripts:
     [{name, description, parameters, database}], tools: {name: not configured because ...}, database (the one that is meant), draft
     {id, name, revision, script, problems} or None, mocks, recording, now, time_zone}.
+
+    `redact` takes out of a text what no model may see. `budget` is about how many tokens the request may have: older turns are told
+    shorter, or left out, and so is a large catalog.
     """
 
     records: Sequence[dict[str, Any]]
     tools: Sequence[Tool]
     catalog: dict[str, Any] = field(default_factory=dict)
+    redact: Callable[[str], str] = lambda text: text
+    budget: int = BUDGET
 
 
 @dataclass(frozen=True)
 class Thought:
-    """What the model said, the tools that it calls, what it cost, and which model it was."""
+    """What the model said, the tools that it calls, what it cost, and which model it was. `cut`: it stopped at its own limit."""
 
     text: str
     calls: tuple[Call, ...]
     usage: Usage
     model: str
+    cut: bool = False
 
 
 def think(
     model: Model, situation: Situation, name: str | None = None, *, said: Callable[[str], None] = lambda text: None
 ) -> Thought:
-    """Ask the model for the next thing. `said` hears the text while it comes. Raises AgentError."""
-    raise NotImplementedError
+    """Ask the model for the next thing. `said` hears the text while it comes, and an empty text now and then while none does; what it
+    raises ends the request. The ids of the calls are new in the session. Raises AgentError."""
+    reply = model.converse(request(situation), situation.tools, name, said=said)
+    return Thought(reply.text, _named(reply.calls, situation.records), reply.usage, reply.model, reply.cut)
+
+
+def request(situation: Situation) -> list[Message]:
+    """The messages that the model gets."""
+    fence = Fence(situation.redact)
+    offered = sum(
+        tokens(tool.name + tool.description + orjson.dumps(dict(tool.arguments)).decode()) for tool in situation.tools
+    )
+    room = situation.budget - offered
+    system = system_prompt(situation, fence, room // 2)
+    return [Message("system", system), *told(situation.records, fence, room - tokens(system))]
+
+
+def _named(calls: Sequence[Call], records: Sequence[dict[str, Any]]) -> tuple[Call, ...]:
+    """The calls, each with an id that no other call of the session has: some endpoints begin to count again in every answer."""
+    taken = {record.get("call") for record in records if record["type"] == "tool_call"}
+    found = []
+    for call in calls:
+        fresh = call if call.id not in taken else replace(call, id=new_id())
+        taken.add(fresh.id)
+        found.append(fresh)
+    return tuple(found)

@@ -3,10 +3,11 @@
 frame.py            RequestFrame: the frame of every request      keys.py     Keys: API keys, hashed
 authentication.py   Authentication: default deny                  notes.py    Notes: last uses and the audit log, written later
 routes.py           the scope that each route takes               audit.py    the audit log
-scopes.py           Scope, Access: what a key may do              rights.py   what a script takes
 limits.py           Limits: how often                             tokens.py   Tokens: those of an identity provider
-                                                                  providers.py   its keys
-sessions.py         Sessions: cookies of browsers, for keys       origins.py  whose pages may ask; CORS
+sessions.py         Sessions: cookies of browsers, for keys       providers.py   its keys
+origins.py          whose pages may ask; CORS                     validity.py   Validity: streams end with their keys
+
+What a key may do, and what a script takes, is asked below the gateway too: `toolbox.access`.
 """
 
 from gateway.access.authentication import Authentication
@@ -15,36 +16,29 @@ from gateway.access.keys import Keys
 from gateway.access.limits import Limits, create_limits
 from gateway.access.notes import Notes
 from gateway.access.origins import Cors
-from gateway.access.rights import check_named, check_save, check_start
-from gateway.access.routes import PUBLIC, ROUTES, UndeclaredRoute, about, access_of, guarded
-from gateway.access.scopes import ADMIN, Access, InvalidScope, Scope, forbidden, parse_scope, parse_scopes
+from gateway.access.routes import PUBLIC, ROUTES, UndeclaredRoute, about, access_of, changes_nothing, guarded
 from gateway.access.sessions import Sessions
 from gateway.access.tokens import Tokens
+from gateway.access.validity import Credential, Validity, credential_of
 
 __all__ = [
-    "ADMIN",
     "PUBLIC",
     "ROUTES",
-    "Access",
     "Authentication",
     "Cors",
-    "InvalidScope",
+    "Credential",
     "Keys",
     "Limits",
     "Notes",
     "RequestFrame",
-    "Scope",
     "Sessions",
     "Tokens",
     "UndeclaredRoute",
+    "Validity",
     "about",
     "access_of",
-    "check_named",
-    "check_save",
-    "check_start",
+    "changes_nothing",
     "create_limits",
-    "forbidden",
+    "credential_of",
     "guarded",
-    "parse_scope",
-    "parse_scopes",
 ]

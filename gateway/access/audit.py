@@ -10,7 +10,8 @@ key (401, 403), an entry
 stream that fails later has begun with 200.
 
 Ids are times, so the log is in the order of time. Refusals that are alike are one entry if they come within the same half second, with
-their number in `times`: nobody fills the disk by knocking.
+their number in `times`: nobody fills the disk by knocking. An address that fails more often than it may (429) has an entry of its own, with
+`target` {address}: one a minute, and no more than `limits.TOLD` of them.
 """
 
 import re

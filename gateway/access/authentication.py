@@ -6,7 +6,7 @@ one. What a key may do, each route's guard asks
 (`routes`), with what is left for it in the request's state:
 
     key_id    the key's id, for logs; of a bearer token `oidc:` and its subject
-    access    scopes.Access
+    access    toolbox.access.Access
     session   sessions.Session, if the request came with a cookie; a request with a key is never known by its cookie
 
 A credential is a key of ours, or a token of an identity provider (`tokens`), if one is configured. Both are checked at every request.
@@ -25,10 +25,10 @@ from gateway.access.keys import Keys
 from gateway.access.limits import INSIDE, Limits, address_of, headers, refusal
 from gateway.access.notes import Notes
 from gateway.access.routes import KNOWING, PUBLIC, Reached
-from gateway.access.scopes import Access
 from gateway.access.sessions import Sessions
 from gateway.access.tokens import Tokens, is_token
 from gateway.problems import ApiError, problem_response
+from toolbox.access import Access
 
 _FAILED: Final = 500
 
@@ -65,7 +65,7 @@ class Authentication:
             session = None if given else self._sessions.of_request(scope)
             access = session.access if session is not None else await self._access(given)
             if access is None:
-                raise self._not_authenticated(scope)
+                raise self._not_authenticated(scope, watched)
             watched.access = access
             scope["state"] |= {"key_id": access.key_id, "access": access, "session": session}
             watched.headers = self._counted(scope, access)
@@ -103,11 +103,13 @@ class Authentication:
             raise refusal(buckets, taken)
         return headers(buckets, taken)
 
-    def _not_authenticated(self, scope: Scope) -> ApiError:
+    def _not_authenticated(self, scope: Scope, watched: "_Watched") -> ApiError:
         buckets = self._limits.failures
         if buckets is not None:
-            taken = buckets.take(address_of(scope.get("client")))
+            address = address_of(scope.get("client"))
+            taken = buckets.take(address)
             if not taken.allowed:
+                watched.address = address if self._limits.told.first(address) else None
                 return refusal(buckets, taken)
         return ApiError(
             "not_authenticated",
@@ -129,7 +131,7 @@ async def _refuse(error: ApiError, scope: Scope, receive: Receive, send: Send) -
 
 
 class _Watched:
-    """What is sent for one request; its status is noted, once."""
+    """What is sent for one request; its status is noted, once. `address` is that of who failed too often, if that is to be noted."""
 
     def __init__(self, scope: Scope, send: Send, notes: Notes) -> None:
         self._scope = scope
@@ -137,6 +139,7 @@ class _Watched:
         self._notes = notes
         self.access: Access | None = None
         self.headers: dict[str, str] = {}
+        self.address: str | None = None
         self._noted = False
 
     async def send(self, message: Message) -> None:
@@ -150,7 +153,7 @@ class _Watched:
         state = self._scope["state"]
         reached: Reached | None = state.get("reached")
         writes = reached is not None and reached.writes
-        if self._noted or not (writes or status in REFUSALS):
+        if self._noted or not (writes or status in REFUSALS or self.address is not None):
             return
         self._noted = True
         entry = Entry(
@@ -158,8 +161,13 @@ class _Watched:
             status=status,
             request_id=state["request_id"],
             route=reached.route if reached is not None else None,
-            target=reached.target if reached is not None else {},
+            target=self._target(reached),
             key=self.access.key_id if self.access is not None else None,
             name=self.access.name if self.access is not None else None,
         )
         self._notes.audit(entry)
+
+    def _target(self, reached: Reached | None) -> dict[str, str]:
+        if self.address is not None:
+            return {"address": self.address}
+        return reached.target if reached is not None else {}

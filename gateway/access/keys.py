@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from btree import Transaction
-from gateway.access.scopes import ADMIN, Access, Scope, parse_scopes
 from query import SYSTEM, Databases, Record, create_store, list_stores, open_store, select
 from toolbox import installation_secret
+from toolbox.access import ADMIN, Access, Scope, parse_scopes
 
 STORE: Final = "_keys"
 FILE: Final = "api-key"

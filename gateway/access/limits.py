@@ -7,7 +7,8 @@ A bucket is one number, the time at which it will be full again (GCRA), and a fu
 addresses of the last moments, and at most MOST of each. Buckets are of this process: with N gateways a key may do N times as much.
 
 A valid key is let through whatever its address has done, since many share an address behind a proxy; keys have 256 random bits, so
-guessing is hopeless at any rate, and what the limit of failures saves is lines of the log and of the audit log.
+guessing is hopeless at any rate, and what the limit of failures saves is lines of the log and of the audit log. So that an address which
+has reached it is kept there too, and cannot fill it, each is told of once a minute, and TOLD of them at most (`Told`).
 """
 
 import ipaddress
@@ -15,12 +16,15 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from gateway.problems import ApiError
 
 MOST: Final = 10_000
+MINUTE: Final = 60.0
+TOLD: Final = 20
+"""Addresses that are told of in a minute."""
 INSIDE: Final = "sop.inside"
 """In the scope of a request that the gateway sends to itself. A client cannot set it: scopes are the server's."""
 
@@ -79,12 +83,31 @@ class Buckets:
             del self._full_at[name]
 
 
+class Told:
+    """Which addresses were told of within the last minute. Not for several threads."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._at: OrderedDict[str, float] = OrderedDict()
+
+    def first(self, address: str) -> bool:
+        """Whether this is the first time in a minute, and there are not too many others."""
+        now = self._clock()
+        while self._at and next(iter(self._at.values())) <= now - MINUTE:
+            self._at.popitem(last=False)
+        if address in self._at or len(self._at) >= TOLD:
+            return False
+        self._at[address] = now
+        return True
+
+
 @dataclass(frozen=True)
 class Limits:
-    """The limits of a gateway; None is none."""
+    """The limits of a gateway; None is none. `told` are the addresses that failed too often, and are in the audit log."""
 
     keys: Buckets | None = None
     failures: Buckets | None = None
+    told: Told = field(default_factory=Told)
 
 
 def headers(buckets: Buckets, taken: Taken) -> dict[str, str]:
@@ -130,4 +153,4 @@ def create_limits(
     keys = Buckets("key", Rate(per_second, max(1, burst)), clock) if per_second else None
     per_minute = failures_per_minute
     failures = Buckets("address", Rate(per_minute / 60, max(1, int(per_minute))), clock) if per_minute else None
-    return Limits(keys, failures)
+    return Limits(keys, failures, Told(clock))

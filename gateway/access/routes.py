@@ -11,7 +11,7 @@ here (`guarded`), and with no declaration of a route that there is not: a new ro
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from fastapi import Request
@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Asgi
 
-from gateway.access.scopes import Access, Scope, divided, forbidden
+from toolbox.access import Access, Scope, divided, forbidden
 
 _NOBODY: Final = "public"
 _ANYBODY: Final = "any"
@@ -71,6 +71,17 @@ ROUTES: Final[dict[str, str]] = {
     "POST /v1/runs/{run_id}:concurrency": "runs:control",
     "POST /v1/runs/{run_id}:decide": "runs:control",
     "POST /v1/runs/{run_id}:rerun": "runs:control",
+    # sessions
+    "POST /v1/sessions": "sessions",
+    "GET /v1/sessions": "sessions",
+    "GET /v1/sessions/{session_id}": "sessions",
+    "PATCH /v1/sessions/{session_id}": "sessions",
+    "DELETE /v1/sessions/{session_id}": "sessions",
+    "POST /v1/sessions/{session_id}/messages": "sessions",
+    "POST /v1/sessions/{session_id}/approvals/{approval}": "sessions",
+    "POST /v1/sessions/{session_id}:stop": "sessions",
+    "GET /v1/sessions/{session_id}/records": "sessions",
+    "GET /v1/sessions/{session_id}/records/{seq}/rows": "sessions",
     # schedules
     "GET /v1/schedules": "schedules:read",
     "GET /v1/schedules/{schedule_id}": "schedules:read",
@@ -156,6 +167,7 @@ _TARGETS: Final = {
     "secret": "secret",
     "name": "script",
     "draft_id": "draft",
+    "session_id": "session",
 }
 
 
@@ -181,7 +193,7 @@ class Need:
         return cls(scope, found[1] if found is not None else None, scope.names == _SOME)
 
     def check(self, access: Access, parameters: Mapping[str, Any]) -> None:
-        """Raises ApiError `forbidden`."""
+        """Raises Forbidden."""
         if self.scope.area == _ANYBODY:
             return
         area, action = self.scope.area, self.scope.action
@@ -261,6 +273,11 @@ def access_of(request: Request) -> Access:
     """What the key of a request may do."""
     access: Access = request.state.access
     return access
+
+
+def changes_nothing(request: Request) -> None:
+    """Tell the audit log that a request, as it turned out, has only found what another one did."""
+    request.state.reached = replace(request.state.reached, writes=False)
 
 
 def about(request: Request, **target: str) -> None:

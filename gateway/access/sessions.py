@@ -26,8 +26,8 @@ from starlette.types import Scope
 from btree import Transaction
 from gateway.access.keys import Keys, hashed, now_utc
 from gateway.access.origins import check_origin, is_secure
-from gateway.access.scopes import Access
-from query import SYSTEM, Databases, create_store, list_stores, open_store, select
+from query import SYSTEM, Databases, Record, create_store, list_stores, open_store, select
+from toolbox.access import Access
 
 STORE: Final = "_sessions"
 LIFE: Final = timedelta(hours=8)
@@ -100,14 +100,23 @@ class Sessions:
     def find(self, token: str) -> Session | None:
         """The session of a token; or None."""
         found = _TOKEN.fullmatch(token)
-        view = self._database.snapshot()
-        if found is None or not any(info.name == STORE for info in list_stores(view)):
+        row = self._row(found[1]) if found is not None else None
+        if found is None or row is None or not hmac.compare_digest(row["hash"], hashed(found[2])):
             return None
-        row = open_store(view, STORE).get(found[1])
-        if row is None or not hmac.compare_digest(row["hash"], hashed(found[2])):
-            return None
-        access = self._keys.access(row["key_id"]) if row["expires_at"] > _text(self._clock()) else None
+        access = self._access(row)
         return Session(found[1], access, row["expires_at"]) if access is not None else None
+
+    def is_open(self, session_id: str) -> bool:
+        """Whether a session goes on, and its key is valid."""
+        row = self._row(session_id)
+        return row is not None and self._access(row) is not None
+
+    def _row(self, session_id: str) -> Record | None:
+        view = self._database.snapshot()
+        return open_store(view, STORE).get(session_id) if STORE in {info.name for info in list_stores(view)} else None
+
+    def _access(self, row: Record) -> Access | None:
+        return self._keys.access(row["key_id"]) if row["expires_at"] > _text(self._clock()) else None
 
     def end(self, session_id: str) -> None:
         """End a session now."""

@@ -30,8 +30,8 @@ import jwt
 import orjson
 from jwt.types import Options
 
-from gateway.access.scopes import Access, Scope, parse_scopes
 from gateway.problems import ApiError
+from toolbox.access import Access, Scope, parse_scopes
 
 ALGORITHMS: Final = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
@@ -92,6 +92,11 @@ class Tokens:
     def __init__(self, settings: TokenSettings, fetch: Fetch, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
         self._keys = KeySet(fetch, clock)
+
+    @property
+    def skew(self) -> float:
+        """Seconds that a token is taken beyond its end."""
+        return self._settings.skew
 
     async def verify(self, token: str) -> Access | None:
         """Whose token it is, and what it may do; None if it is not valid. Raises ApiError `provider_unavailable`."""

@@ -18,7 +18,7 @@ def script_names(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def draft_ids(ctx: typer.Context, incomplete: str) -> list[str]:
-    return _beginning(incomplete, ctx, lambda gateway: [found["id"] for found in gateway.get("/v1/drafts")["data"]])
+    return _beginning(incomplete, ctx, lambda gateway: [found["id"] for found in gateway.pages("/v1/drafts", None)])
 
 
 def run_ids(ctx: typer.Context, incomplete: str) -> list[str]:

@@ -82,8 +82,8 @@ class Connection:
         with told():
             return self.gateway.answer(method, path, **options).text
 
-    def pages(self, path: str, limit: int, **params: Any) -> Iterator[Any]:
-        """The entries of a listing, page after page, at most `limit`."""
+    def pages(self, path: str, limit: int | None, **params: Any) -> Iterator[Any]:
+        """The entries of a listing, page after page, at most `limit` (None: all)."""
         return _told(self.gateway.pages(path, limit, **params))
 
     def stream(self, method: str, path: str, **options: Any) -> Iterator[dict[str, Any]]:

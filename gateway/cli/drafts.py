@@ -27,11 +27,12 @@ _LISTED = ("id", "name", "revision", "base", "updated_at", "updated_by")
 @app.command("list")
 def list_(
     script: Annotated[str | None, typer.Option(help="only drafts of this script", autocompletion=script_names)] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="at most so many; default all")] = None,
     output: Format = "table",
 ) -> None:
     """List the drafts of scripts that the key may write."""
     with Connection() as gateway:
-        write_rows(gateway.get("/v1/drafts", params=given({}, script=script))["data"], _LISTED, output)
+        write_rows(gateway.pages("/v1/drafts", limit, script=script), _LISTED, output)
 
 
 @app.command()

@@ -30,7 +30,7 @@ def create(
     expires_in: Annotated[float | None, typer.Option(min=0, help="for so many days; default for ever")] = None,
 ) -> None:
     """Make a key and print it, this once."""
-    from gateway.access import InvalidScope, parse_scopes
+    from toolbox.access import InvalidScope, parse_scopes
 
     try:
         scopes = parse_scopes(scope or ["admin"])

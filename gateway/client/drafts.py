@@ -1,7 +1,7 @@
 """Drafts: scripts that are being written. A change says which revision it is for; Conflict tells that somebody else was faster."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gateway.client.models import Draft, ScriptVersion
@@ -23,10 +23,9 @@ class Drafts:
         """From a version of a script, the latest if none is told; `name` is that of another script to be."""
         return Draft.of(self._gateway.post("/v1/drafts", params=given({"from": script}, version=version, name=name)))
 
-    def list(self, script: str | None = None) -> Sequence[Mapping[str, Any]]:
-        """The drafts, or those of one script, as {id, name, revision, base, updated_at, updated_by, ...}."""
-        found: Sequence[Mapping[str, Any]] = self._gateway.get("/v1/drafts", params=given({}, script=script))["data"]
-        return found
+    def list(self, script: str | None = None, *, limit: int | None = None) -> Iterator[Mapping[str, Any]]:
+        """The drafts, or those of one script, as {id, name, revision, base, updated_at, updated_by, ...}, at most `limit`."""
+        return self._gateway.pages("/v1/drafts", limit, **given({}, script=script))
 
     def get(self, draft_id: str) -> Draft:
         """A draft: its text, and all that is wrong with it."""

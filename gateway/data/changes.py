@@ -21,13 +21,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 import query
 from btree import Transaction
-from gateway.access import Scope, access_of
+from gateway.access import access_of
 from gateway.data.databases import writable_database
 from gateway.data.queries import Count
 from gateway.preferences import Limits, max_affected, too_many
 from gateway.problems import ApiError
 from gateway.services import Here, Services
 from script.expressions.functions import EvaluationContext
+from toolbox.access import Scope
 
 router = APIRouter(prefix="/v1/databases/{database}/stores/{store}", tags=["rows"])
 

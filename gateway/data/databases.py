@@ -12,10 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 import query
 from btree import Database
-from gateway.access import Scope, about, access_of
+from gateway.access import about, access_of
 from gateway.problems import ApiError
 from gateway.services import Here, Services
 from gateway.times import iso
+from toolbox.access import Scope
 
 router = APIRouter(prefix="/v1/databases", tags=["databases"])
 

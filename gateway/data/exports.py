@@ -9,6 +9,7 @@ error after that is told in NDJSON by a last line `{"error": {...}}`, and in eve
 wants it, so that no client takes a part for the whole.
 """
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from time import perf_counter
@@ -21,14 +22,14 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 import query
-from gateway.access import Scope as AccessScope
-from gateway.access import access_of
+from gateway.access import access_of, credential_of, validity
 from gateway.data.databases import open_database
 from gateway.data.queries import AggregateRequest, ExportParameters, Form, JoinRequest, SelectRequest, names_of
 from gateway.problems import ApiError, problem, translate
 from gateway.results.negotiation import preferred, require_installed
 from gateway.services import Here, Services
 from query.transfer.exports import AggregateQuery, AnyQuery, Format, JoinQuery, export
+from toolbox.access import Scope as AccessScope
 
 router = APIRouter(prefix="/v1/databases/{database}/stores/{store}", tags=["rows"])
 _log = logging.getLogger("gateway")
@@ -227,10 +228,11 @@ class RowsResponse(StreamingResponse):
 
     async def stream_response(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        last = await self._send_pieces(send)
+        with self._here.validity.held(credential_of(self._request)) as ended:
+            last = await self._send_pieces(send, ended)
         await send({"type": "http.response.body", "body": last or b"", "more_body": last is not None})
 
-    async def _send_pieces(self, send: Send) -> bytes | None:
+    async def _send_pieces(self, send: Send, ended: asyncio.Event) -> bytes | None:
         """Send all pieces; what is to be sent behind them and without ending the body, if it went wrong."""
         pieces = iter(self._rows)
         try:
@@ -245,6 +247,8 @@ class RowsResponse(StreamingResponse):
                     return None
                 if self._here.stopping.is_set():
                     raise ApiError("gateway_stopping", "the gateway stops", hint="ask again", retryable=True)
+                if ended.is_set():
+                    raise validity.ended()
                 much = MUCH
         except Exception as error:
             return self._told(error)

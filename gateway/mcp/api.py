@@ -3,7 +3,7 @@
 Inside the gateway it goes to the application itself (`inside`), from `sop mcp` over the network; nothing above knows which.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -17,11 +17,13 @@ from gateway.client.transport import refusal
 
 @dataclass(frozen=True)
 class Api:
-    """`headers` go with every request: the caller's key, and the id of the request that it is part of."""
+    """`headers` go with every request: the caller's key, and the id of the request that it is part of. `stopping` tells whether the gateway
+    that answers ends, with nobody else to ask: only inside it that can be told."""
 
     http: httpx2.AsyncClient
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     extensions: Mapping[str, Any] = field(default_factory=dict)
+    stopping: Callable[[], bool] = lambda: False
 
     async def answer(self, method: str, path: str, **options: Any) -> httpx2.Response:
         """A whole answer. Raises GatewayError."""

@@ -14,7 +14,13 @@ from weakref import WeakSet
 import anyio
 from mcp.server.connection import Connection
 from mcp.server.context import ServerRequestContext
-from mcp.server.subscriptions import InMemorySubscriptionBus, ResourcesListChanged, ServerEvent, ToolsListChanged
+from mcp.server.subscriptions import (
+    InMemorySubscriptionBus,
+    ListenHandler,
+    ResourcesListChanged,
+    ServerEvent,
+    ToolsListChanged,
+)
 from mcp_types import NotificationParams
 
 EVERY: Final = 2.0
@@ -51,6 +57,7 @@ class Changes:
     def __init__(self, tag: Callable[[], Awaitable[str]], every: float | None = None) -> None:
         self._came = asyncio.Event()
         self.bus = Bus(self._came.set)
+        self.listen = ListenHandler(self.bus)
         self._tag = tag
         self._every = every or EVERY
         self._connections: WeakSet[Connection] = WeakSet()
@@ -59,6 +66,10 @@ class Changes:
         """A session has begun: it is told for as long as it lasts."""
         self._connections.add(context.session._connection)
         self._came.set()
+
+    def close(self) -> None:
+        """End what listens."""
+        self.listen.close()
 
     async def watch(self) -> None:
         """Look, and tell, until this is canceled."""

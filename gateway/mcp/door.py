@@ -29,6 +29,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
+from gateway.access import Credential
 from gateway.mcp.api import Api
 from gateway.mcp.catalog import digest
 from gateway.mcp.changes import Changes
@@ -79,12 +80,18 @@ class Door:
         """While the application runs."""
         async with self._http, self._manager.run(), anyio.create_task_group() as tasks:
             tasks.start_soon(self._changes.watch)
+            tasks.start_soon(self._end_listening)
             self._open = True
             try:
                 yield
             finally:
                 self._open = False
                 tasks.cancel_scope.cancel()
+
+    async def _end_listening(self) -> None:
+        """Whoever listens to changes is told that there is no more to hear, when the gateway stops."""
+        await self._services.stopping.wait()
+        self._changes.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request. Raises ApiError where this application is not running, or the key has too many sessions."""
@@ -98,9 +105,11 @@ class Door:
         if scope["method"] == "POST" and SESSION not in Headers(scope=scope):
             self._check_sessions(key_id)
         told = _Told(scope, receive, send)
-        if scope["method"] == "GET":
-            receive = _until(receive, self._services.stopping)
-        await self._manager.handle_request(scope, receive, told.send)
+        if scope["method"] != "GET":
+            await self._manager.handle_request(scope, receive, told.send)
+            return
+        with self._services.validity.held(Credential(scope["state"]["access"])) as ended:
+            await self._manager.handle_request(scope, _until(receive, self._services.stopping, ended), told.send)
 
     def _check_sessions(self, key_id: str) -> None:
         owners = [owner["client_id"] for owner in self._manager._session_owners.values()]
@@ -116,7 +125,7 @@ class Door:
             "Authorization": request.headers["authorization"],
             "X-Request-ID": request.state.request_id,
         }
-        return Api(self._http, headers, {"client": request.scope.get("client")})
+        return Api(self._http, headers, {"client": request.scope.get("client")}, self._services.stopping.is_set)
 
 
 def _security(hosts: Sequence[str], origins: Sequence[str]) -> TransportSecuritySettings:
@@ -126,18 +135,19 @@ def _security(hosts: Sequence[str], origins: Sequence[str]) -> TransportSecurity
     )
 
 
-def _until(receive: Receive, stopping: asyncio.Event) -> Receive:
-    """What a client sends, until the gateway stops: then it is as if it had gone."""
+def _until(receive: Receive, *events: asyncio.Event) -> Receive:
+    """What a client sends, until the gateway stops, or the key ends: then it is as if it had gone."""
 
     async def received() -> Message:
-        coming, ending = asyncio.ensure_future(receive()), asyncio.ensure_future(stopping.wait())
+        coming = asyncio.ensure_future(receive())
+        ending = [asyncio.ensure_future(event.wait()) for event in events]
         try:
-            await asyncio.wait((coming, ending), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((coming, *ending), return_when=asyncio.FIRST_COMPLETED)
             return coming.result() if coming.done() else {"type": "http.disconnect"}
         finally:
-            for task in (coming, ending):
+            for task in (coming, *ending):
                 task.cancel()
-            await asyncio.gather(coming, ending, return_exceptions=True)
+            await asyncio.gather(coming, *ending, return_exceptions=True)
 
     return received
 

@@ -6,6 +6,9 @@ and nobody has to know why a connection ended.
 
 A run that was started here is read as it was started, by `POST /v1/call` under its idempotency key: that takes no other scope than
 starting it. Others are read by `GET /v1/runs/{id}/events`.
+
+A gateway that stops ends its calls at once, with an error that has the run's id: another gateway tells the rest. `sop mcp`, which goes on
+when the gateway it talks with does not, asks again, as long as the call may wait.
 """
 
 import time
@@ -18,7 +21,7 @@ import anyio
 import orjson
 from pydantic import Field
 
-from gateway.client.errors import GatewayError, refused
+from gateway.client.errors import GatewayError, Refused, refused
 from gateway.client.following import address
 from gateway.client.transport import part
 from gateway.mcp.api import Lines
@@ -81,6 +84,8 @@ async def follow(run: Run, wait: float) -> dict[str, Any]:
                             break
                         await run.call.progress(after, _message(record))
         except GatewayError as error:
+            if run.call.api.stopping():
+                raise _stopped(run, error) from None
             if not error.retryable or time.monotonic() > deadline:
                 raise
         if end is None:
@@ -91,10 +96,21 @@ async def follow(run: Run, wait: float) -> dict[str, Any]:
 
 
 def _going_on(run: Run) -> dict[str, Any]:
+    return {"run_id": run.run_id, "state": "running", "hint": _hint(run)}
+
+
+def _stopped(run: Run, error: GatewayError) -> GatewayError:
+    """What the gateway's end is to whoever waits for a run: nothing is waited for here any more, but by another gateway."""
+    if not isinstance(error, Refused) or error.code != "gateway_stopping":
+        return error
+    return refused(error.status, {**error.problem, "hint": _hint(run), "run_id": run.run_id})
+
+
+def _hint(run: Run) -> str:
     hint = f"the run goes on: get_run with run_id {run.run_id!r} tells how it stands, cancel_run stops it"
     if run.method == "POST":
         hint += "; start_run with the same arguments and this idempotency_key waits on"
-    return {"run_id": run.run_id, "state": "running", "hint": hint}
+    return hint
 
 
 async def _told(run: Run, end: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """What tools answer: structured, small, and with what to do next.
 
 A result is an object; its text is the same as JSON, for clients that show models the text only. An error is a result too (`isError`), with
-the problem that the API would answer: {code, detail, errors: [{pointer, detail, code, hint}], hint, retryable, status, request_id}. A
-pointer is into the tool's arguments. So a model reads what is wrong, where, and how to repair it, and tries again.
+the problem that the API would answer: {code, detail, errors: [{pointer, detail, code, hint}], hint, retryable, status, request_id}, and the
+run that it is about (run_id). A pointer is into the tool's arguments. So a model reads what is wrong, where, and how to repair it, and
+tries again.
 
 Nothing is cut silently: rows come in pages with a cursor, and what is too large for one answer is refused with the way to get less.
 """
@@ -21,7 +22,7 @@ MAX_BYTES: Final = 64 * 1024
 """An answer's JSON."""
 MOST_PLACES: Final = 50
 """Of an error; `more_errors` says how many more there are."""
-_KEPT: Final = ("code", "detail", "errors", "hint", "retryable", "status", "request_id")
+_KEPT: Final = ("code", "detail", "errors", "hint", "retryable", "status", "request_id", "run_id")
 
 
 def answered(value: Mapping[str, Any], *, failed: bool = False) -> CallToolResult:

@@ -13,7 +13,6 @@ from typing import Any, Final, TypeVar
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
-from mcp.server.subscriptions import ListenHandler
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INTERNAL_ERROR,
@@ -69,7 +68,7 @@ def create_server(api_of: ApiOf, changes: Changes) -> "Server[Any]":
         on_list_resources=handlers.list_resources,
         on_list_resource_templates=handlers.list_templates,
         on_read_resource=handlers.read_resource,
-        on_subscriptions_listen=ListenHandler(changes.bus),
+        on_subscriptions_listen=changes.listen,
     )
     server.add_notification_handler("notifications/initialized", NotificationParams, changes.heard_from)
     return server

@@ -10,7 +10,7 @@ process runs, and readable by who may read figures but no data. What is found ou
     sop_stream_seconds{route}                    until a streamed answer ended
     sop_streams_open{route}                      answers that are being streamed
     sop_watched_runs, sop_watchers               runs that are watched here, and by how many
-    sop_runs_started_total{trigger}              runs that were asked for here, found again by their key ones among them
+    sop_runs_started_total{trigger}              runs that were started here; one that is found again by its key is not counted again
     sop_commit_seconds                           durable writes of the databases: the COMMIT itself
     sop_lock_wait_seconds                        how long they waited for other writers
     sop_disk_free_bytes, sop_last_sweep_timestamp_seconds
@@ -54,7 +54,7 @@ class Metrics:
             registry=self.registry,
         )
         self.streams = Gauge("sop_streams_open", "Answers that are being streamed", ["route"], registry=self.registry)
-        self.runs = Counter("sop_runs_started", "Runs that were asked for", ["trigger"], registry=self.registry)
+        self.runs = Counter("sop_runs_started", "Runs that were started", ["trigger"], registry=self.registry)
         self._commits = Histogram(
             COMMIT_SECONDS, "COMMITs of the databases", buckets=WRITE_BUCKETS, registry=self.registry
         )

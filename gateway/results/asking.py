@@ -83,6 +83,7 @@ class Asked:
     guard: bool = True
     null: str = ""
     as_json: tuple[str, ...] = ()
+    end: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Wait:
 def read(request: Request, given: ResultParameters, last_event_id: str | None, *, waits: bool = False) -> Asked:
     """What is asked for; a client that `waits` gets JSON where it does not care. Raises ApiError, InvalidQuery."""
     form = chosen(request, given.format, MEDIA_TYPES, _JSON_FIRST if waits else KNOWN, "a result")
-    after = _seq(last_event_id) if last_event_id else given.after
+    after = number_of(last_event_id) if last_event_id else given.after
     if form in TABLES and after:
         raise ApiError("invalid_query", f"{form} has rows and no numbers to go on from", pointer="?after")
     for name in ("step", "guard", "null", "as_json"):
@@ -118,7 +119,8 @@ def wait_of(prefer: list[str] | None) -> Wait | None:
     return Wait(0, "respond-async") if "respond-async" in found else None
 
 
-def _seq(text: str) -> int:
+def number_of(text: str) -> int:
+    """The number of a Last-Event-ID. Raises ApiError."""
     if not _SEQ.fullmatch(text):
         raise ApiError("invalid_field", f"{text!r} is no number of a record", pointer="Last-Event-ID")
     return int(text)

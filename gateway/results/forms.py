@@ -89,8 +89,11 @@ def form_of(name: FormName) -> Form:
 
 
 def event_name(record: Mapping[str, Any]) -> str:
-    """The name of a record's event: `run.created`, `step.result`, `rows`, `log`, `step.error`, `run.completed`, ..."""
+    """The name of a record's event: `run.created`, `step.result`, `rows`, `log`, `step.error`, `run.completed`, ...; of a session's record
+    its type."""
     kind, status = record["type"], record.get("status")
+    if "session" in record:
+        return str(kind)
     if kind == "run":
         return "run.created" if status == "started" else f"run.{status}"
     if kind in _KINDS:

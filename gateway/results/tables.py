@@ -1,4 +1,4 @@
-"""The rows of a result as CSV or Arrow: those of the run's value, or of a step's.
+"""The rows of a result as CSV or Arrow (elsewhere than in runs as NDJSON or JSON, too): those of the run's value, or of a step's.
 
 A value is a table if it is a list of objects, or a row reference. The rows of a reference come from the engine to the socket like those
 of an export (`gateway.data.exports`): a piece at a time, in constant memory, and the version that they are read from is pinned meanwhile.
@@ -7,12 +7,14 @@ rows: the rows are read twice then, and none has a field that would be left out.
 those that all rows fit into.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from itertools import chain
 from typing import Any, Final
 
+import orjson
 from fastapi import Request, Response
 
 import query
@@ -25,7 +27,7 @@ from query import Databases
 from query.references import reference_page
 from query.transfer.arrow import Seen, arrow_rows, check_as_json
 from query.transfer.exports import Export, Format, column_names
-from query.transfer.streams import Stream, csv_rows
+from query.transfer.streams import Stream, csv_rows, json_array, ndjson
 
 PAGE: Final = 1_000
 """Rows of a result that was written down that are read at once."""
@@ -33,14 +35,16 @@ _NOTES: Final = ("warning", "progress", "compensation")
 Record = Mapping[str, Any]
 
 
-async def telling_record(here: Services, run_id: str, step: str | None) -> dict[str, Any]:
+async def telling_record(
+    here: Services, run_id: str, step: str | None, ended: asyncio.Event | None = None
+) -> dict[str, Any]:
     """The record with the value that is asked for, as soon as there is one: the run's end, or that of the first execution of a step that
     went well.
 
-    Raises ApiError: `step_not_run`, `no_result` for what has failed, `gateway_stopping`; and what watching raises.
+    Raises ApiError: `step_not_run`, `no_result` for what has failed, and what `run_records` raises.
     """
     failed = False
-    async with aclosing(run_records(here, run_id, 0)) as records:
+    async with aclosing(run_records(here, run_id, 0, ended)) as records:
         async for record in records:
             if record and is_end(record):
                 if step is None and record["status"] == "completed":
@@ -54,13 +58,24 @@ async def telling_record(here: Services, run_id: str, step: str | None) -> dict[
 
 
 def table(here: Services, record: dict[str, Any], asked: Asked, request: Request) -> Response:
-    """The answer with the rows of a record's value; its first piece is made. Raises ApiError, QueryError, BTreeError."""
+    """The answer with the rows of a run's record. Raises ApiError, QueryError, BTreeError."""
     run_id = record["run_id"]
-    headers = {"Run-Id": run_id, "Vary": "Accept"}
+    if not has_rows(record):
+        raise _no_table(run_id, asked.step)
+    return rows_of(here, record, asked, request, {"Run-Id": run_id})
+
+
+def has_rows(record: Record) -> bool:
+    """Whether what a record tells is a table."""
+    rows = record.get("result")
+    return "rows" in record or (isinstance(rows, list) and all(isinstance(row, dict) for row in rows))
+
+
+def rows_of(here: Services, record: Record, asked: Asked, request: Request, more: Mapping[str, str]) -> Response:
+    """The answer with the rows of a record that has some; its first piece is made. Raises ApiError, QueryError, BTreeError."""
+    headers = {**more, "Vary": "Accept"}
     if "rows" not in record:
-        rows = record.get("result")
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise _no_table(run_id, asked.step)
+        rows = record["result"]
         headers["Row-Count"] = str(len(rows))
         pieces = _written(lambda: iter(rows), (), False, asked)
         return Response(b"".join(pieces), headers=headers, media_type=MEDIA_TYPES[asked.form])
@@ -68,7 +83,7 @@ def table(here: Services, record: dict[str, Any], asked: Asked, request: Request
     reference_page(here.databases, reference, after=None, limit=1)  # it may be one that somebody has made up
     headers["Row-Count"] = str(reference["count"])
     pieces = _written(lambda: _pages(here.databases, reference), *_columns(here, reference), asked)
-    form: Format = "arrow" if asked.form == "arrow" else "csv"
+    form: Format = asked.form if asked.form != "sse" else "ndjson"
     if "result" in reference:
         return RowsResponse(here, Written(pieces), form, request, headers)
     database = here.databases.open(reference["database"])
@@ -117,6 +132,10 @@ def _pages(databases: Databases, reference: Record) -> Iterator[Record]:
 
 def _written(rows: Callable[[], Iterator[Record]], columns: Sequence[str], complete: bool, asked: Asked) -> Stream:
     """The rows; they are read twice where their columns, or their types, are not completely known."""
+    if asked.form in ("json", "ndjson"):
+        texts = map(orjson.dumps, rows())
+        yield from json_array(texts) if asked.form == "json" else ndjson(texts, end=asked.end)
+        return
     if asked.form == "arrow":
         seen = Seen(columns, as_json=asked.as_json)
         for row in rows():

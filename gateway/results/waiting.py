@@ -16,6 +16,7 @@ from anyio import to_thread
 from fastapi import Request, Response
 from temporalio.service import RPCError
 
+from gateway.access import credential_of
 from gateway.problems import ApiError
 from gateway.results.asking import Asked, Wait
 from gateway.results.tables import table, telling_record
@@ -41,7 +42,8 @@ async def started(here: Services, request: Request, run_id: str, script: str, wa
 
 async def tabulated(here: Services, request: Request, run_id: str, asked: Asked) -> Response:
     """The rows of a result, when there is one. Raises ApiError, QueryError, BTreeError."""
-    record = await while_there(request, telling_record(here, run_id, asked.step))
+    with here.validity.held(credential_of(request)) as ended:
+        record = await while_there(request, telling_record(here, run_id, asked.step, ended))
     if record is None:
         return Response(status_code=_GONE)
     return await to_thread.run_sync(table, here, record, asked, request)

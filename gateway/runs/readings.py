@@ -1,13 +1,13 @@
-"""One reading of a run's history for all who watch it here.
+"""One reading of a run's history, or of a session's log, for all who watch it here.
 
-Folding a history costs the same for every watcher, so a hundred of them share one: a task reads on, keeps the last events, and wakes
+Reading costs the same for every watcher, so a hundred of them share one: a task reads on, keeps the last events, and wakes
 everybody. Who wants older events than those reads for themselves until they have caught up, and joins then; who is too slow for what is
 kept does the same. The task ends with its last watcher.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from itertools import islice
 from typing import Any, Final
@@ -21,6 +21,8 @@ KEPT: Final = 1_000
 
 Event = dict[str, Any]
 Events = AsyncGenerator[Event, None]
+Read = Callable[[Any, str, int], Events]
+"""Gives what has numbers above the last argument of what the second one names: the events of a run of Temporal's client, and so on."""
 
 
 def _read(client: Client, run_id: str, after: int) -> Events:
@@ -28,14 +30,14 @@ def _read(client: Client, run_id: str, after: int) -> Events:
 
 
 class Reading:
-    """A run's events from behind `after`, read once."""
+    """Events from behind `after`, read once."""
 
-    def __init__(self, client: Client, run_id: str, after: int) -> None:
+    def __init__(self, events: Events, after: int) -> None:
         self.watchers = 0
         self.first = after + 1
         self._kept: deque[Event] = deque(maxlen=KEPT)
         self._news = asyncio.Event()
-        self._task = asyncio.create_task(self._read_on(client, run_id, after))
+        self._task = asyncio.create_task(self._read_on(events))
 
     def covers(self, seq: int) -> bool:
         """Whether the event behind `seq` is kept, or comes."""
@@ -60,9 +62,9 @@ class Reading:
         with suppress(asyncio.CancelledError, Exception):
             await self._task
 
-    async def _read_on(self, client: Client, run_id: str, after: int) -> None:
+    async def _read_on(self, source: Events) -> None:
         try:
-            async with aclosing(_read(client, run_id, after)) as events:
+            async with aclosing(source) as events:
                 async for event in events:
                     self._kept.append(event)
                     self.first = self._kept[0]["seq"]
@@ -76,9 +78,10 @@ class Reading:
 
 
 class Readings:
-    """The runs that are watched here. Called as `watch_run` is, and gives the same."""
+    """What is watched here, by default runs. Called as `read` is (`watch_run`), and gives the same."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: Read = _read) -> None:
+        self._read = read
         self._runs: dict[str, Reading] = {}
 
     def counts(self) -> tuple[int, int]:
@@ -86,17 +89,17 @@ class Readings:
         readings = list(self._runs.values())
         return len(readings), sum(reading.watchers for reading in readings)
 
-    async def __call__(self, client: Client, run_id: str, after: int = 0) -> Events:
+    async def __call__(self, source: Any, run_id: str, after: int = 0) -> Events:
         """The events of a run with sequence numbers above `after`, as they happen; ends behind the run's last one.
 
         Raises temporalio.service.RPCError (NOT_FOUND) for an unknown run.
         """
         reading = self._runs.get(run_id)
         if reading is None:
-            reading = self._runs[run_id] = Reading(client, run_id, after)
+            reading = self._runs[run_id] = Reading(self._read(source, run_id, after), after)
         reading.watchers += 1
         try:
-            async with aclosing(self._through(reading, client, run_id, after)) as events:
+            async with aclosing(self._through(reading, source, run_id, after)) as events:
                 async for event in events:
                     yield event
         finally:
@@ -105,7 +108,7 @@ class Readings:
                 self._runs.pop(run_id, None)
                 await reading.close()
 
-    async def _through(self, reading: Reading, client: Client, run_id: str, seq: int) -> Events:
+    async def _through(self, reading: Reading, source: Any, run_id: str, seq: int) -> Events:
         while True:
             async with aclosing(reading.events(seq)) as events:
                 async for event in events:
@@ -113,7 +116,7 @@ class Readings:
                     yield event
             if reading.covers(seq):
                 return
-            async with aclosing(_read(client, run_id, seq)) as events:
+            async with aclosing(self._read(source, run_id, seq)) as events:
                 async for event in events:
                     seq = event["seq"]
                     yield event

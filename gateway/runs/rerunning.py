@@ -12,19 +12,19 @@ from collections.abc import AsyncIterator
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from temporalio.client import WorkflowExecution, WorkflowHandle
+from temporalio.client import WorkflowExecution
 from temporalio.service import RPCError, RPCStatusCode
 
-from gateway.access import Access, check_start
 from gateway.problems import ApiError
 from gateway.runs.looking import RERUN_MEMO, require_run, start_input
-from gateway.runs.starting import check_key, check_request, launch, resolve
+from gateway.runs.starting import Start, check_key, check_request, launch, resolve
 from gateway.runs.watch import Fold, fold_run
 from gateway.services import Services
 from script.compiler.program import Program
 from script.machine.machine import MAX_MOVED_BYTES
 from script.machine.resuming import CannotResume, Retracing, failed_step, resumed
 from script.wire import RunInput, wire_size
+from toolbox.access import Access, check_start
 
 START: Final = "start"
 FAILED: Final = "failed"
@@ -46,7 +46,7 @@ class RerunRequest(BaseModel):
 
 async def rerun_run(
     here: Services, run_id: str, request: RerunRequest, key: str | None, access: Access
-) -> tuple[WorkflowHandle[Any, Any], dict[str, Any]]:
+) -> tuple[Start, dict[str, Any]]:
     """Start the new run, if `access` may start one; also gives {script, rerun_of, from}. Raises ApiError, ToolError, CannotResume."""
     check_key(key)
     found = await require_run(here, run_id)
@@ -63,8 +63,8 @@ async def rerun_run(
     check_start(access, programs, start.arguments)
     assert start.rerun is not None
     asked = [here.task_queue, "rerun", run_id, request.model_dump()]
-    handle = await launch(here, start, programs[0], key, asked, {RERUN_MEMO: start.rerun})
-    return handle, {"script": start.script, "rerun_of": run_id, "from": start.rerun["from"]}
+    made = await launch(here, start, programs[0], key, asked, {RERUN_MEMO: start.rerun})
+    return made, {"script": start.script, "rerun_of": run_id, "from": start.rerun["from"]}
 
 
 async def _failed_elements(

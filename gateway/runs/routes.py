@@ -17,9 +17,10 @@ not stop its run.
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Header, Query, Request, Response
+from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
-from gateway.access import about, access_of
+from gateway.access import about, access_of, changes_nothing, credential_of
 from gateway.problems import ApiError
 from gateway.results.asking import MEDIA_TYPES, TABLES, LastEventId, Parameters, Prefer, read, wait_of
 from gateway.results.waiting import address, called, started, tabulated
@@ -27,7 +28,7 @@ from gateway.runs.looking import describe_run, head, require_run, require_runnin
 from gateway.runs.rerunning import RerunRequest, rerun_run
 from gateway.runs.searching import Search, search
 from gateway.runs.signals import closed, send
-from gateway.runs.starting import RunRequest, start_run
+from gateway.runs.starting import RunRequest, Start, start_run
 from gateway.runs.streams import run_events
 from gateway.services import Here, Services
 from script.wire import GO_ON_SIGNAL, PAUSE_SIGNAL
@@ -67,8 +68,7 @@ async def start(
     here: Here, name: str, body: RunRequest, request: Request, key: Key = None, prefer: Prefer = None
 ) -> Response:
     """Start a run of a script. With an Idempotency-Key, starting twice gives the same run."""
-    handle = await start_run(here, name, body, key, access=access_of(request))
-    about(request, run=handle.id)
+    handle = _noted(request, await start_run(here, name, body, key, access=access_of(request)))
     return await started(here, request, handle.id, name, wait_of(prefer))
 
 
@@ -86,15 +86,20 @@ async def call(
     """Start a run and answer with its result: a stream that begins at once and ends with the run, or what `Prefer` asks for."""
     wait = wait_of(prefer)
     asked = read(request, given, last_event_id, waits=wait is not None)
-    handle = await start_run(here, name, body, key, access=access_of(request))
-    about(request, run=handle.id)
+    handle = _noted(request, await start_run(here, name, body, key, access=access_of(request)))
     if asked.form in TABLES:
         return await called(here, request, handle.id, name, asked, wait)
     if wait is not None and (asked.form == "json" or not wait.seconds):
         return await started(here, request, handle.id, name, wait)
     headers = {"Location": address(handle.id)}
     return run_events(
-        here, handle.id, asked.after, request_id=request.state.request_id, form=asked.form, headers=headers
+        here,
+        handle.id,
+        asked.after,
+        request_id=request.state.request_id,
+        form=asked.form,
+        headers=headers,
+        credential=credential_of(request),
     )
 
 
@@ -129,7 +134,14 @@ async def events(
     found = await require_run(here, run_id)
     if asked.form in TABLES:
         return await tabulated(here, request, run_id, asked)
-    stream = run_events(here, run_id, asked.after, request_id=request.state.request_id, form=asked.form)
+    stream = run_events(
+        here,
+        run_id,
+        asked.after,
+        request_id=request.state.request_id,
+        form=asked.form,
+        credential=credential_of(request),
+    )
     if asked.form == "sse" and asked.after and found.close_time is not None and not await stream.begins():
         return Response(status_code=204)  # a browser connects again and again until it is told this
     return stream
@@ -171,10 +183,19 @@ async def rerun(
     here: Here, run_id: str, body: RerunRequest, request: Request, response: Response, key: Key = None
 ) -> dict[str, Any]:
     """Start a new run that repeats one that has ended: from its start, or from a step. What is before that step is not done again."""
-    handle, told = await rerun_run(here, run_id, body, key, access_of(request))
-    about(request, script=told["script"], new_run=handle.id)
+    made, told = await rerun_run(here, run_id, body, key, access_of(request))
+    handle = _noted(request, made, "new_run")
+    about(request, script=told["script"])
     response.headers["Location"] = address(handle.id)
     return {"id": handle.id, **told, "location": address(handle.id), "events": f"{address(handle.id)}/events"}
+
+
+def _noted(request: Request, made: Start, target: str = "run") -> WorkflowHandle[Any, Any]:
+    """Tell the audit log which run was started; one that was there has only been found again."""
+    about(request, **{target: made.handle.id})
+    if not made.new:
+        changes_nothing(request)
+    return made.handle
 
 
 @router.get("/runs/{run_id:path}")

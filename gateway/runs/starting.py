@@ -1,25 +1,25 @@
 """Starting a run: everything that can be wrong is found before Temporal is asked.
 
     1. the script's version is resolved (name -> hash) with all that it calls
-    2. whoever asks may do all that these programs do (`access.rights`)
+    2. whoever asks may do all that these programs do (`toolbox.access`)
     3. the arguments are checked against its parameters, mocks against the tools
     4. programs that are small enough travel with the run; others are loaded by their hash
     5. ScriptWorkflow is started; the Idempotency-Key is its workflow id
 
-One key is one run, for as long as Temporal keeps it: a running one is joined (USE_EXISTING), an ended one is found again
-(REJECT_DUPLICATE). What was asked for is kept as a hash in the run's memo, so the same key with another request is refused
-instead of being answered with somebody else's run.
+One key is one run, for as long as Temporal keeps it: Temporal refuses to start another one, whether it is running (FAIL) or has ended
+(REJECT_DUPLICATE), and so tells whether a run is new; else the one that there is, is the answer. What was asked for is kept as a hash in
+the run's memo, so the same key with another request is refused instead of being answered with somebody else's run.
 """
 
 import hashlib
 import re
 import uuid
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
-from temporalio.client import WorkflowHandle
+from temporalio.client import Client, WorkflowHandle
 from temporalio.common import (
     SearchAttributeKey,
     SearchAttributePair,
@@ -29,7 +29,7 @@ from temporalio.common import (
 )
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from gateway.access import Access, check_start
+from gateway.operations.metrics import Metrics
 from gateway.problems import ApiError, translate
 from script.compiler.program import Program
 from script.errors import ScriptError
@@ -37,11 +37,9 @@ from script.expressions.functions import EvaluationContext
 from script.machine.arguments import bind_arguments
 from script.wire import ASK_ACTIVITY, MAX_WIRE_BYTES, SEARCH_ATTRIBUTES, WORKFLOW_TYPE, RunInput, wire_size
 from toolbox import Registry, ScriptLibrary
+from toolbox.access import Access, check_start
 from toolbox.errors import ToolError
 from workflows.details import plain
-
-if TYPE_CHECKING:
-    from gateway.services import Services
 
 MAX_INLINE_PROGRAMS: Final = 32 * 1024
 MEMO: Final = "sop_request"
@@ -56,6 +54,26 @@ class Scripts(Protocol):
 
     @property
     def registry(self) -> Registry: ...
+
+
+class Start(NamedTuple):
+    """What a start came to: a new run, or the one that its key had started."""
+
+    handle: WorkflowHandle[Any, Any]
+    new: bool
+
+
+class Here(Scripts, Protocol):
+    """What runs are started with."""
+
+    @property
+    def client(self) -> Client: ...
+
+    @property
+    def task_queue(self) -> str: ...
+
+    @property
+    def metrics(self) -> Metrics: ...
 
 
 class RunRequest(BaseModel):
@@ -102,8 +120,8 @@ def check_request(here: Scripts, program: Program, arguments: dict[str, Any], mo
 
 
 async def start_run(
-    here: "Services", name: str, request: RunRequest, key: str | None, *, access: Access, trigger: str = "api"
-) -> WorkflowHandle[Any, Any]:
+    here: Here, name: str, request: RunRequest, key: str | None, *, access: Access, trigger: str = "api"
+) -> Start:
     """Start a run, or find the one that this key started, if `access` may. Raises ApiError, ToolError."""
     check_key(key)
     programs = resolve(here, name, request.version)
@@ -124,15 +142,14 @@ def check_key(key: str | None) -> None:
 
 
 async def launch(
-    here: "Services",
+    here: Here,
     start: RunInput,
     program: Program,
     key: str | None,
     request: list[Any],
     memo: dict[str, Any] | None = None,
-) -> WorkflowHandle[Any, Any]:
+) -> Start:
     """Start the workflow of a run, or find the one that this key started with the same request. Raises ApiError."""
-    here.metrics.runs.labels(start.trigger).inc()
     asked = _fingerprint(request)
     run_id = key or str(uuid.uuid4())
     try:
@@ -141,7 +158,7 @@ async def launch(
             start,
             id=run_id,
             task_queue=here.task_queue,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             memo={MEMO: asked, **(memo or {})},
             search_attributes=attributes(program, start.trigger, start.database),
@@ -150,9 +167,10 @@ async def launch(
         )
     except WorkflowAlreadyStartedError:
         handle = here.client.get_workflow_handle(run_id)
-    if key is not None:
         await _same_request(handle, asked)
-    return handle
+        return Start(handle, new=False)
+    here.metrics.runs.labels(start.trigger).inc()
+    return Start(handle, new=True)
 
 
 def _fingerprint(asked: list[Any]) -> str:

@@ -3,18 +3,16 @@
 import asyncio
 import hashlib
 from collections.abc import Coroutine
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from temporalio.service import RPCError
 
 from gateway.problems import ApiError, translate
+from gateway.runs.desk import PATIENCE, refusal
 from gateway.schedules.requests import Backfill, ScheduleRequest
 from gateway.schedules.scheduling import Schedules
 from toolbox import InvalidArguments, ToolError
-
-PATIENCE: Final = 60.0
-"""Seconds to wait for Temporal; then the step fails, and may be tried again."""
 
 Model = TypeVar("Model", bound=BaseModel)
 Value = TypeVar("Value")
@@ -33,6 +31,10 @@ class ScheduleDesk:
         if body.id is None:
             body = body.model_copy(update={"id": f"{body.script}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"})
         return self._wait(self._schedules.create(body, key))
+
+    def preview(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """What a schedule would be, with its next times; nothing is made."""
+        return self._wait(self._schedules.create(_checked(ScheduleRequest, {**asked, "dry_run": True})))
 
     def list(self) -> list[dict[str, Any]]:
         """All of them."""
@@ -67,9 +69,9 @@ class ScheduleDesk:
             return asked.result(PATIENCE)
         except TimeoutError:
             asked.cancel()
-            raise _tool_error(ApiError("temporal_unavailable", "Temporal does not answer", retryable=True)) from None
+            raise refusal(ApiError("temporal_unavailable", "Temporal does not answer", retryable=True)) from None
         except (ApiError, RPCError) as error:
-            raise _tool_error(translate(error)) from error
+            raise refusal(translate(error)) from error
 
 
 def _checked(model: type[Model], asked: dict[str, Any]) -> Model:
@@ -79,10 +81,3 @@ def _checked(model: type[Model], asked: dict[str, Any]) -> Model:
         first = error.errors()[0]
         pointer = "".join(f"/{part}" for part in first["loc"])
         raise InvalidArguments(f"{pointer}: {first['msg']}", pointer=pointer) from None
-
-
-def _tool_error(error: ApiError) -> ToolError:
-    place = error.errors[0] if error.errors else {}
-    found = ToolError(error.message, pointer=place.get("pointer"), hint=error.hint or place.get("hint"))
-    found.code, found.retryable = error.code, error.retryable
-    return found

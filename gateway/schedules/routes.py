@@ -6,11 +6,12 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from gateway.access import Scope, about, access_of, check_start
+from gateway.access import about, access_of
 from gateway.runs.starting import resolve
 from gateway.schedules.requests import Backfill, ScheduleChange, ScheduleRequest
 from gateway.services import Here, Services
 from script.compiler.secrets import NAMED
+from toolbox.access import Scope, check_start
 
 router = APIRouter(prefix="/v1/schedules", tags=["schedules"])
 

@@ -1,7 +1,7 @@
 """Secrets by their names: `secret://name` in an argument of a step stands for a value that nobody sees but the tool that needs it.
 
 A tool says with `x-secrets` in an argument's schema that texts in it may name secrets. Only names that are written in the step itself
-count: which secrets a script uses is known before it runs (`access/rights` asks for them), and a text that comes from a row, an answer or
+count: which secrets a script uses is known before it runs (`toolbox.access` asks for them), and a text that comes from a row, an answer or
 an argument of the run opens nothing, whatever it looks like. The value is put in where the tool runs, and is in no history.
 """
 

@@ -18,11 +18,15 @@ from script.wire import GIVEN_UP, ChunkCall, Outcome
 Perform = Callable[[Effect], Outcome]
 
 
-def run(machine: Machine, perform: Perform) -> Done:
-    """Drive the machine to its end, one effect after the other. The time of a step runs only while something sleeps."""
+def run(machine: Machine, perform: Perform, stepped: Callable[[], None] = lambda: None) -> Done:
+    """Drive the machine to its end, one effect after the other. The time of a step runs only while something sleeps.
+
+    `stepped` is called whenever the machine has gone on: for its events, or to raise what ends it.
+    """
     waiting: dict[str, Effect] = {}
     while True:
         asked = machine.step()
+        stepped()
         if isinstance(asked, Done):
             return asked
         if isinstance(asked, Waiting):

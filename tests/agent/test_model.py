@@ -1,66 +1,12 @@
 """OpenAIModel over a real socket, against an endpoint that answers as a test says."""
 
-import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from agent import Message, ModelNotConfigured, ModelRefused, ModelUnavailable, Usage
 from agent.model import OpenAIModel
-
-
-class Endpoint:
-    """Answers with (status, body) in turn; `requests` is what came."""
-
-    def __init__(self) -> None:
-        self.answers: list[tuple[int, Any]] = []
-        self.requests: list[dict[str, Any]] = []
-        self.keys: list[str | None] = []
-        endpoint = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                endpoint.keys.append(self.headers["Authorization"])
-                endpoint.requests.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                status, body = endpoint.answers.pop(0)
-                data = json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/v1"
-
-    def says(self, content: str | None, **choice: Any) -> None:
-        message = {"role": "assistant", "content": content, "refusal": choice.pop("refusal", None)}
-        self.answers.append((200, {
-            "id": "c", "object": "chat.completion", "created": 1, "model": "small-2026",
-            "choices": [{"index": 0, "message": message, "finish_reason": "stop", **choice}],
-            "usage": {"prompt_tokens": 11, "completion_tokens": 3, "total_tokens": 14},
-        }))  # fmt: skip
-
-    def refuses(self, status: int, message: str = "no") -> None:
-        self.answers.append((status, {"error": {"message": message, "type": "x", "code": None, "param": None}}))
-
-
-@pytest.fixture
-def endpoint() -> Iterator[Endpoint]:
-    made = Endpoint()
-    thread = threading.Thread(target=made.server.serve_forever, daemon=True)
-    thread.start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-    thread.join()
-
+from tests.agent.endpoint import Endpoint
 
 QUESTION = [Message("system", "s"), Message("user", "u")]
 SCHEMA = {"type": "object", "properties": {}}

@@ -1,12 +1,15 @@
 """The audit log: writes and refusals of real requests, pages, age, and what it does not keep."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from gateway.access import Notes, parse_scopes
+from gateway.access import Notes
 from gateway.access.audit import MOST, Entry, Gathered
 from query import SYSTEM, open_store
 from tests.gateway.conftest import Gateway, Sop, authorization, problem_of
+from tests.gateway.test_figures import figures
+from toolbox.access import parse_scopes
 
 
 async def entries(gateway: Gateway, **asked: Any) -> list[dict[str, Any]]:
@@ -163,3 +166,26 @@ async def test_the_command_line_shows_it(sop: Sop, gateway: Gateway) -> None:
     assert (await sop("audit", "--key", "nobody", "-o", "json")).json == []
     table = await sop("audit")
     assert "/v1/databases" in table.out and "bootstrap" in table.out
+
+
+async def test_a_start_that_finds_its_run_again_is_counted_and_kept_once(gateway: Gateway) -> None:
+    http, key = gateway.http, {"Idempotency-Key": "once-1"}
+    await gateway.save_held("say")
+    starts = [http.post("/v1/scripts/say/runs", json={}, headers=key) for _ in range(5)]
+    assert {answer.status_code for answer in await asyncio.gather(*starts)} == {202}
+    gateway.gate.set()
+    assert (await http.post("/v1/call/say", json={}, headers=key)).status_code == 200
+    assert (await http.post("/v1/scripts/say/runs", json={}, headers=key)).status_code == 202
+    refused = await http.post("/v1/scripts/say/runs", json={"dry_run": True}, headers=key)
+    problem_of(refused, 422, "idempotency_mismatch")
+    again = [http.post("/v1/runs/once-1:rerun", json={}, headers={"Idempotency-Key": "once-2"}) for _ in range(2)]
+    assert {answer.status_code for answer in await asyncio.gather(*again)} == {202}
+    found = [short(entry) for entry in await entries(gateway)][1:]
+    route = "/v1/scripts/{name}/runs"
+    assert found == [
+        ("POST", route, {"script": "say", "run": "once-1"}, 202),
+        ("POST", route, {"script": "say"}, 422),
+        ("POST", "/v1/runs/{run_id}:rerun", {"run": "once-1", "script": "say", "new_run": "once-2"}, 202),
+    ]
+    counted = figures(gateway.services.metrics)
+    assert counted['sop_runs_started_total{trigger="api"}'] == counted['sop_runs_started_total{trigger="rerun"}'] == 1

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from gateway.access import parse_scopes
 from gateway.preferences import preferences
 from gateway.problems import ApiError
 from tests.gateway.conftest import Gateway, authorization, problem_of
+from toolbox.access import parse_scopes
 
 STORE = "/v1/databases/shop/stores/orders"
 

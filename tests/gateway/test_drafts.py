@@ -5,9 +5,10 @@ import json
 from typing import Any
 
 import httpx2
+import pytest
 
-from gateway.access import parse_scopes
 from tests.gateway.conftest import Gateway, authorization, problem_of
+from toolbox.access import parse_scopes
 
 SAY = {"type": "say", "name": "greet", "message": "hello"}
 GREET: dict[str, Any] = {"name": "greet", "steps": [SAY]}
@@ -261,3 +262,29 @@ async def test_versions_never_change(gateway: Gateway) -> None:
         assert (same.status_code, same.headers["cache-control"]) == (304, found.headers["cache-control"])
     for other in (version[:12], "latest", "2"):
         problem_of(await http.get(f"/v1/scripts/greet/versions/{other}"), 404, "version_not_found")
+
+
+async def test_drafts_come_in_pages(gateway: Gateway) -> None:
+    ids = {(await made(gateway, {**GREET, "name": f"s{number % 2}"})).json()["id"] for number in range(5)}
+    found, params = [], {"limit": "2"}
+    while True:
+        page = (await gateway.http.get("/v1/drafts", params=params)).json()
+        assert len(page["data"]) <= 2 and page["has_more"] == (page["next_cursor"] is not None)
+        found += [draft["id"] for draft in page["data"]]
+        if page["next_cursor"] is None:
+            break
+        params["cursor"] = page["next_cursor"]
+    assert sorted(found) == sorted(ids)
+    other = {"cursor": params["cursor"], "script": "s1"}
+    problem_of(await gateway.http.get("/v1/drafts", params=other), 422, "invalid_cursor")
+    only = authorization(gateway.services.keys.create("anna", parse_scopes(["scripts:write:s1"])))
+    page = (await gateway.http.get("/v1/drafts", params={"limit": 2}, headers=only)).json()
+    assert ({draft["name"] for draft in page["data"]}, page["next_cursor"]) == ({"s1"}, None)
+
+
+async def test_too_many_drafts(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toolbox.drafts.PER_SCRIPT", 1)
+    await made(gateway)
+    refused = problem_of(await gateway.http.post("/v1/drafts", json=GREET), 409, "too_many_drafts")
+    assert "1 drafts of the script 'greet'" in refused["detail"]
+    assert "DELETE" in refused["hint"]

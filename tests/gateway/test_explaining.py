@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from gateway.access import parse_scopes
 from gateway.client import Client, InvalidRequest, NotFound
 from tests.gateway.conftest import Gateway, Sop, authorization, problem_of
+from toolbox.access import parse_scopes
 
 STEPS: list[dict[str, Any]] = [
     {"type": "fetch", "name": "users", "resource": "users", "filter": {"a": 1}, "variable": "users"},

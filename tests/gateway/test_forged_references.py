@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from gateway.access import parse_scopes
 from query import create_store
 from tests.gateway.conftest import Gateway, authorization, problem_of
+from toolbox.access import parse_scopes
 
 AUTHOR = (
     "scripts:read",

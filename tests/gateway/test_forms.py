@@ -14,6 +14,7 @@ from starlette.requests import Request
 from temporalio.client import Client
 
 from gateway.problems import ApiError
+from gateway.results import streaming
 from gateway.results.asking import KNOWN, ResultParameters, read
 from gateway.results.forms import event_name
 from gateway.results.negotiation import preferred
@@ -319,7 +320,7 @@ def test_a_form_that_is_none_is_an_error_of_its_own() -> None:
 async def test_streams_show_that_they_are_alive(
     gateway: Gateway, live: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "KEEP_ALIVE", 0.02)
+    monkeypatch.setattr(streaming, "KEEP_ALIVE", 0.02)
     await gateway.save_held()
     await gateway.http.post("/v1/scripts/held/runs", json={}, headers={"Idempotency-Key": "quiet"})
     bodies = {"sse": b"", "json": b"", "ndjson": b""}

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from btree import DiskFull
-from gateway.access import Keys, Notes, Scope, parse_scopes
+from gateway.access import Keys, Notes
 from query import SYSTEM, open_store
 from tests.gateway.conftest import Gateway, Sop, authorization, problem_of
+from toolbox.access import Scope, parse_scopes
 
 
 def made(gateway: Gateway, *scopes: str, name: str = "anna", **more: Any) -> dict[str, str]:

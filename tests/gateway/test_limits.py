@@ -78,7 +78,42 @@ async def test_whoever_fails_too_often_hears_so(gateway: Gateway, http: httpx2.A
     problem_of(await http.get("/v1/databases", headers=wrong), 429, "rate_limited")
     entries = gateway.services.notes.entries(limit=10)[0]
     assert sum(entry["times"] for entry in entries if entry["status"] == 401) == 4
-    assert {entry["status"] for entry in entries} == {401}
+    assert [entry["target"] for entry in entries if entry["status"] == 429] == [{"address": "192.0.2.1"}]
+
+
+async def test_who_fails_too_often_is_kept_once_a_minute_and_cannot_fill_the_log(
+    gateway: Gateway, clock: Clock
+) -> None:
+    app = create_app(
+        replace(gateway.services, limits=create_limits(per_second=0, burst=1, failures_per_minute=1, clock=clock))
+    )
+
+    async def knock(address: str, times: int) -> None:
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app, client=(address, 1)), base_url="http://g"
+        ) as http:
+            for _ in range(times):
+                assert (await http.get("/v1/databases")).status_code in (401, 429)
+
+    def kept() -> list[str]:
+        entries = gateway.services.notes.entries(limit=1000)[0]
+        return [entry["target"]["address"] for entry in entries if entry["status"] == 429][::-1]
+
+    await knock("192.0.2.1", 1)
+    assert kept() == []
+    await knock("192.0.2.1", 20)
+    await knock("2001:db8::1", 2)
+    await knock("2001:db8::2", 20)
+    assert kept() == ["192.0.2.1", "2001:db8::/64"]
+    clock.now += 30
+    await knock("192.0.2.1", 3)
+    assert kept() == ["192.0.2.1", "2001:db8::/64"]
+    clock.now += 30
+    await knock("192.0.2.1", 3)
+    assert kept() == ["192.0.2.1", "2001:db8::/64", "192.0.2.1"]
+    for number in range(30):
+        await knock(f"198.51.100.{number}", 2)
+    assert len(kept()) == 2 + limits.TOLD
 
 
 async def test_no_limits_tell_nothing(gateway: Gateway) -> None:

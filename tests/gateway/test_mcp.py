@@ -13,8 +13,8 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, TextContent
 
-from gateway.access import parse_scopes
 from tests.gateway.conftest import Gateway, authorization, eventually, listening
+from toolbox.access import parse_scopes
 
 LEGACY, MODERN = "legacy", "2026-07-28"
 ROWS = [{"id": number, "city": "Bern" if number % 2 else "Rome", "text": "x" * number} for number in range(1, 61)]

@@ -14,10 +14,10 @@ from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp.shared.exceptions import MCPError
 
-from gateway.access import parse_scopes
 from gateway.mcp import door
 from tests.gateway.conftest import Gateway, Sop, authorization, listening, problem_of
 from tests.gateway.test_mcp import LEGACY, MODERN, connected, error_of, fill, key_for, save_double, told
+from toolbox.access import parse_scopes
 
 HEADERS = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 INITIALIZE = {
@@ -52,6 +52,20 @@ async def test_a_key_sees_what_it_may_do(gateway: Gateway, url: str, mode: str) 
     for scopes, tools in expected.items():
         async with connected(url, key_for(gateway, *scopes), mode) as client:
             assert await names(client) == tools, scopes
+
+
+async def test_the_catalog_has_a_tag_that_is_compared_as_everywhere(gateway: Gateway) -> None:
+    await save_double(gateway)
+    path = "/v1/mcp/catalog"
+    tag = (await gateway.http.get(path)).headers["etag"]
+    for same in (tag, f"W/{tag}", f'"other", W/{tag}', "*"):
+        answer = await gateway.http.get(path, headers={"If-None-Match": same})
+        assert (answer.status_code, answer.headers["etag"], answer.content) == (304, tag, b""), same
+    several = [("If-None-Match", '"other"'), ("If-None-Match", tag)]
+    assert (await gateway.http.get(path, headers=several)).status_code == 304
+    await save_double(gateway, "more")
+    changed = await gateway.http.get(path, headers={"If-None-Match": tag})
+    assert [script["name"] for script in changed.json()["scripts"]] == ["double", "more"]
 
 
 async def test_what_is_not_listed_is_refused(gateway: Gateway, url: str) -> None:
@@ -195,6 +209,41 @@ async def test_streams_of_sessions_end_when_the_gateway_stops(gateway: Gateway) 
             services.stopping.set()
             with suppress(httpx2.RemoteProtocolError):  # it ends as a cut one does: there is nothing to say at its end
                 assert [piece async for piece in answer.aiter_bytes() if not piece.startswith(b":")] == []
+
+
+@pytest.mark.parametrize("mode", [LEGACY, MODERN])
+async def test_calls_that_wait_end_when_the_gateway_stops(gateway: Gateway, mode: str) -> None:
+    await gateway.save_held()
+    services = replace(gateway.services, stopping=asyncio.Event())
+    asked = {"script": "held", "wait_seconds": 600, "idempotency_key": f"held-{mode}"}
+    heard = asyncio.Event()
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.set()
+
+    async with listening(services) as url, connected(url, gateway.key, mode) as client:
+        calling = asyncio.create_task(client.call_tool("start_run", asked, progress_callback=hear))
+        await asyncio.wait_for(heard.wait(), 20)
+        services.stopping.set()
+        refused = error_of(await asyncio.wait_for(calling, 20))
+        again = error_of(await client.call_tool("get_run", {"run_id": asked["idempotency_key"], "wait_seconds": 600}))
+    for error in (refused, again):
+        assert (error["code"], error["retryable"]) == ("gateway_stopping", True)
+        assert error["run_id"] == asked["idempotency_key"]
+        assert "get_run" in error["hint"]
+    assert (await gateway.http.get(f"/v1/runs/{asked['idempotency_key']}")).json()["state"] == "running"
+
+
+async def test_who_listens_is_told_that_the_gateway_stops(gateway: Gateway) -> None:
+    services = replace(gateway.services, stopping=asyncio.Event())
+    async with (
+        listening(services) as url,
+        connected(url, gateway.key, MODERN) as client,
+        client.listen(tools_list_changed=True) as events,
+    ):
+        services.stopping.set()
+        async with asyncio.timeout(20):
+            assert [event async for event in events] == []
 
 
 def stdio(gateway: Gateway, url: str, key: str) -> StdioServerParameters:

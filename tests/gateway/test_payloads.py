@@ -16,10 +16,10 @@ from temporalio.worker import Replayer
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.payloads import PayloadCodec, PayloadUnreadable, create_data_converter
-from gateway.access import parse_scopes
 from gateway.access.origins import origin_of
 from query import create_store
 from tests.gateway.conftest import Gateway, authorization, eventually, gateway_over, problem_of
+from toolbox.access import parse_scopes
 from toolbox.vault import Keyring
 from worker import PASSED_THROUGH
 from workflows import ScriptWorkflow

@@ -7,9 +7,10 @@ import pytest
 from temporalio.service import RPCError, RPCStatusCode
 
 from btree.errors import Conflict
-from gateway.problems import STATUS, ApiError, translate
+from gateway.problems import STATUS, ApiError, problem, translate
 from query import StoreNotFound
 from tests.gateway.conftest import Gateway, problem_of
+from toolbox.access import forbidden, parse_scopes
 
 
 async def test_what_the_framework_refuses(gateway: Gateway) -> None:
@@ -89,3 +90,27 @@ def test_translation_of_errors_below() -> None:
     assert translate(KeyError("x")).code == "internal_error"
     assert ApiError("anything_else", "x").status == 422
     assert set(STATUS.values()) <= set(range(400, 600))
+
+
+def test_what_a_key_may_not_do_has_a_place_for_each_scope() -> None:
+    refused = forbidden(parse_scopes(["tools:send_email", "data:crm:read"]), "running x")
+    told = problem(translate(refused, "/arguments"), instance="/v1/call/x", request_id="r")
+    assert told == {
+        "type": "urn:sop:problem:forbidden",
+        "title": "Forbidden",
+        "status": 403,
+        "detail": "running x takes the scopes data:crm:read, tools:send_email, which the key does not have",
+        "instance": "/v1/call/x",
+        "code": "forbidden",
+        "errors": [
+            {
+                "pointer": "Authorization",
+                "detail": f"running x takes the scope {scope}",
+                "code": "forbidden",
+                "scope": scope,
+            }
+            for scope in ("data:crm:read", "tools:send_email")
+        ],
+        "request_id": "r",
+        "retryable": False,
+    }

@@ -4,8 +4,8 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from gateway.access import parse_scopes
 from tests.gateway.conftest import Gateway, authorization, problem_of
+from toolbox.access import parse_scopes
 
 WHO = {"name": "who", "type": {"type": "string", "minLength": 1}, "description": "whom to greet", "required": True}
 TIMES = {

@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.access import parse_scopes
 from tests.gateway.conftest import Gateway, authorization, problem_of
+from toolbox.access import parse_scopes
 
 SHOP = "/v1/databases/shop"
 ITEMS = f"{SHOP}/stores/items"

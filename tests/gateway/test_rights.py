@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.access import parse_scopes
-from gateway.access.rights import needs
 from tests.gateway.conftest import Gateway, authorization, eventually, problem_of
+from toolbox.access import needs, parse_scopes
 
 FETCH = {"type": "fetch", "name": "look", "resource": "people", "variable": "rows"}
 ADD = {"type": "command", "name": "put", "command": "upsert", "args": {"store": "people", "record": {"id": 1}}}

@@ -10,10 +10,11 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 import gateway.app as gateway_app
-from gateway.access import PUBLIC, ROUTES, UndeclaredRoute, guarded, parse_scopes
+from gateway.access import PUBLIC, ROUTES, UndeclaredRoute, guarded
 from gateway.app import create_app
 from tests.gateway.conftest import Gateway, authorization, problem_of
 from tests.gateway.test_access import paths
+from toolbox.access import parse_scopes
 
 CLOSED = {route: scope for route, scope in ROUTES.items() if scope not in ("public", "any")}
 ANY = {route for route, scope in ROUTES.items() if scope == "any"}

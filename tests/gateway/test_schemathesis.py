@@ -27,8 +27,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from gateway.access import parse_scopes
 from tests.gateway.conftest import Gateway, authorization, listening
+from toolbox.access import parse_scopes
 
 CHECKS = [
     not_a_server_error,

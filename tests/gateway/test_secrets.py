@@ -11,7 +11,6 @@ import pytest
 import pytest_asyncio
 from temporalio.client import Client
 
-from gateway.access import parse_scopes
 from query import create_store, select
 from tests.gateway.conftest import Gateway, Sop, authorization, gateway_over, problem_of
 from tests.gateway.test_audit import entries
@@ -19,6 +18,7 @@ from tests.gateway.test_logs import log
 from tests.toolbox.conftest import site
 from tests.toolbox.site import Site
 from toolbox import HttpPolicy
+from toolbox.access import parse_scopes
 from toolbox.vault import Redaction
 
 CANARY = 'c4nary-"51fe'

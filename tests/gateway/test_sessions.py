@@ -8,10 +8,11 @@ from typing import Any
 import httpx2
 import pytest
 
-from gateway.access import ADMIN, Sessions, parse_scopes
+from gateway.access import Sessions
 from gateway.app import create_app
 from gateway.services import Services
 from tests.gateway.conftest import Gateway, authorization, problem_of
+from toolbox.access import ADMIN, parse_scopes
 
 HTTPS = "https://gateway.example"
 PLAIN = "http://127.0.0.1:8080"

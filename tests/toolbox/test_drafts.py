@@ -1,23 +1,25 @@
 """Drafts: revisions as a model has them, one winner of every race, and nothing but a right one is published."""
 
 import re
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Barrier
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import toolbox.drafts
 from activities import Resources
-from query import Databases
+from query import SYSTEM, Databases, drop_index, list_stores
 from script.errors import ScriptInvalid
 from toolbox import Drafts, ScriptLibrary, builtin_registry
 from toolbox.drafts import DRAFTS, REVISIONS, TEXTS
-from toolbox.errors import DraftChanged, DraftNotFound, RevisionNotFound
+from toolbox.errors import DraftChanged, DraftNotFound, RevisionNotFound, TooManyDrafts
 
 GREET = {"name": "greet", "steps": [{"type": "say", "message": "hello"}]}
 
@@ -178,6 +180,70 @@ def follow(drafts: Drafts, work: list[tuple[str, int, int, int]]) -> None:
         assert sorted(draft.id for draft in drafts.all()) == sorted(model)
         for known_id, expected_texts in model.items():
             assert re.fullmatch("d[0-9a-f]{16}", known_id) and len(expected_texts) <= REVISIONS
-            found = [(revision.revision, revision.script) for revision in drafts.revisions(known_id)]
-            assert found == list(enumerate(expected_texts, 1))[::-1]
+            listed = [found.revision for found in drafts.revisions(known_id)]
+            assert [(number, drafts.revision(known_id, number).script) for number in listed] == list(
+                enumerate(expected_texts, 1)
+            )[::-1]
             assert drafts.get(known_id)[1].script == expected_texts[-1]
+
+
+def test_listing_revisions_decodes_no_script(drafts: Drafts, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = drafts.create({**GREET, "description": "x" * 50_000}, author="anna")
+    for number in range(2, 6):
+        drafts.change(made.id, None, lambda script, n=number: {**script, "author": f"{n}"}, author=f"a{number}")
+    decoded: list[int] = []
+
+    def counted(value: bytes) -> Any:
+        decoded.append(len(value))
+        return msgspec.json.decode(value)
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith("query.") and hasattr(module, "decode_record"):
+            monkeypatch.setattr(module, "decode_record", counted)
+    assert [(found.revision, found.by) for found in drafts.revisions(made.id)] == [
+        (number, f"a{number}" if number > 1 else "anna") for number in range(5, 0, -1)
+    ]
+    assert decoded and max(decoded) < 1000
+
+
+def test_drafts_are_limited_by_script_and_in_all(drafts: Drafts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toolbox.drafts, "PER_SCRIPT", 3)
+    monkeypatch.setattr(toolbox.drafts, "MOST", 5)
+    made = [drafts.create(GREET, author="anna") for _ in range(3)]
+    with pytest.raises(TooManyDrafts, match="3 drafts of the script 'greet'") as refused:
+        drafts.create(GREET, author="anna")
+    assert refused.value.details == {"limit": 3} and refused.value.hint
+    others = [drafts.create({**GREET, "name": "other"}, author="anna") for _ in range(2)]
+    with pytest.raises(TooManyDrafts, match="there are 5 drafts"):
+        drafts.create({**GREET, "name": "third"}, author="anna")
+    with pytest.raises(TooManyDrafts):
+        drafts.change(others[0].id, None, lambda script: {**script, "name": "greet"}, author="anna")
+    assert drafts.get(others[0].id)[0].name == "other"
+    drafts.change(made[0].id, None, renamed("still one of three"), author="anna")
+    drafts.delete(made[1].id, None)
+    assert drafts.change(others[0].id, None, lambda script: {**script, "name": "greet"}, author="anna").name == "greet"
+    drafts.create({**GREET, "name": "third"}, author="anna")
+
+
+def test_pages_have_every_allowed_draft_once(drafts: Drafts) -> None:
+    made = [drafts.create({**GREET, "name": f"s{number % 3}"}, author="anna") for number in range(10)]
+    for allowed, name in ((("s0", "s1", "s2"), None), (("s0", "s2"), None), (("s0", "s1"), "s1"), (("s0",), "s1")):
+        expected = sorted(draft.id for draft in made if draft.name in allowed and name in (None, draft.name))
+        for limit in (1, 3, len(expected) or 1, 100):
+            found, after = [], None
+            while True:
+                page, after = drafts.page(allowed.__contains__, limit=limit, after=after, name=name)
+                assert len(page) <= limit
+                found += [draft.id for draft in page]
+                if after is None:
+                    break
+            assert found == expected
+
+
+def test_drafts_of_before_there_was_an_index_get_one(resources: Resources) -> None:
+    drafts = Drafts(resources.databases, resources.library)
+    made = drafts.create(GREET, author="anna")
+    resources.databases.ensure(SYSTEM).transact(lambda transaction: drop_index(transaction, DRAFTS, "by_name"))
+    assert Drafts(resources.databases, resources.library).page(lambda _: True, limit=5, name="greet") == ([made], None)
+    stores = {info.name: info for info in list_stores(resources.databases.ensure(SYSTEM).snapshot())}
+    assert [index.name for index in stores[DRAFTS].indexes] == ["by_name"]

@@ -1,6 +1,6 @@
 """Conversations: sessions and the records of what was said in them, in the system database.
 
-    _sessions           key id               what the session is (`state.Session`)
+    _conversations      key id               what the session is (`state.Session`)
     _session_records    key [session, seq]   what was said: a log that only grows
     _session_messages   key [session, key]   {session, key, turn, after}: where the turn of a message begins in the log
     _session_calls      key [session, key]   {session, key, result}: what was done once, and is not done again
@@ -27,7 +27,7 @@ from query import SYSTEM, Databases, View, create_store, list_stores, open_store
 from toolbox.authoring.state import Session
 from toolbox.errors import SessionNotFound
 
-SESSIONS: Final = "_sessions"
+SESSIONS: Final = "_conversations"
 RECORDS: Final = "_session_records"
 MESSAGES: Final = "_session_messages"
 CALLS: Final = "_session_calls"
@@ -86,6 +86,19 @@ class Conversations:
         """A session. Raises SessionNotFound."""
         return _get(self._database.snapshot(), session_id)
 
+    def head(self) -> int:
+        """The version of the system database: as long as it is the same, nothing was said anywhere."""
+        return self._database.head().seq
+
+    def page(
+        self, limit: int, *, before: str | None = None, owner: str | None = None, status: str | None = None
+    ) -> list[Session]:
+        """At most so many sessions with smaller ids than `before`, the greatest first: of an owner, or of all; open, closed, or both."""
+        fitting = {"owner": owner, "status": status, "id": {"$lt": before} if before is not None else None}
+        where = {name: value for name, value in fitting.items() if value is not None}
+        rows = select(self._database.snapshot(), SESSIONS, filter=where, order_by="-id", limit=limit)
+        return list(map(Session.from_json, rows))
+
     def all(self) -> Iterator[Session]:
         """All sessions, by their ids."""
         return (Session.from_json(row) for row in select(self._database.snapshot(), SESSIONS))
@@ -95,9 +108,23 @@ class Conversations:
         behind = {"session": session_id, "seq": {"$gt": after}}
         return iter(select(self._database.snapshot(), RECORDS, filter=behind, limit=limit))
 
+    def cards(self, session_id: str, kind: str) -> Iterator[Record]:
+        """The cards of a kind, in order."""
+        where = {"session": session_id, "type": "card", "card": kind}
+        return iter(select(self._database.snapshot(), RECORDS, filter=where))
+
+    def record(self, session_id: str, seq: int) -> Record | None:
+        """One record."""
+        return open_store(self._database.snapshot(), RECORDS).get([session_id, seq])
+
     def turn_of(self, session_id: str, key: str) -> Record | None:
         """Where the turn of a message is: {turn, after}; None for a message that was not heard yet."""
         return open_store(self._database.snapshot(), MESSAGES).get([session_id, key])
+
+    def done(self, session_id: str, key: str) -> Any:
+        """What was done once under this name has given; None if it was not done yet."""
+        found = open_store(self._database.snapshot(), CALLS).get([session_id, key])
+        return found["result"] if found is not None else None
 
     def once(self, session_id: str, key: str, work: Callable[[Work], T]) -> T:
         """Do something to a session, once under this name; its result is JSON. Raises SessionNotFound, and what `work` raises."""

@@ -1,20 +1,18 @@
 """What a tool of a session works with (`ToolContext.session`): the session within a transaction, and whoever may do what."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from toolbox.access import Access
 from toolbox.authoring.conversations import Record, Work
 from toolbox.authoring.state import Session
-
-if TYPE_CHECKING:
-    from toolbox.access import Access
 
 
 class Rehearsal(Protocol):
     """Runs a script dry, here and now: real reads, writes that are dropped, nothing outside."""
 
     def __call__(
-        self, script: dict[str, Any], arguments: dict[str, Any], *, mocks: dict[str, Any], access: "Access"
+        self, script: dict[str, Any], arguments: dict[str, Any], *, mocks: dict[str, Any], access: Access
     ) -> dict[str, Any]:
         """{status, result | error, events (at most MOST_EVENTS, in order), events_left_out, duration_ms}. The events are those of a run.
 
@@ -27,7 +25,7 @@ class RunDesk(Protocol):
     """Starts runs. May be called from any thread, and raises ToolError."""
 
     def start(
-        self, script: str, version: str | None, arguments: dict[str, Any], mocks: list[str], key: str, access: "Access"
+        self, script: str, version: str | None, arguments: dict[str, Any], mocks: list[str], key: str, access: Access
     ) -> dict[str, Any]:
         """{run_id, script, version}; the same key is the same run."""
         ...
@@ -39,7 +37,7 @@ class Desk:
     `work.transaction` is kept together, once, or not at all."""
 
     work: Work
-    access: "Access"
+    access: Access
 
     @property
     def session(self) -> Session:

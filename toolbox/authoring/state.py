@@ -10,6 +10,9 @@ from typing import Any, Final, Literal
 CALLS_KEPT: Final = 50
 """Tool calls of a session that are kept whole, for `/last-tool`, `/step` and `refactor_last_interaction`."""
 
+RUNNING: Final = "running"
+"""The `turn_status` of a session whose turn is under way."""
+
 Status = Literal["open", "closed"]
 
 
@@ -21,6 +24,10 @@ class Limits:
     calls: int = 48
     tokens: int = 1_000_000
     seconds: int = 600
+
+    def within(self, most: "Limits") -> "Limits":
+        """These, and never more than those."""
+        return Limits(**{name: min(value, getattr(most, name)) for name, value in asdict(self).items()})
 
 
 @dataclass
@@ -69,6 +76,7 @@ class Session:
     `grants` are scopes that narrow what the key may do here (none: all that it may). `database` is the one that is meant where none is
     named, `draft` the draft that is edited. `mocks` are tools that answer without effect in dry runs, runs and schedules begun from
     here, with the result that they give (None: their usual stand-in). `stub`: all tools do. `usage` is what the model has cost.
+    `turn_message` is the key of the message that began the turn, `turn_usage` what the model has cost in it.
     `failed_edits` counts edits of the turn, one behind the other, that left the draft with errors.
     """
 
@@ -92,6 +100,8 @@ class Session:
     turn_status: str = "completed"
     turn_started_at: str = ""
     turn_by: str = ""
+    turn_message: str = ""
+    turn_usage: dict[str, float] = field(default_factory=lambda: {"input_tokens": 0, "output_tokens": 0, "cost": 0.0})
     turn_rounds: int = 0
     turn_calls: int = 0
     failed_edits: int = 0

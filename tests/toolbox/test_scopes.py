@@ -6,14 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.access.scopes import ADMIN, MOST, Access, InvalidScope, Scope, matches, parse_scope, parse_scopes
+from toolbox.access import ADMIN, MOST, Access, InvalidScope, Scope, matches, parse_scope, parse_scopes
 
 NAMES = st.text("ab_", min_size=1, max_size=6)
 PATTERNS = st.text("ab*", min_size=1, max_size=6)
 KINDS = st.sampled_from(
     [("scripts", action) for action in ("read", "write", "run", "call")] + [("data", "read"), ("data", "write"), ("tools", "")]
 )  # fmt: skip
-FIXED = st.sampled_from(["admin", "keys", "runs:read", "runs:control", "schedules:read", "schedules:write"])
+FIXED = st.sampled_from(
+    ["admin", "keys", "mcp", "sessions", "runs:read", "runs:control", "schedules:read", "schedules:write"]
+)
 SCOPES = st.builds(lambda kind, names: Scope(*kind, names), KINDS, PATTERNS) | FIXED.map(parse_scope)
 
 
@@ -67,6 +69,8 @@ data:c*m:read          data:crm:read
 data:system:read       data:system:read
 tools:*                tools:send_email
 admin                  keys
+admin                  sessions
+sessions               sessions
 admin                  data:system:write
 """
 
@@ -88,6 +92,9 @@ data:sys*:read         data:system:read
 data:system:read       data:*:read
 runs:read              runs:control
 keys                   admin
+sessions               mcp
+sessions               scripts:write
+mcp                    sessions
 keys                   data:crm:read
 tools:send_email       tools:send_email_2
 """
@@ -109,7 +116,7 @@ def test_does_not_cover(granted: str, needed: str) -> None:
 
 WRONG = ["", "*", "Admin", "admin:x", "admin:", "key", "keys:*", "scripts", "scripts:*", "scripts:publish", "scripts:call", "scripts:run:",
          "scripts:run:a:b", "data", "data:crm", "data:read", "data::read", "data:crm:admin", "data:crm:read:x", "runs", "runs:read:x",
-         "schedules:*", "tools", "tools:", "tools:a:b", "tools:send email", "data:crm/../x:read", "data:{database}:read", "scripts:read:?",
+         "schedules:*", "sessions:*", "sessions:read", "tools", "tools:", "tools:a:b", "tools:send email", "data:crm/../x:read", "data:{database}:read", "scripts:read:?",
          "data:crm:read ", "data:\u0441rm:read", "data:" + "a" * 101 + ":read"]  # fmt: skip
 
 

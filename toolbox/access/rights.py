@@ -25,13 +25,15 @@ from typing import Any, Final
 
 import orjson
 
-from gateway.access.scopes import ADMIN, ANY, Access, Scope, forbidden
 from script.compiler.compiler import compile_script
 from script.compiler.program import Program
 from script.source.ast import Script
 from script.source.loading import canonical_json
 from script.wire import ROWS
-from toolbox import Registry, ScriptLibrary
+from toolbox.access.holders import Access
+from toolbox.access.scopes import ADMIN, ANY, Scope
+from toolbox.library import ScriptLibrary
+from toolbox.registry import Registry
 
 _ACT: Final = {
     "list_scripts": Scope("scripts", "read", ANY),
@@ -62,27 +64,28 @@ def needs(programs: Iterable[Program]) -> set[Scope]:
 
 
 def _of_call(program: Program, code: dict[str, Any], named: set[str]) -> set[Scope]:
-    tool, effect = code["tool"], code["effect"]
-    secrets = {Scope("secrets", "use", name) for name in code.get("secrets", ())}
+    database = code["database"] or program.database
+    return of_call(code["tool"], code["effect"], [database] if database is not None else named, code.get("secrets", ()))
+
+
+def of_call(tool: str, effect: str, databases: Iterable[str], secrets: Iterable[str] = ()) -> set[Scope]:
+    """The scopes that a call of a tool takes, beside reading: it may write in these databases, and names these secrets."""
     if tool in _ACT:
         return {_ACT[tool]}
     if effect == "external":
-        return {Scope("tools", names=tool)} | secrets
-    if effect == "write":
-        database = code["database"] or program.database
-        return {Scope("data", "write", name) for name in ([database] if database is not None else named)}
-    return set()
+        return {Scope("tools", names=tool)} | {Scope("secrets", "use", name) for name in secrets}
+    return {Scope("data", "write", name) for name in databases} if effect == "write" else set()
 
 
 def check_start(access: Access, programs: Sequence[Program], arguments: Mapping[str, Any]) -> None:
-    """Whether a key may start the first of these programs, with all that it calls. Raises ApiError `forbidden`."""
+    """Whether a key may start the first of these programs, with all that it calls. Raises Forbidden."""
     name = programs[0].name
-    access.require(Scope("scripts", "run", name), *_of_arguments(arguments))
+    access.require(Scope("scripts", "run", name), *of_arguments(arguments))
     if not access.has(Scope("scripts", "call", name)):
-        _check(access, programs, f"running {name}")
+        access.require(*needs(programs), what=f"running {name}")
 
 
-def _of_arguments(arguments: Mapping[str, Any]) -> set[Scope]:
+def of_arguments(arguments: Mapping[str, Any]) -> set[Scope]:
     """The scopes that row references take, wherever they are in the arguments."""
     found: set[Scope] = set()
     for value in _objects(arguments):
@@ -111,26 +114,18 @@ _PLACES: Final = frozenset({"steps", "type", "store"})
 
 
 def check_named(access: Access, script: Script) -> None:
-    """Whether a key may read the databases that a script names, before it is told what is wrong with it. Raises ApiError `forbidden`."""
+    """Whether a key may read the databases that a script names, before it is told what is wrong with it. Raises Forbidden."""
     parts = (part for part in _objects(orjson.loads(canonical_json(script))) if _PLACES & part.keys())
     names = {part["database"] for part in parts if isinstance(part.get("database"), str)}
-    missing = [scope for name in names if not access.has(scope := Scope("data", "read", name))]
-    if missing:
-        raise forbidden(missing, f"the script {script.name}")
+    access.require(*(Scope("data", "read", name) for name in names), what=f"the script {script.name}")
 
 
 def check_save(access: Access, script: Script, library: ScriptLibrary, registry: Registry) -> None:
-    """Whether a key may save a script, which has no errors. Raises ApiError `forbidden`, ToolError."""
+    """Whether a key may save a script, which has no errors. Raises Forbidden, ToolError."""
     access.require(Scope("scripts", "write", script.name))
     program = compile_script(script, registry.signatures())
     programs = [program]
     for name, version in program.script_calls().values():
         if name != script.name or version is not None:
             programs += library.closure(name, version)
-    _check(access, programs, f"saving {script.name}")
-
-
-def _check(access: Access, programs: Iterable[Program], what: str) -> None:
-    missing = [scope for scope in needs(programs) if not access.has(scope)]
-    if missing:
-        raise forbidden(missing, what)
+    access.require(*needs(programs), what=f"saving {script.name}")

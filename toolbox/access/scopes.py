@@ -15,6 +15,7 @@
     secrets:read:names        see that they are there; included in the two above
     tools:names               run scripts that call these tools (those that reach the outside)
     mcp                       come by MCP, to do what the other scopes allow
+    sessions                  talk with the author of scripts, who does what the other scopes allow
 
 `names` is a name in which `*` stands for any number of characters. No pattern means the system's own database: only `data:system:...` does,
 letter for letter. Scopes are independent of each other: who may write need not be able to read. Some include another: who may call a script
@@ -31,7 +32,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from gateway.problems import ApiError, place
 from query import SYSTEM
 
 ANY: Final = "*"
@@ -46,6 +46,7 @@ _ACTIONS: Final = {
     "secrets": ("use", "write", "read"),
     "tools": (),
     "mcp": (),
+    "sessions": (),
 }
 _NAMED: Final = ("scripts", "data", "secrets", "tools")
 MOST: Final = 100
@@ -138,39 +139,3 @@ def parse_scopes(texts: Iterable[str]) -> tuple[Scope, ...]:
     if len(found) > MOST:
         raise InvalidScope(f"a key has at most {MOST} scopes; * stands for many names")
     return found
-
-
-@dataclass(frozen=True)
-class Access:
-    """Whose key a request came with, and what it may do. `expires_at` is ISO 8601 in UTC. `by_token`: it is no key of ours, but a token of
-    an identity provider."""
-
-    key_id: str
-    name: str
-    scopes: tuple[Scope, ...]
-    expires_at: str | None = None
-    by_token: bool = False
-
-    def has(self, needed: Scope) -> bool:
-        """Whether the key may do that."""
-        return any(scope.covers(needed) for scope in self.scopes)
-
-    def has_some(self, area: str, action: str) -> bool:
-        """Whether the key may do that with some names."""
-        return any(scope.covers(Scope(area, action, scope.names)) for scope in self.scopes)
-
-    def require(self, *needed: Scope) -> None:
-        """Raises ApiError `forbidden`, with the scopes that are missing."""
-        missing = [scope for scope in needed if not self.has(scope)]
-        if missing:
-            raise forbidden(missing)
-
-
-def forbidden(missing: Iterable[Scope], what: str = "this") -> ApiError:
-    """The refusal of a key without these scopes; `what` is what takes them."""
-    texts = sorted(map(str, missing))
-    places = [
-        {**place("forbidden", f"{what} takes the scope {text}", "Authorization"), "scope": text} for text in texts
-    ]
-    listed = f"the scope {texts[0]}" if len(texts) == 1 else f"the scopes {', '.join(texts)}"
-    return ApiError("forbidden", f"{what} takes {listed}, which the key does not have", errors=places)

@@ -1,0 +1,96 @@
+"""What is put before the person: a call, in one sentence, with what it would do, bound by a hash to exactly that.
+
+The hash is over the tool, its arguments and its database; over what the tool itself says that it binds (`Tool.bound`: the text of a draft
+or of a script); over the rows that a bulk change is about (the token of its preview); and over the version that a schedule would run.
+When one of them is another by the time that the person agrees, the approval is stale: what there is then has to be shown again.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from activities.authoring.calls import SCHEDULES, Doing, context_of
+from activities.authoring.previews import preview_of
+from script.outline.tools import call as told_call
+from toolbox.authoring.conversations import Work
+from toolbox.authoring.desk import Desk
+from toolbox.authoring.state import Pending
+
+APPROVAL_STALE: Final = "approval_stale"
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a person is asked to approve. `token` stands for the rows of a bulk change."""
+
+    hash: str
+    what: str
+    preview: dict[str, Any] = field(default_factory=dict)
+    token: str | None = None
+
+
+def proposal(doing: Doing, work: Work | None = None) -> Proposal:
+    """What a call would do. `work` is there for tools of the session.
+
+    Raises what the call would raise.
+    """
+    if doing.is_of_session:
+        assert work is not None
+        return _of_session(doing, work)
+    preview = preview_of(doing)
+    token = preview.get("token") if doing.is_bulk else None
+    about: list[Any] = [doing.tool.name, doing.args, doing.database, token]
+    if doing.tool.name == SCHEDULES:
+        about.append(preview.get("version"))
+    if doing.tool.effect == "external":
+        what = f"{told_call(doing.tool.name, doing.args, doing.database)}."
+    else:
+        what = f"{told_call(doing.tool.name, doing.args, doing.database)} in the database {doing.database}."
+    return Proposal(_hash(about), what, preview, token)
+
+
+def _of_session(doing: Doing, work: Work) -> Proposal:
+    bound: Any = getattr(doing.tool, "bound", None)
+    if bound is None:
+        return Proposal(_hash([doing.tool.name, doing.args]), f"Call {doing.tool.name}.")
+    found = bound(context_of(doing, Desk(work, doing.access)), doing.args)
+    return Proposal(_hash([doing.tool.name, doing.args, found.hash]), found.what, dict(found.shown))
+
+
+def put_before_person(work: Work, doing: Doing, found: Proposal, stale: bool = False) -> None:
+    """Let a call wait for the person; in the place of an approval of it that is stale, if there is one."""
+    session = work.session
+    before = next((pending for pending in session.pending if pending.call == doing.asked.id), None)
+    name, turn = f"a{doing.asked.id[1:]}", session.turn
+    if before is not None:
+        session.pending.remove(before)
+        number = int(before.id.partition(".")[2] or 1) + 1
+        name, turn = f"{name}.{number}", before.turn
+    session.pending.append(Pending(name, doing.asked.id, found.hash, found.what, turn))
+    asked = session.call(doing.asked.id)
+    assert asked is not None
+    asked.status = "waiting"
+    told = {"stale": before.id} if stale and before is not None else {}
+    if told:
+        message = "what was approved has changed meanwhile: look at it again"
+        work.say("notice", text=message, code=APPROVAL_STALE)
+    work.say(
+        "card",
+        card="approval",
+        approval=name,
+        call=asked.id,
+        tool=asked.tool,
+        args=asked.args,
+        what=found.what,
+        hash=found.hash,
+        preview=found.preview,
+        **told,
+    )
+    error = {"code": APPROVAL_STALE} if told else {}
+    work.say("tool_result", call=asked.id, tool=asked.tool, status="waiting", result={"approval": name, **error})
+
+
+def _hash(about: list[Any]) -> str:
+    return hashlib.sha256(orjson.dumps(about, option=orjson.OPT_SORT_KEYS)).hexdigest()

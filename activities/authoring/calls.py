@@ -1,0 +1,208 @@
+"""One tool call of a session: what it takes, who has to decide about it, and performing it.
+
+A call of the model that changes anything is decided by the person; so is a call of the person's own that changes many rows at once, or
+whose tool says so. What is mocked, and everything in a session that only tries things out (`stub`), has no effect, and nobody is asked.
+
+Tools of databases take a `database` beside their own arguments: the one of the step, if it were a step; by default that of the session.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from activities.execution import Resources, invoke, perform_call, run_alone
+from activities.failures import timestamp
+from query import SYSTEM
+from script.compiler.secrets import named_secrets
+from script.wire import StepCall, TransactionRef
+from toolbox import Tool, ToolContext, ToolError
+from toolbox.access import Access, Scope, check_start, of_arguments, of_call
+from toolbox.authoring.desk import Desk
+from toolbox.authoring.state import Session, ToolCall
+from toolbox.errors import InvalidArguments, UnknownTool
+from toolbox.outbox import Outbox
+from toolbox.vault import Filling
+
+DATABASE: Final = "database"
+SCHEDULES: Final = "schedule_script"
+SESSION: Final = "session"
+
+
+@dataclass(frozen=True)
+class Doing:
+    """A call that is being done: `args` are the tool's own, `database` that of a step."""
+
+    resources: Resources
+    session: Session
+    asked: ToolCall
+    access: Access
+    tool: Tool
+    args: dict[str, Any]
+    database: str | None
+
+    @property
+    def key(self) -> str:
+        """The call's idempotency key."""
+        return f"session/{self.session.id}/{self.asked.id}"
+
+    @property
+    def is_of_session(self) -> bool:
+        """Whether the tool works on the session itself."""
+        return str(self.tool.effect) == SESSION
+
+    @property
+    def is_bulk(self) -> bool:
+        """Whether it changes all rows of a query."""
+        return self.tool.effect == "read" and self.tool.writes(self.args) and not self.args.get("dry_run")
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes rows, stores or indexes."""
+        return self.tool.effect == "write" or self.is_bulk
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether something stays of it."""
+        return self.writes or self.tool.effect == "external"
+
+    @property
+    def secrets(self) -> list[str]:
+        """The secrets that it names."""
+        return named_secrets(self.args, self.tool.signature).get("secrets", [])
+
+
+def prepared(resources: Resources, session: Session, asked: ToolCall, access: Access) -> Doing:
+    """A call as it can be done. Raises UnknownTool, InvalidArguments."""
+    tool = resources.registry.get(asked.tool)
+    args, database = dict(asked.args), session.database
+    if takes_database(tool) and DATABASE in args:
+        database = args.pop(DATABASE)
+        if database is not None and not isinstance(database, str):
+            raise InvalidArguments(f"{tool.name}: database is the name of a database", pointer="/database")
+    tool.checked(args)
+    return Doing(resources, session, asked, access, tool, args, database)
+
+
+def takes_database(tool: Tool) -> bool:
+    """Whether a call says which database it is for, beside the tool's own arguments."""
+    return tool.effect in ("read", "write") and DATABASE not in tool.arguments_schema.get("properties", {})
+
+
+# --- who may, and who decides ---
+
+
+def check_rights(doing: Doing) -> None:
+    """Whether the person's key, narrowed by the grants of the session, may do that. Raises Forbidden, ToolError."""
+    tool, what = doing.tool, doing.tool.name
+    if tool.effect in ("pure", SESSION):
+        return
+    needed = set(of_arguments(doing.args))
+    if tool.effect != "external" and doing.database is not None:
+        needed.add(Scope("data", "read", doing.database))
+    if tool.name == SCHEDULES:
+        needed.add(Scope("schedules", "write"))
+        if doing.args.get("notify") is not None:
+            needed.add(Scope("tools", names="notify"))
+        programs = doing.resources.library.closure(doing.args["script"], doing.args.get("version"))
+        check_start(doing.access, programs, doing.args.get("arguments") or {})
+    else:
+        databases = [doing.database] if doing.database is not None else []
+        needed |= of_call(tool.name, "write" if doing.writes else tool.effect, databases, doing.secrets)
+    doing.access.require(*needed, what=what)
+    if doing.asked.by == "model" and doing.database == SYSTEM and tool.effect != "external":
+        raise UnknownTool("the system's own database is not for the model", hint="name a database of the catalog")
+
+
+def stand_in(doing: Doing) -> Any:
+    """What a call gives that has no effect here, mocked or stubbed; None for all others."""
+    if doing.tool.effect in ("pure", SESSION):
+        return None
+    if doing.session.stub:
+        return {"stubbed": True, "tool": doing.tool.name, "args": doing.asked.args}
+    if doing.tool.name in doing.session.mocks:
+        value = doing.session.mocks[doing.tool.name]
+        return value if value is not None else Outbox.preview(doing.key, "mocked")
+    return None
+
+
+def is_decided_by_person(doing: Doing) -> bool:
+    """Whether it waits for the person's approval."""
+    if doing.tool.needs_approval or doing.is_bulk:
+        return True
+    return doing.asked.by == "model" and doing.has_effect
+
+
+# --- performing ---
+
+
+def perform(doing: Doing, *, expect: str | None = None) -> Any:
+    """Perform a call of any tool but those of the session; gives its result. Raises what the tool raises.
+
+    A write is done once, however often it is asked for. `expect` is the token of the preview that was approved.
+    """
+    args = doing.args if expect is None else {**doing.args, "expect": expect}
+    if doing.tool.effect == "external":
+        return perform_call(doing.resources, step_of(doing, args))
+    if doing.writes:
+        return perform_call(doing.resources, step_of(doing, args, alone=doing.key))
+    if doing.database is None:
+        return invoke(doing.resources, doing.tool, step_of(doing, args), None)
+    if doing.tool.writes(args):  # a preview of its own: it wants a transaction to look in
+        return dropped(doing, lambda view: invoke(doing.resources, doing.tool, step_of(doing, args), view))
+    snapshot = doing.resources.databases.open(doing.database).snapshot()
+    return invoke(doing.resources, doing.tool, step_of(doing, args), snapshot)
+
+
+def dropped(doing: Doing, work: Any) -> Any:
+    """What `work` gives in a transaction of which nothing is kept."""
+    reference = _transaction(doing, f"{doing.key}/preview")
+    return run_alone(doing.resources, reference, reference.id, True, work)
+
+
+def step_of(doing: Doing, args: Mapping[str, Any], *, alone: str | None = None) -> StepCall:
+    """The call as a step of a run would make it."""
+    return StepCall(
+        tool=doing.tool.name,
+        args=dict(args),
+        path=doing.asked.id,
+        key=doing.key,
+        run_id=f"session-{doing.session.id}",
+        now=timestamp(),
+        step=doing.asked.id,
+        database=doing.database,
+        transaction=_transaction(doing, alone) if alone is not None else None,
+        scope=_readable(doing),
+        secrets=doing.secrets,
+    )
+
+
+def _transaction(doing: Doing, name: str) -> TransactionRef:
+    if doing.database is None:
+        raise ToolError(f"{doing.tool.name} needs a database", hint='name one: "database", or switch_database')
+    return TransactionRef(name, doing.database, begin=True, alone=True)
+
+
+def _readable(doing: Doing) -> list[str]:
+    """The databases that the call may reach."""
+    names = doing.resources.databases.names()
+    return [name for name in names if name != SYSTEM and doing.access.has(Scope("data", "read", name))]
+
+
+def context_of(doing: Doing, desk: Desk) -> ToolContext:
+    """What a tool of the session gets."""
+    return ToolContext(
+        databases=doing.resources.databases,
+        database=doing.session.database,
+        view=None,
+        idempotency_key=doing.key,
+        run_id=f"session-{doing.session.id}",
+        step=doing.asked.id,
+        now=datetime.fromisoformat(timestamp()),
+        dry_run=False,
+        mocks=frozenset(doing.session.mocks),
+        services=doing.resources.services,
+        scope=frozenset(_readable(doing)),
+        secrets=Filling(),
+        session=desk,
+    )

@@ -1,0 +1,152 @@
+"""The pipeline without HTTP and without Temporal: message -> service -> author -> tools -> history.
+
+`Talk` drives the same functions as the activities do, as the workflow does. The author is a script: what the model would say and call.
+"""
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from activities import Resources
+from activities.authoring import act, end_turn, hear_message, think
+from activities.failures import error_of
+from agent import ModelNotConfigured, ScriptedModel
+from agent.author.turn import Situation, Thought
+from agent.protocol import Call, Usage
+from query import create_store, select
+from script.session_wire import ActCall, Approval, EndTurnCall, HearCall, Next, SessionMessage, ThinkCall
+from toolbox.access import ADMIN, Access
+from toolbox.authoring.conversations import now_utc
+from toolbox.authoring.state import Session
+
+Said = str | tuple[str, Sequence[tuple[str, dict[str, Any] | None]]] | Exception
+ME = Access("key-1", "me", (ADMIN,))
+
+
+class ScriptedAuthor:
+    """Says what is in a list, one after the other; a function is asked what to say. `seen` is what it was shown."""
+
+    def __init__(self, *said: Said | Callable[[Situation], Said]) -> None:
+        self.left = list(said)
+        self.seen: list[Situation] = []
+        self.heard: Callable[[str], None] = lambda text: None
+
+    def think(
+        self,
+        model: Any,
+        situation: Situation,
+        name: str | None = None,
+        *,
+        said: Callable[[str], None] = lambda text: None,
+    ) -> Thought:
+        """See `agent.author.turn.think`."""
+        self.seen.append(situation)
+        found = self.left.pop(0)
+        if callable(found):
+            found = found(situation)
+        if isinstance(found, Exception):
+            raise found
+        text, calls = (found, ()) if isinstance(found, str) else found
+        for word in text.split():
+            said(word + " ")
+        wanted = tuple(
+            Call(f"x{at}", tool, args, "{..." if args is None else "") for at, (tool, args) in enumerate(calls)
+        )
+        return Thought(text, wanted, Usage(10, 5), "scripted")
+
+
+@dataclass
+class Talk:
+    """A session, and a person in it."""
+
+    resources: Resources
+    session_id: str
+    access: Access = ME
+    fields: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def begin(cls, resources: Resources, *, access: Access = ME, **fields: Any) -> "Talk":
+        now = now_utc()
+        name = f"s{uuid.uuid4().hex[:12]}"
+        resources.conversations.create(Session(name, access.key_id, now, now, **fields))
+        return cls(resources, name, access)
+
+    @property
+    def session(self) -> Session:
+        return self.resources.conversations.get(self.session_id)
+
+    def records(self, *types: str) -> list[dict[str, Any]]:
+        """What was said, of these types."""
+        found = self.resources.conversations.records(self.session_id)
+        return [record for record in found if not types or record["type"] in types]
+
+    def results(self) -> list[tuple[str, str]]:
+        """The results of tools: (tool, status)."""
+        return [(record["tool"], record["status"]) for record in self.records("tool_result")]
+
+    def cards(self, kind: str) -> list[dict[str, Any]]:
+        return [record for record in self.records("card") if record["card"] == kind]
+
+    def say(self, text: str = "", *, approval: Approval | None = None, key: str | None = None) -> dict[str, Any]:
+        """Say something, and wait for the end of the turn; gives its last record."""
+        message = SessionMessage(key or uuid.uuid4().hex, text, self.access.to_json(), now_utc(), approval)
+        heard = hear_message(self.resources, HearCall(self.session_id, message))
+        ended = self._rounds(heard)
+        end_turn(self.resources, ended)
+        return self.records("turn")[-1]
+
+    def decide(self, *, approved: bool = True, comment: str = "") -> dict[str, Any]:
+        """Decide what waits longest."""
+        return self.say(approval=Approval(self.session.pending[0].id, approved, comment))
+
+    def _rounds(self, found: Next) -> EndTurnCall:
+        number, access = 0, self.access.to_json()
+        while found.kind in ("think", "act"):
+            try:
+                if found.kind == "think":
+                    found = think(self.resources, ThinkCall(self.session_id, found.turn, number, access))
+                    number += 1
+                else:
+                    found = self._acts(found, access)
+            except Exception as error:
+                known = error_of(error)
+                if known is None:
+                    raise
+                return EndTurnCall(self.session_id, found.turn, "failed", known)
+        return EndTurnCall(
+            self.session_id, found.turn, "waiting" if found.kind == "wait" else found.status, found.error
+        )
+
+    def _acts(self, asked: Next, access: dict[str, Any]) -> Next:
+        waits, found = False, asked
+        for name in asked.calls:
+            found = act(self.resources, ActCall(self.session_id, asked.turn, name, access, asked.approved))
+            if found.kind == "done":
+                return found
+            waits = waits or found.kind == "wait"
+        if waits:
+            return Next("wait", asked.turn)
+        return found if found.kind == "think" else Next("done", asked.turn)
+
+
+class NoModel(ScriptedModel):
+    """A model that nobody may ask: the author here is a script."""
+
+    def __init__(self) -> None:
+        super().__init__([ModelNotConfigured("this model is not to be asked")])
+
+
+def with_rows(resources: Resources, database: str, store: str, rows: list[dict[str, Any]], key: str = "id") -> None:
+    """A store with these rows."""
+
+    def fill(transaction: Any) -> None:
+        made = create_store(transaction, store, primary_key=[key])
+        for row in rows:
+            made.add(row)
+
+    resources.databases.ensure(database).transact(fill)
+
+
+def rows_of(resources: Resources, database: str, store: str) -> list[dict[str, Any]]:
+    return list(select(resources.databases.open(database).snapshot(), store))

@@ -1,17 +1,22 @@
 """python -m evals: score a model. Exit status 1 where a case failed, 2 for options that make no sense."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
 from evals.case import Case
 from evals.cases import all_cases
 from evals.pipeline import Pipeline, Scripted
+from evals.product import Product
 from evals.report import json_line, table
 from evals.runner import run_case
 from evals.standin import StandIn
+
+_CALLING: Final = {"native": True, "schema": False}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,7 +46,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _connect(options: argparse.Namespace) -> Callable[[Case], Pipeline]:
     """How a case gets its session."""
-    return lambda case: StandIn(case, Scripted(case.right))
+    if options.model is None:
+        return lambda case: StandIn(case, Scripted(case.right))
+    from agent.model import OpenAIModel  # takes the better part of a second
+
+    key = os.environ.get(options.key_variable)
+    model = OpenAIModel(
+        base_url=options.endpoint, api_key=key, model=options.model, tool_calling=_CALLING.get(options.tool_calling)
+    )
+    return lambda case: Product(case, model)
 
 
 def _options() -> argparse.ArgumentParser:

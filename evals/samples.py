@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from activities import Resources
+from agent import Model
 from query import Databases, create_store, list_stores, select
+from toolbox import Registry, builtin_registry
 from worker import create_resources
 
 NOW: Final = "2026-06-30T09:00:00.000+00:00"
@@ -151,14 +153,14 @@ def _fill(databases: Databases, names: Iterable[str]) -> None:
 
 
 @contextmanager
-def a_copy(names: Iterable[str]) -> Iterator[Resources]:
-    """Everything that scripts need, over a copy of the samples of these names that is thrown away at the end."""
+def a_copy(names: Iterable[str], model: Model | None = None) -> Iterator[Resources]:
+    """Everything that scripts (and sessions) need, over a copy of the samples of these names that is thrown away at the end."""
     with tempfile.TemporaryDirectory(prefix="eval-", dir=_in_memory()) as folder:
         for path, content in _files(tuple(names)).items():
             target = Path(folder) / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
-        resources = create_resources(Path(folder))
+        resources = create_resources(Path(folder), registry=_registry(), model=model)
         try:
             yield resources
         finally:
@@ -166,10 +168,16 @@ def a_copy(names: Iterable[str]) -> Iterator[Resources]:
 
 
 @cache
+def _registry() -> Registry:
+    """The tools: they are made once."""
+    return builtin_registry()
+
+
+@cache
 def _files(names: tuple[str, ...]) -> dict[str, bytes]:
     """The files of a data directory with these samples: made once, since making them takes longer than copying them."""
     with tempfile.TemporaryDirectory(prefix="eval-", dir=_in_memory()) as folder:
-        resources = create_resources(Path(folder))
+        resources = create_resources(Path(folder), registry=_registry())
         try:
             _fill(resources.databases, names)
         finally:

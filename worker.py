@@ -30,6 +30,7 @@ from activities import LEASE_SECONDS, Activities, Notices, Resources
 from activities.authoring import LocalRehearsal
 from activities.payloads import create_data_converter
 from agent import Model
+from agent.author import Prices
 from btree import BTreeError, Timed
 from gateway.operations import logs
 from gateway.operations.addresses import metrics_address
@@ -49,6 +50,7 @@ from toolbox import (
     ScriptLibrary,
     Services,
     SmtpSettings,
+    StandIns,
     WebhookSettings,
     builtin_registry,
     installation_secret,
@@ -85,14 +87,15 @@ def create_resources(
     timed: Timed | None = None,
     secrets_keys: str | None = None,
     limits: Limits | None = None,
+    prices: Prices | None = None,
 ) -> Resources:
     """What effects are performed with, over a data directory; `timed` is told how long writes took.
 
     Raises ValueError for `secrets_keys` that are none.
     """
-    tools = registry or builtin_registry()
     secret = installation_secret(data_dir)
     databases = Databases(data_dir / "databases", timed=timed, secret=secret)
+    tools = (registry or builtin_registry()).with_more(StandIns(databases))
     library = ScriptLibrary(databases, tools, has_model=model is not None)
     services = Services(
         library,
@@ -104,7 +107,7 @@ def create_resources(
         vault=Vault(databases, installation_keyring(data_dir, secrets_keys), logs.hide),
         drafts=Drafts(databases, library),
     )
-    made = Resources(databases, tools, library, services, lease_seconds, model, limits or Limits())
+    made = Resources(databases, tools, library, services, lease_seconds, model, limits or Limits(), prices or Prices())
     return replace(made, services=replace(services, rehearse=LocalRehearsal(made)))
 
 
@@ -207,6 +210,7 @@ async def serve(settings: Settings) -> None:
         timed=metrics.timed if figures else None,
         secrets_keys=settings.keys("secrets_keys"),
         limits=Limits(**settings.session_limits()),
+        prices=Prices(**settings.prices()),
     )
     resources = with_schedules(resources, client, settings.task_queue)
     activities = Activities(resources)

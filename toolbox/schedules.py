@@ -7,14 +7,26 @@ that is tried again does, is one schedule, and one lot of runs: Temporal knows a
 
 from typing import Any, Final, Literal
 
+import orjson
+
 from toolbox.context import ScheduleDesk, ToolContext
 from toolbox.errors import ToolNotConfigured
-from toolbox.tool import tool
+from toolbox.tool import Bound, binding, tool
 
 Overlap = Literal["skip", "buffer_one", "buffer_all", "cancel_other", "terminate_other", "allow_all"]
 
 
-@tool(effect="external")
+def _bound(ctx: ToolContext, args: dict[str, Any]) -> Bound:
+    """The version that would run now is part of it: a schedule without a version runs the newest one there is then."""
+    given = {name: value for name, value in args.items() if value not in (None, "", {}, False, 0)}
+    saved = ctx.services.library.get(args["script"], args["version"])
+    when = {name: given[name] for name in ("calendar", "calendars", "cron", "every") if name in given}
+    told = orjson.dumps(when).decode()
+    what = f"Run {saved.name} (version {saved.hash[:12]}) by the schedule {told}, in the time zone {args['time_zone']}."
+    return Bound(binding("schedule_script", saved.hash, args), what, {**given, "version": saved.hash})
+
+
+@tool(effect="external", approval=_bound)
 def schedule_script(
     ctx: ToolContext,
     script: str,
@@ -25,6 +37,7 @@ def schedule_script(
     every: float | int | None = None,
     time_zone: str = "UTC",
     arguments: dict[str, Any] | None = None,
+    mocks: list[str] | None = None,
     version: str | int | None = None,
     overlap: Overlap = "skip",
     catchup_seconds: float | int | None = None,
@@ -47,6 +60,7 @@ def schedule_script(
         "every": every,
         "time_zone": time_zone,
         "arguments": arguments or {},
+        "mocks": mocks or [],
         "version": version,
         "overlap": overlap,
         "catchup_seconds": catchup_seconds,

@@ -1,0 +1,13 @@
+"""The tools of sessions: each is one decorated function of the effect `session`.
+
+drafting.py     drafts begun, taken up, shown, compared, taken back      steps.py        their steps
+publishing.py   dry runs, versions, runs                                 recording.py    what was done, as steps
+reuse.py        the last calls again                                     mocking.py      tools that are not there, or not to be used
+asking.py       questions to the person
+"""
+
+from toolbox.authoring.tools import asking, drafting, mocking, publishing, recording, reuse, steps
+
+MODULES = (drafting, steps, publishing, recording, reuse, mocking, asking)
+
+__all__ = ["MODULES"]

@@ -14,7 +14,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import Field
 
-from gateway.access import Scope, access_of
+from gateway.access import access_of
 from gateway.authoring.messages import RECORDS, RecordParameters, form_of_records
 from gateway.authoring.sessions import CLOSED, SessionId, own
 from gateway.authoring.tailing import Records
@@ -26,6 +26,7 @@ from gateway.results.asking import Asked, LastEventId, number_of
 from gateway.results.streaming import Record, RecordStream, explained, in_batches
 from gateway.results.tables import has_rows, rows_of
 from gateway.services import Here, Services
+from toolbox.access import Scope
 
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
 

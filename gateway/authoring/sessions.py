@@ -19,11 +19,12 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from temporalio.service import RPCError, RPCStatusCode
 
-from gateway.access import ADMIN, Scope, about, access_of
+from gateway.access import about, access_of
 from gateway.data.databases import open_database
 from gateway.keys import read_scopes
 from gateway.services import Here, Services
 from script.session_wire import CLOSE_SIGNAL, workflow_id
+from toolbox.access import ADMIN, Scope
 from toolbox.authoring import Limits, Session, Work
 from toolbox.authoring.conversations import now_utc
 from toolbox.errors import SessionNotFound

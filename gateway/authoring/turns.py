@@ -71,7 +71,7 @@ async def _of_turn(here: Services, session_id: str, key: str, after: int) -> Rec
 
 
 def _is_end(record: Record, turn: int) -> bool:
-    return record["type"] == "turn" and record["turn"] == turn
+    return bool(record["type"] == "turn" and record["turn"] == turn)
 
 
 def _ended(here: Services, session_id: str, place: Record) -> bool:
@@ -103,7 +103,8 @@ async def _goes_on(here: Services, session_id: str) -> bool:
         if error.status != RPCStatusCode.NOT_FOUND:
             raise
         return False
-    return bool(found.status == WorkflowExecutionStatus.RUNNING)
+    goes_on: bool = found.status == WorkflowExecutionStatus.RUNNING
+    return goes_on
 
 
 class _Watch:

@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from gateway.authoring import turns
 from gateway.authoring.tailing import Tails
+from gateway.results.single_flight import SingleFlight
 from script.session_wire import MAX_MESSAGE_BYTES, workflow_id
 from tests.gateway.conftest import Gateway, authorization, eventually, listening, problem_of
 from tests.gateway.event_stream import events
@@ -359,6 +360,23 @@ async def test_a_hundred_followers_look_once(talk: Talk, monkeypatch: pytest.Mon
     assert await asyncio.gather(*waiting) == [1] * 100
     assert pages <= 4 and most == 1
     assert tails.counts() == (0, 0)
+
+
+async def test_who_asks_in_a_loop_gets_no_outcome_twice() -> None:
+    flight: SingleFlight[int] = SingleFlight()
+    made = 0
+
+    async def make() -> int:
+        nonlocal made
+        await asyncio.sleep(0)
+        made += 1
+        return made
+
+    async def ask() -> list[int]:
+        return [await flight.get("head", make) for _ in range(5)]
+
+    for found in await asyncio.gather(ask(), ask(), ask()):
+        assert found == sorted(set(found))
 
 
 def client(talk: Talk, url: str) -> httpx2.AsyncClient:

@@ -67,7 +67,7 @@ CARDS: list[dict[str, Any]] = [
     {"card": "schedule", "id": "weekly", "script": "check", "time_zone": "Europe/Madrid",
      "next_runs": [{"utc": "2026-11-23T08:00:00Z", "local": "2026-11-23T09:00:00+01:00"}], "mocks": ["send_email"]},
     {"card": "run", "run_id": "r1", "script": "check", "version": "abcdef0123456789"},
-    {"card": "recording", "name": "mine", "mode": "compiled", "status": "paused", "recorded": 2, "left_out": {"failed": 1}},
+    {"card": "recording", "name": "mine", "mode": "compiled", "status": "paused", "recorded": 2, "left_out": 1},
     {"card": "new_thing", "anything": [1, "a\x1b[31m"]},
 ]  # fmt: skip
 

@@ -362,6 +362,20 @@ async def test_a_hundred_followers_look_once(talk: Talk, monkeypatch: pytest.Mon
     assert tails.counts() == (0, 0)
 
 
+async def test_a_browser_reads_with_its_cookie(talk: Talk) -> None:
+    path = await talk.begin()
+    await talk.http.post(f"{path}/messages", json={"text": "hello"})
+    transport, base = httpx2.ASGITransport(talk.app), "http://127.0.0.1:8080"
+    async with httpx2.AsyncClient(transport=transport, base_url=base) as browser:
+        assert (await browser.post("/v1/session", headers=authorization(talk.gateway.key))).status_code == 201
+        seen = await browser.get(f"{path}/records", headers={"Accept": "text/event-stream"})
+        assert [event.type for event in events(seen.content)] == HELLO
+        message = {"json": {"text": "hello"}}
+        problem_of(await browser.post(f"{path}/messages", **message), 403, "cross_origin")
+        said = await browser.post(f"{path}/messages", **message, headers={"Origin": base})
+        assert types(records(said)) == HELLO
+
+
 async def test_who_asks_in_a_loop_gets_no_outcome_twice() -> None:
     flight: SingleFlight[int] = SingleFlight()
     made = 0

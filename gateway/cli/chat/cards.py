@@ -1,7 +1,7 @@
 """Cards of a session as lines of text. A card that is not known here is shown as JSON: nothing is kept from the person."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from rich.text import Text
@@ -39,11 +39,13 @@ def _question(card: Card) -> list[Text]:
 
 
 def _draft(card: Card) -> list[Text]:
+    """What was changed. Errors are told by a card of their own, which comes behind it."""
     wrong = sum(problem.get("severity") == "error" for problem in card.get("problems") or ())
     state = f"{wrong} errors" if wrong > 1 else "an error" if wrong else "no errors"
     head = f"draft {cell(card.get('name', ''))}, revision {card.get('revision', '?')}: {state}"
+    notes = [problem for problem in card.get("problems") or () if problem.get("severity") != "error"]
     changed = (card.get("diff") or {}).get("text") or ["nothing changed"]
-    return [_bold(head), *(_change(text) for text in changed), *_problems(card)]
+    return [_bold(head), *(_change(text) for text in changed), *_problems({"problems": notes})]
 
 
 def _change(text: str) -> Text:
@@ -143,7 +145,7 @@ def _run(card: Card) -> list[Text]:
 def _recording(card: Card) -> list[Text]:
     state = cell(card.get("status") or "")
     left_out = card.get("left_out")
-    more = f", {len(left_out) if isinstance(left_out, Sequence) else left_out} left out" if left_out else ""
+    more = f", {short(left_out)} left out" if left_out else ""
     return [_bold(f"recording {cell(card.get('name', ''))}: {state}, {card.get('recorded', 0)} steps{more}")]
 
 

@@ -1,6 +1,5 @@
 """`sop chat`."""
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
@@ -75,8 +74,11 @@ def shown_on_stdout(sessions: Sessions, session_id: str, *, live: bool) -> Any:
 
     no_color = True if options().no_color else None
     said = Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDE, no_color=no_color)
-    stderr = open(os.devnull, "w") if options().quiet else sys.stderr  # noqa: SIM115, PTH123
-    aside = said if live else Console(file=stderr, width=None if sys.stderr.isatty() else _WIDE, no_color=no_color)
+    if live:
+        aside = said
+    else:
+        wide = None if sys.stderr.isatty() else _WIDE
+        aside = Console(file=sys.stderr, width=wide, no_color=no_color, quiet=options().quiet)
     return Shown(said, aside, session=session_id, live=live, rows=lambda seq: sessions.rows(session_id, seq))
 
 

@@ -4,8 +4,9 @@ Ctrl-C while a turn goes on stops the turn, and a second time leaves it alone; a
 stays.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from gateway.cli.chat.lines import Lines
 from gateway.cli.chat.shown import Shown
@@ -15,9 +16,10 @@ from gateway.client.errors import CutShort, GatewayError
 from gateway.client.sessions import Sessions, Turn
 
 Ask = Callable[[str], str]
-LEAVE = ("/quit", "/exit")
-_YES = ("y", "yes")
-_NO = ("n", "no")
+LEAVE: Final = ("/quit", "/exit")
+_YES: Final = ("y", "yes")
+"""Nothing else is taken for a yes: "yes, but ..." is none."""
+_NO: Final = re.compile(r"no?\b[\s,.:;-]*(.*)", re.IGNORECASE | re.DOTALL)
 
 
 class Show(Protocol):
@@ -68,6 +70,9 @@ class Conversation:
 
 def talk(conversation: Conversation, sessions: Sessions, session_id: str, lines: Lines, shown: Shown) -> None:
     """Talk until Ctrl-D, or `/quit`. What goes wrong with one message is told, and the next one is asked for."""
+    for pending in sessions.get(session_id).pending:
+        shown(pending.shown or {"type": "notice", "text": pending.what})
+    left: set[str] = set()
     while True:
         try:
             text = lines.read("> ").strip()
@@ -82,7 +87,7 @@ def talk(conversation: Conversation, sessions: Sessions, session_id: str, lines:
             continue
         try:
             status = conversation.say(text)
-            while status == "waiting" and (status := _decided(conversation, sessions, session_id, lines.read)):
+            while status == "waiting" and (status := _decided(conversation, sessions, session_id, lines.read, left)):
                 pass
             shown.verbose = bool(sessions.get(session_id).record.get("verbose"))
         except KeyboardInterrupt:
@@ -94,15 +99,18 @@ def talk(conversation: Conversation, sessions: Sessions, session_id: str, lines:
                 shown({"type": "notice", "text": line})
 
 
-def _decided(conversation: Conversation, sessions: Sessions, session_id: str, ask: Ask) -> str:
-    """Ask for what waits; how the turn of the last decision ended. What was shown is asked for once; empty if nothing was decided."""
-    status = ""
+def _decided(conversation: Conversation, sessions: Sessions, session_id: str, ask: Ask, left: set[str]) -> str:
+    """Ask for what waits, but for what was `left` waiting; how the turn of the decision ended, empty if there was none."""
     for pending in sessions.get(session_id).pending:
-        answer = ask("approve? [y]es, [n]o, or Enter to leave it waiting: ").strip()
-        word, _, comment = answer.partition(" ")
-        if word.lower() in (*_YES, *_NO):
-            status = conversation.decide(pending.id, approved=word.lower() in _YES, comment=comment.strip())
-    return status
+        if pending.id in left:
+            continue
+        answer = ask("approve? yes, no (and why), or Enter to leave it waiting: ").strip()
+        if answer.lower() in _YES:
+            return conversation.decide(pending.id, approved=True)
+        if refused := _NO.fullmatch(answer):
+            return conversation.decide(pending.id, approved=False, comment=refused[1])
+        left.add(pending.id)
+    return ""
 
 
 def say_all(conversation: Conversation, texts: Iterable[str]) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import io
 import json
 import os
+import pty
+import select
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -287,10 +289,62 @@ def test_completion() -> None:
     assert Completion(silent, silent, silent).fitting("/hel") == ["/help"]
 
 
+TERMINAL = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from gateway.cli import main
+sys.argv = ["sop", "chat", "--title", "at a terminal"]
+main()
+"""
+
+
+async def test_at_a_real_terminal(talk: Talk, url: str, tmp_path: Path) -> None:
+    """The command under a terminal of its own: Ctrl-C stops a turn, Ctrl-D leaves."""
+    more = {
+        "TERM": "xterm",
+        "NO_COLOR": "1",
+        "SOP_URL": url,
+        "SOP_API_KEY": talk.gateway.key,
+        "XDG_STATE_HOME": str(tmp_path),
+    }
+    environ = {**os.environ, **more, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def work() -> tuple[int, str]:
+        leader, follower = pty.openpty()
+        running = subprocess.Popen(
+            [sys.executable, "-c", TERMINAL], stdin=follower, stdout=follower, stderr=follower, env=environ
+        )
+        os.close(follower)
+        said = b""
+
+        def until(text: bytes) -> None:
+            nonlocal said
+            while text not in said:
+                assert select.select([leader], [], [], 20)[0], said.decode()
+                said += os.read(leader, 4096)
+            said = said.partition(text)[2]
+
+        until(b"> ")
+        typed = [
+            (b"hello\n", b"\rhello\r\n"), (b"hold\n", b"\rhello\r\n"), (b"\x03", b"canceled\r\n"), (b"mail\n", b"approve?"),
+            (b"y\n", b"+ send_email"), (b"few\n", b"Rome"), (b"\x04", b"goes on here"),
+        ]  # fmt: skip
+        for keys, answer in typed:
+            os.write(leader, keys)
+            until(answer)
+        code = running.wait(20)
+        os.close(leader)
+        return code, said.decode()
+
+    code, _ = await asyncio.to_thread(work)
+    assert code == 0
+    [session] = talk.services.conversations.page(1)
+    assert (session.title, session.turn, session.pending) == ("at a terminal", 5, [])
+
+
 def test_lines_in_a_terminal(tmp_path: Path) -> None:
     """Under a real terminal: the history is kept, completion works, a backslash goes on."""
-    import pty
-
     code = (
         "import sys; from pathlib import Path; from gateway.cli.chat.lines import *\n"
         "with Lines(Completion(lambda: [], lambda: [], lambda: []), Path(sys.argv[1])) as lines:\n"

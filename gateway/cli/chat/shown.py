@@ -78,7 +78,12 @@ class Shown:
         status = record.get("status", "")
         mark, style = {"done": ("+", "green"), "waiting": ("!", "yellow")}.get(status, ("-", "red"))
         args = f" {short(call['args'])}" if call.get("args") else ""
-        line = Text(mark, style).append(f" {cell(record.get('tool') or call.get('tool') or '')}", "bold").append(args)
+        line = (
+            Text()
+            .append(mark, style)
+            .append(f" {cell(record.get('tool') or call.get('tool') or '')}", "bold")
+            .append(args)
+        )
         if record.get("error"):
             line.append(f"  {cell(status)}: {failure_text(record['error'])}", "red")
         elif "rows" in record:

@@ -328,7 +328,7 @@ async def test_at_a_real_terminal(talk: Talk, url: str, tmp_path: Path) -> None:
         until(b"> ")
         typed = [
             (b"hello\n", b"\rhello\r\n"), (b"hold\n", b"\rhello\r\n"), (b"\x03", b"canceled\r\n"), (b"mail\n", b"approve?"),
-            (b"y\n", b"+ send_email"), (b"few\n", b"Rome"), (b"\x04", b"goes on here"),
+            (b"y\n", b'"status":"sent"'), (b"few\n", b"Rome"), (b"", b"> "), (b"\x04", b"goes on here"),
         ]  # fmt: skip
         for keys, answer in typed:
             os.write(leader, keys)

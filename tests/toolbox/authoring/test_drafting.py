@@ -257,3 +257,33 @@ def test_a_draft_is_deleted_by_who_has_seen_it(talk: Talk) -> None:
     assert talk.bound("delete_draft").hash != bound.hash
     assert talk.call("delete_draft", draft="stock") == {"deleted": made, "name": "stock"}
     assert talk.session.draft is None and talk.call("list_drafts")["drafts"] == []
+
+
+def test_a_script_is_told_drawn_and_reviewed(talk: Talk) -> None:
+    begun(talk)
+    assert "items" in talk.call("outline_script")["outline"]
+    assert talk.call("draw_script")["picture"].startswith("flowchart")
+    assert talk.call("draw_script", format="svg")["picture"].startswith("<svg")
+    talk.resources.library.save(
+        {
+            "name": "mail",
+            "steps": [
+                {
+                    "type": "command",
+                    "command": "send_email",
+                    "args": {"to": "a@example.com", "subject": "s", "body": "b"},
+                }
+            ],
+        }
+    )
+    talk.call("save_step", step={"type": "script", "script_name": "mail"})
+    reviewed = talk.call("review_script", name="stock")
+    assert reviewed["name"] == "stock" and "send_email" in str(reviewed)
+    assert talk.call("outline_script", name="mail")["name"] == "mail"
+    talk.access = access_with("scripts:write,data:shop:read")
+    assert "send_email" not in str(talk.call("review_script"))
+    with pytest.raises(Forbidden):
+        talk.call("outline_script", name="mail")
+    talk.access = access_with("scripts:write")
+    with pytest.raises(Forbidden, match="data:shop:read"):
+        talk.call("review_script")

@@ -231,17 +231,3 @@ def test_the_systems_stores_are_as_they_were_after_a_failed_tool(talk: Talk) -> 
     assert talk.session == before
     view = talk.resources.databases.open("system").snapshot()
     assert open_store(view, "_drafts").count() == 0
-
-
-def test_a_schedule_is_bound_to_the_version_and_the_times(talk: Talk) -> None:
-    saved = talk.resources.library.save({"name": "greet", "steps": [SAY]})
-    weekly = {"script": "greet", "calendar": {"hour": 9, "day_of_week": 1}, "time_zone": "Europe/Berlin"}
-    bound = talk.bound("schedule_script", **weekly)
-    assert bound.what == (
-        f'Run greet (version {saved.hash[:12]}) by the schedule {{"calendar":{{"hour":9,"day_of_week":1}}}}, in the time zone Europe/Berlin.'
-    )
-    assert bound.shown == {**weekly, "version": saved.hash, "overlap": "skip"}
-    assert talk.bound("schedule_script", **weekly).hash == bound.hash
-    assert talk.bound("schedule_script", **(weekly | {"time_zone": "UTC"})).hash != bound.hash
-    talk.resources.library.save({"name": "greet", "steps": [SAY, {**SAY, "name": "again"}]})
-    assert talk.bound("schedule_script", **weekly).hash != bound.hash

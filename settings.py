@@ -72,10 +72,12 @@ class Settings(BaseSettings):
     openai_output_price: float | None = Field(
         None, ge=0, description="what a million tokens cost that the model writes"
     )
-    session_tokens: int = Field(1_000_000, ge=1, description="tokens that the model may cost in one session, at most")
-    turn_rounds: int = Field(16, ge=1, description="requests to the model in one turn of a session, at most")
+    session_tokens: int = Field(
+        1_000_000, ge=1, le=1_000_000, description="tokens that the model may cost in one session, at most"
+    )
+    turn_rounds: int = Field(16, ge=1, le=16, description="requests to the model in one turn of a session, at most")
     turn_calls: int = Field(48, ge=1, le=48, description="tool calls in one turn of a session, at most")
-    turn_seconds: int = Field(600, ge=1, le=3600, description="how long one turn of a session may take")
+    turn_seconds: int = Field(600, ge=1, le=600, description="how long one turn of a session may take")
     webhook_secrets: SecretStr | None = Field(
         None, description="the secrets that webhooks are signed with: name=whsec_..., divided by commas"
     )

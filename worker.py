@@ -49,6 +49,7 @@ from toolbox import (
     ScriptLibrary,
     Services,
     SmtpSettings,
+    StandIns,
     WebhookSettings,
     builtin_registry,
     installation_secret,
@@ -90,9 +91,9 @@ def create_resources(
 
     Raises ValueError for `secrets_keys` that are none.
     """
-    tools = registry or builtin_registry()
     secret = installation_secret(data_dir)
     databases = Databases(data_dir / "databases", timed=timed, secret=secret)
+    tools = (registry or builtin_registry()).with_more(StandIns(databases))
     library = ScriptLibrary(databases, tools, has_model=model is not None)
     services = Services(
         library,

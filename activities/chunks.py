@@ -24,6 +24,7 @@ from activities.execution import (
     end_transaction,
     into_outbox,
     invoke,
+    is_mocked,
     perform_call,
     restore_savepoint,
     run_alone,
@@ -288,10 +289,10 @@ class _Chunk:
             raise QueryError(
                 "a batch with outside calls needs a database for its outbox", hint='give the script a "database"'
             )
-        mocked = step.tool in step.mocks or step.dry_run
+        mocked = is_mocked(tool, step) or step.dry_run
         if not mocked:
             self._outbox += 1
-        return into_outbox(self._view, step, args, mocked=mocked)
+        return tool.seen(into_outbox(self._view, step, args, mocked=mocked))
 
     def _inner_chunk(self, effect: Effect) -> Any:
         """A batch inside of a batch: in the same transaction."""

@@ -38,7 +38,10 @@ LEASE_SECONDS = 7 * 86_400.0
 
 @dataclass(frozen=True)
 class Resources:
-    """What effects are performed with. `limits` are the most that any session has; `mocked` tools give these results, and do nothing."""
+    """What effects are performed with.
+
+    `limits` are the most that any session has; `mocked` tools give these results, and do nothing.
+    """
 
     databases: Databases
     registry: Registry
@@ -86,6 +89,11 @@ def perform_call(resources: Resources, call: StepCall) -> Any:
     return result
 
 
+def is_mocked(tool: Tool, call: StepCall) -> bool:
+    """Whether a call is written down, and never made: its tool is mocked in this run, or a stand-in."""
+    return tool.effect == "external" and (tool.mocked or call.tool in call.mocks)
+
+
 def into_outbox(view: Snapshot | Transaction, call: StepCall, args: dict[str, Any], *, mocked: bool) -> Any:
     """Write an outside call down instead of making it; gives what stands for its result."""
     return Outbox(view).put(
@@ -105,11 +113,11 @@ def invoke(resources: Resources, tool: Tool, call: StepCall, view: Snapshot | Tr
     if call.tool in resources.mocked:
         tool.checked(call.args)
         return resources.mocked[call.tool]
-    if tool.effect == "external" and (call.dry_run or call.tool in call.mocks):
+    if tool.effect == "external" and (call.dry_run or is_mocked(tool, call)):
         args = tool.checked(call.args)
         if call.dry_run or view is None:
-            return Outbox.preview(call.key)
-        return into_outbox(view, call, args, mocked=True)
+            return tool.seen(Outbox.preview(call.key))
+        return tool.seen(into_outbox(view, call, args, mocked=True))
     context = ToolContext(
         databases=resources.databases,
         database=call.database,
@@ -131,7 +139,7 @@ def invoke(resources: Resources, tool: Tool, call: StepCall, view: Snapshot | Tr
 
 def _without_transaction(resources: Resources, tool: Tool, call: StepCall) -> Any:
     """A call outside of any transaction; where it is mocked, the outbox is that of the system database."""
-    if tool.effect == "external" and call.tool in call.mocks and not call.dry_run:
+    if is_mocked(tool, call) and not call.dry_run:
         transaction = TransactionRef(id=f"{call.key}/outbox", database="system", begin=True, alone=True)
         return run_alone(resources, transaction, call.key, False, lambda view: invoke(resources, tool, call, view))
     return invoke(resources, tool, call, None)

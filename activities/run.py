@@ -1,18 +1,19 @@
 """The activities: thin adapters from Temporal to the effects.
 
-One activity for each registered tool, under the tool's name; and load_script, commit_transaction, rollback_transaction,
-restore_savepoint, partition_rows, run_chunk, dispatch_outbox and ask_model; and those of sessions (`authoring`).
-All are synchronous functions, run in the worker's
-threads. Cancellation is not thrown into a thread (it could hit anywhere): a chunk asks between elements, other steps are short.
+One activity for each registered tool, under the tool's name, and one for all others (stand-ins); those of sessions (`authoring`);
+and load_script, commit_transaction, rollback_transaction, restore_savepoint, partition_rows, run_chunk, dispatch_outbox and ask_model.
+All are synchronous functions, run in the worker's threads. Cancellation is not thrown into a thread (it could hit anywhere): a chunk asks
+between elements, other steps are short.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 from temporalio import activity
+from temporalio.common import RawValue
 from temporalio.exceptions import CancelledError
 
 from activities import asking, authoring, chunks, dispatch, execution
@@ -57,7 +58,7 @@ class Activities:
         for tool in self._resources.registry.names():
             named[tool] = (wire.StepCall, lambda call: execution.perform_call(self._resources, call))
         steps = [self._define(name, shape, work) for name, (shape, work) in named.items()]
-        return [*steps, *self._of_sessions()]
+        return [*steps, self._stand_in(), *self._of_sessions()]
 
     def _of_sessions(self) -> list[Callable[..., Any]]:
         """The activities of sessions: what they give is what follows."""
@@ -74,24 +75,34 @@ class Activities:
         self._heartbeats.stop()
 
     def _define(self, name: str, shape: type, work: Callable[[Any], Any]) -> Callable[..., Any]:
-        def outcome_of(call: Any) -> Outcome:
-            done = work(call)
-            return replace(done if isinstance(done, Outcome) else Outcome(done), at=timestamp())
-
-        return self._activity(name, shape, outcome_of)
+        return self._activity(name, shape, partial(_outcome_of, work))
 
     def _activity(self, name: str, shape: type, work: Callable[[Any], Any]) -> Callable[..., Any]:
         def perform(call: Any) -> Any:
-            try:
-                with self._heartbeats.running():
-                    return work(call)
-            except CancelledError:
-                raise
-            except Exception as error:
-                raise application_error(error) from error
+            return self._performed(work, call)
 
         perform.__annotations__["call"] = shape
         return activity.defn(name=name, no_thread_cancel_exception=True)(perform)
+
+    def _stand_in(self) -> Callable[..., Outcome]:
+        """The activity of a tool that was not there when the worker began: a stand-in, or none at all."""
+
+        def perform(arguments: Sequence[RawValue]) -> Outcome:
+            call = activity.payload_converter().from_payload(arguments[0].payload, wire.StepCall)
+            work = partial(_outcome_of, partial(execution.perform_call, self._resources))
+            found: Outcome = self._performed(work, call)
+            return found
+
+        return activity.defn(dynamic=True, no_thread_cancel_exception=True)(perform)
+
+    def _performed(self, work: Callable[[Any], Any], call: Any) -> Any:
+        try:
+            with self._heartbeats.running():
+                return work(call)
+        except CancelledError:
+            raise
+        except Exception as error:
+            raise application_error(error) from error
 
     def _load(self, call: wire.LoadCall) -> list[dict[str, Any]]:
         return [program.to_json() for program in self._resources.library.closure(call.script, call.version)]
@@ -108,3 +119,9 @@ class Activities:
                 raise CancelledError("the run was cancelled")
 
         return chunks.run_chunk(self._resources, call, heartbeat)
+
+
+def _outcome_of(work: Callable[[Any], Any], call: Any) -> Outcome:
+    """What a step gives, with the time."""
+    done = work(call)
+    return replace(done if isinstance(done, Outcome) else Outcome(done), at=timestamp())

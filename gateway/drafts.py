@@ -43,7 +43,7 @@ from gateway.preconditions import (
 from gateway.problems import ApiError
 from gateway.scripts import SCRIPT_BODY, check_to_save, saved_version, script_text
 from gateway.services import Here, Services
-from script.editing import apply_merge_patch, apply_patch, diff_scripts
+from script.editing import apply_merge_patch, apply_patch, difference
 from script.errors import ScriptInvalid
 from script.source.loading import load_script, parse_text
 from toolbox import Draft, Revision
@@ -214,7 +214,7 @@ async def show_revision(
     await _mine(here, request, draft_id)
     text = await asyncio.to_thread(here.drafts.revision, draft_id, revision)
     response.headers.update({"ETag": tag(revision), "Cache-Control": FOREVER, "Vary": BY_KEY})
-    return not_modified(request, tag(revision), FOREVER) or asdict(text)
+    return not_modified(request, tag(revision), FOREVER) or text.to_dict()
 
 
 @router.post("/drafts/{draft_id}:publish", status_code=201)
@@ -235,12 +235,6 @@ async def publish_draft(
         raise await _somebody_was_faster(here, text, frozenset({text.revision})) from None
     told = saved_version(response, saved, problems)
     return {**told, "draft": {"id": draft.id, "revision": draft.revision}}
-
-
-def difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """A diff as it is told: `changes`, and the same in English, a line each."""
-    changes = diff_scripts(old, new)
-    return {"changes": [change.to_dict() for change in changes], "text": [change.text for change in changes]}
 
 
 async def _mine(here: Services, request: Request, draft_id: str) -> tuple[Draft, Revision]:

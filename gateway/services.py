@@ -19,7 +19,7 @@ from gateway.results.single_flight import SingleFlight
 from gateway.runs.readings import Readings
 from gateway.schedules.scheduling import Schedules
 from query import Databases
-from toolbox import Drafts, Registry, ScriptLibrary, installation_secret
+from toolbox import Drafts, Registry, ScriptLibrary, StandIns, installation_secret
 from toolbox.authoring import Conversations
 from toolbox.vault import Vault, installation_keyring
 
@@ -113,6 +113,7 @@ def create_services(
     keys = Keys(databases)
     keys.bootstrap(data_dir)
     sessions = Sessions(databases, keys, origins=origins)
+    registry = registry.with_more(StandIns(databases))
     library = ScriptLibrary(databases, registry, has_model=has_model)
     return Services(
         client=client,

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from script.source.ast import Parameter
+
+SESSION: Final = "session"
+"""The effect class of tools that work on a session of authoring: no step calls them."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ library.py      immutable script versions               meta.py      tools about
 drafts.py       scripts that are being written
 webhooks.py     signed webhooks out                     notify.py    the tool notify
 notices.py      that scheduled runs failed, and recovered   schedules.py    tools for schedules
+stand_ins.py    tools that are not there yet            authoring/   sessions
 environment.py  the checker's world                     errors.py    what can be wrong
 addresses.py    which addresses may be reached  http.py      the one connection to the outside
 requests.py     http_request
@@ -22,10 +23,12 @@ from toolbox.errors import InvalidArguments, ToolError, UnknownTool
 from toolbox.library import ScriptLibrary, ScriptVersion
 from toolbox.outbox import Outbox
 from toolbox.registry import Registry, builtin_registry
-from toolbox.tool import Tool, tool
+from toolbox.stand_ins import StandIns
+from toolbox.tool import Bound, Tool, tool
 from toolbox.webhooks import WebhookSettings
 
 __all__ = [
+    "Bound",
     "Draft",
     "Drafts",
     "HttpPolicy",
@@ -37,6 +40,7 @@ __all__ = [
     "ScriptVersion",
     "Services",
     "SmtpSettings",
+    "StandIns",
     "Tool",
     "ToolContext",
     "ToolError",

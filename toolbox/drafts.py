@@ -1,7 +1,7 @@
 """Drafts: scripts that are being written, in the system database. A draft may be wrong; publishing it is saving a version (`library`).
 
     _drafts            key id, index name    {id, name, revision, base, created_at, created_by, updated_at, updated_by}
-    _draft_revisions   key [id, revision]    {id, revision, script, at, by}
+    _draft_revisions   key [id, revision]    {id, revision, script, at, by, restored?}
 
 Every change makes a revision, numbered from 1, and says which one it means to change: if the draft is at another one by then, somebody
 else was faster, and nothing is done (`DraftChanged`, which has what became of it). The newest REVISIONS of them are kept, so that what
@@ -29,7 +29,7 @@ from query import SYSTEM, Databases, View, create_index, create_store, list_stor
 from script.errors import Problem, ScriptInvalid
 from script.source.ast import SCRIPT_NAME
 from script.source.loading import read_document
-from toolbox.errors import DraftChanged, DraftNotFound, RevisionNotFound, TooManyDrafts
+from toolbox.errors import DraftChanged, DraftNotFound, NothingToUndo, RevisionNotFound, TooManyDrafts
 from toolbox.library import ScriptLibrary, ScriptVersion
 
 DRAFTS: Final = "_drafts"
@@ -44,6 +44,7 @@ _BY_NAME: Final = "by_name"
 
 Expected = frozenset[int] | None
 """The revisions that a change is for; None for any."""
+Edit = Callable[[dict[str, Any]], Any]
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,18 @@ class Draft:
 
 @dataclass(frozen=True)
 class Revision:
-    """What a draft was, or is."""
+    """What a draft was, or is. `restored` is the revision that it brought back."""
 
     id: str
     revision: int
     script: dict[str, Any]
     at: str
     by: str
+    restored: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON; `restored` only where it brought something back."""
+        return {name: value for name, value in asdict(self).items() if name != "restored" or value is not None}
 
 
 @dataclass(frozen=True)
@@ -108,16 +114,11 @@ class Drafts:
 
     def get(self, draft_id: str) -> tuple[Draft, Revision]:
         """A draft and its text. Raises DraftNotFound."""
-        return _get(self._database.snapshot(), draft_id)
+        return get_draft(self._database.snapshot(), draft_id)
 
     def revision(self, draft_id: str, revision: int) -> Revision:
         """What a draft was. Raises DraftNotFound, RevisionNotFound."""
-        view = self._database.snapshot()
-        _head(view, draft_id)
-        found = open_store(view, TEXTS).get([draft_id, revision])
-        if found is None:
-            raise RevisionNotFound(f"there is no revision {revision}", hint=f"the last {REVISIONS} revisions are kept")
-        return Revision(**found)
+        return get_revision(self._database.snapshot(), draft_id, revision)
 
     def revisions(self, draft_id: str) -> list[RevisionHead]:
         """All revisions that are kept, newest first; their texts are not looked at. Raises DraftNotFound."""
@@ -140,33 +141,48 @@ class Drafts:
     def create(self, script: str | bytes | Mapping[str, Any], *, author: str, base: str | None = None) -> Draft:
         """A new draft. Raises ScriptInvalid for what is no JSON object with a script's name, or is too large for a script;
         TooManyDrafts."""
+        return self._database.transact(
+            lambda transaction: self.create_in(transaction, script, author=author, base=base)
+        )
+
+    def change(self, draft_id: str, expected: Expected, edit: Edit, *, author: str) -> Draft:
+        """A draft with another text, which `edit` makes of the one it has. Raises DraftNotFound, DraftChanged, ScriptInvalid, TooManyDrafts
+        where its name becomes that of another script, and what `edit` raises."""
+        return self._database.transact(
+            lambda transaction: self.change_in(transaction, draft_id, expected, edit, author=author)
+        )
+
+    def create_in(
+        self, transaction: Transaction, script: str | bytes | Mapping[str, Any], *, author: str, base: str | None = None
+    ) -> Draft:
+        """A new draft, within a transaction on the system database."""
         document, now = _document(script), _now()
         self._check_room(document["name"])
         self._check_all()
         made = Draft(f"d{token_hex(8)}", document["name"], 1, base, now, author, now, author)
+        open_store(transaction, DRAFTS).add(asdict(made))
+        open_store(transaction, TEXTS).add(Revision(made.id, 1, document, now, author).to_dict())
+        return made
 
-        def work(transaction: Transaction) -> Draft:
-            open_store(transaction, DRAFTS).add(asdict(made))
-            open_store(transaction, TEXTS).add(asdict(Revision(made.id, 1, document, now, author)))
-            return made
-
-        return self._database.transact(work)
-
-    def change(self, draft_id: str, expected: Expected, edit: Callable[[dict[str, Any]], Any], *, author: str) -> Draft:
-        """A draft with another text, which `edit` makes of the one it has. Raises DraftNotFound, DraftChanged, ScriptInvalid, TooManyDrafts
-        where its name becomes that of another script, and what `edit` raises."""
-
-        def work(transaction: Transaction) -> Draft:
-            draft, text = _get(transaction, draft_id)
-            _check(draft, text, expected)
-            document = _document(edit(text.script))
-            if _text(document) == _text(text.script):
-                return draft
-            if document["name"] != draft.name:
-                self._check_room(document["name"])
-            return _put(transaction, draft, document, author)
-
-        return self._database.transact(work)
+    def change_in(
+        self,
+        transaction: Transaction,
+        draft_id: str,
+        expected: Expected,
+        edit: Edit,
+        *,
+        author: str,
+        restored: int | None = None,
+    ) -> Draft:
+        """Another text, within a transaction on the system database; `restored` is the revision that had it."""
+        draft, text = get_draft(transaction, draft_id)
+        _check(draft, text, expected)
+        document = _document(edit(text.script))
+        if _text(document) == _text(text.script):
+            return draft
+        if document["name"] != draft.name:
+            self._check_room(document["name"])
+        return _put(transaction, draft, document, author, restored=restored)
 
     def _check_room(self, name: str) -> None:
         """Raises TooManyDrafts."""
@@ -183,16 +199,7 @@ class Drafts:
 
     def delete(self, draft_id: str, expected: Expected) -> None:
         """Remove a draft with all that it was. Raises DraftNotFound, DraftChanged."""
-
-        def work(transaction: Transaction) -> None:
-            draft, text = _get(transaction, draft_id)
-            _check(draft, text, expected)
-            texts = open_store(transaction, TEXTS)
-            for revision in range(max(1, draft.revision - REVISIONS + 1), draft.revision + 1):
-                texts.delete([draft_id, revision])
-            open_store(transaction, DRAFTS).delete(draft_id)
-
-        self._database.transact(work)
+        self._database.transact(lambda transaction: delete_draft(transaction, draft_id, expected))
 
     def publish(self, draft_id: str, expected: Expected, *, author: str) -> tuple[ScriptVersion, Draft]:
         """Save a draft as a version; it stays, with that version as its base. Both are done, or nothing.
@@ -204,13 +211,76 @@ class Drafts:
         published: list[Draft] = []
 
         def work(transaction: Transaction, saved: ScriptVersion) -> None:
-            draft, now = _get(transaction, draft_id)
-            _check(draft, now, frozenset({text.revision}))
-            based = draft.base == saved.hash
-            published[:] = [draft if based else _put(transaction, draft, now.script, author, base=saved.hash)]
+            published[:] = [_published(transaction, draft_id, frozenset({text.revision}), saved, author)]
 
         saved = self._library.save(text.script, author=author, also=work)
         return saved, published[0]
+
+    def publish_in(
+        self, transaction: Transaction, draft_id: str, expected: Expected, *, author: str
+    ) -> tuple[ScriptVersion, Draft]:
+        """The same within a transaction on the system database."""
+        head, text = get_draft(transaction, draft_id)
+        _check(head, text, expected)
+        saved = self._library.save_in(transaction, text.script, author=author)
+        return saved, _published(transaction, draft_id, expected, saved, author)
+
+
+# --- within a view of the system database, or a transaction on it ---
+
+
+def drafts_called(view: View, name: str) -> list[Draft]:
+    """The draft with this id, or those of the script of this name."""
+    found = open_store(view, DRAFTS).get(name)
+    return [Draft(**row) for row in ([found] if found is not None else select(view, DRAFTS, filter={"name": name}))]
+
+
+def get_draft(view: View, draft_id: str) -> tuple[Draft, Revision]:
+    """A draft and its text. Raises DraftNotFound."""
+    head = _head(view, draft_id)
+    return head, Revision(**(open_store(view, TEXTS).get([draft_id, head.revision]) or {}))
+
+
+def get_revision(view: View, draft_id: str, revision: int) -> Revision:
+    """What a draft was. Raises DraftNotFound, RevisionNotFound."""
+    _head(view, draft_id)
+    found = open_store(view, TEXTS).get([draft_id, revision])
+    if found is None:
+        raise RevisionNotFound(f"there is no revision {revision}", hint=f"the last {REVISIONS} revisions are kept")
+    return Revision(**found)
+
+
+def before_change(view: View, draft_id: str) -> tuple[int, dict[str, Any]]:
+    """What a draft was before its last change: the revision, and its text. What brought a revision back counts as that one, so looking
+    again goes further back. Raises DraftNotFound, NothingToUndo."""
+    _, text = get_draft(view, draft_id)
+    texts = open_store(view, TEXTS)
+    here = text.revision if text.restored is None else text.restored
+    for number in range(here - 1, 0, -1):
+        row = texts.get([draft_id, number])
+        if row is None:
+            raise NothingToUndo(f"the last {REVISIONS} revisions are kept, and none before them")
+        was = Revision(**row)
+        if _text(was.script) != _text(text.script):
+            return number if was.restored is None else was.restored, was.script
+    raise NothingToUndo("the draft is as it was made")
+
+
+def delete_draft(transaction: Transaction, draft_id: str, expected: Expected) -> None:
+    """Remove a draft with all that it was. Raises DraftNotFound, DraftChanged."""
+    draft, text = get_draft(transaction, draft_id)
+    _check(draft, text, expected)
+    texts = open_store(transaction, TEXTS)
+    for revision in range(max(1, draft.revision - REVISIONS + 1), draft.revision + 1):
+        texts.delete([draft_id, revision])
+    open_store(transaction, DRAFTS).delete(draft_id)
+
+
+def _published(transaction: Transaction, draft_id: str, expected: Expected, saved: ScriptVersion, author: str) -> Draft:
+    """The draft, based on the version that it was saved as. Raises DraftNotFound, DraftChanged."""
+    draft, text = get_draft(transaction, draft_id)
+    _check(draft, text, expected)
+    return draft if draft.base == saved.hash else _put(transaction, draft, text.script, author, base=saved.hash)
 
 
 def _create_stores(transaction: Transaction) -> None:
@@ -233,15 +303,17 @@ def _head(view: View, draft_id: str) -> Draft:
     return Draft(**found)
 
 
-def _get(view: View, draft_id: str) -> tuple[Draft, Revision]:
-    head = _head(view, draft_id)
-    return head, Revision(**(open_store(view, TEXTS).get([draft_id, head.revision]) or {}))
-
-
-def _put(transaction: Transaction, draft: Draft, script: dict[str, Any], author: str, base: str | None = None) -> Draft:
+def _put(
+    transaction: Transaction,
+    draft: Draft,
+    script: dict[str, Any],
+    author: str,
+    base: str | None = None,
+    restored: int | None = None,
+) -> Draft:
     """The next revision. What it does not keep any more is removed."""
     texts, number, now = open_store(transaction, TEXTS), draft.revision + 1, _now()
-    texts.add(asdict(Revision(draft.id, number, script, now, author)))
+    texts.add(Revision(draft.id, number, script, now, author, restored).to_dict())
     if number > REVISIONS:
         texts.delete([draft.id, number - REVISIONS])
     put = {

@@ -8,7 +8,7 @@ from query import Databases, QueryError, list_stores
 from script.environment import ScriptSignature, ToolSignature
 from script.source.ast import Parameter
 from toolbox.errors import ToolError
-from toolbox.registry import PLANNED, Registry
+from toolbox.registry import Registry
 
 if TYPE_CHECKING:
     from toolbox.library import ScriptLibrary
@@ -33,7 +33,7 @@ class LibraryEnvironment:
         return self._registry.signatures()
 
     def planned_tools(self) -> frozenset[str]:
-        return PLANNED
+        return frozenset()
 
     def script(self, name: str) -> ScriptSignature | None:
         try:

@@ -145,6 +145,36 @@ class SessionNotFound(ToolError):
     code = "session_not_found"
 
 
+class NoSession(ToolError):
+    code = "no_session"
+
+
+class NoDraft(ToolError):
+    code = "no_draft"
+
+
+class NotRecording(ToolError):
+    code = "not_recording"
+
+
+class RecordingExists(ToolError):
+    code = "recording_exists"
+
+
+class NothingToUndo(ToolError):
+    code = "nothing_to_undo"
+
+
+class DraftInvalid(ToolError):
+    """A draft that cannot be used as it is: `details` has its `problems`."""
+
+    code = "draft_invalid"
+
+
+class InUse(ToolError):
+    code = "in_use"
+
+
 class RevisionNotFound(ToolError):
     code = "revision_not_found"
 

@@ -80,11 +80,7 @@ class ScriptLibrary:
         also: Callable[[Transaction, ScriptVersion], None] | None = None,
     ) -> ScriptVersion:
         """Check, pin and save; `also` belongs to the same transaction. Raises ScriptInvalid with all errors, and what `also` raises."""
-        script, problems = self.check(source)
-        errors = [problem for problem in problems if problem.severity == "error"]
-        if errors:
-            raise ScriptInvalid(errors)
-        compile_script(script, self._registry.signatures())
+        script = self._checked(source)
 
         def work(transaction: Transaction) -> ScriptVersion:
             saved = self._save(transaction, script, author)
@@ -93,6 +89,20 @@ class ScriptLibrary:
             return saved
 
         return self._database.transact(work)
+
+    def save_in(
+        self, transaction: Transaction, source: str | bytes | Mapping[str, Any], *, author: str
+    ) -> ScriptVersion:
+        """The same within a transaction on the system database. Raises ScriptInvalid."""
+        return self._save(transaction, self._checked(source), author)
+
+    def _checked(self, source: str | bytes | Mapping[str, Any]) -> Script:
+        script, problems = self.check(source)
+        errors = [problem for problem in problems if problem.severity == "error"]
+        if errors:
+            raise ScriptInvalid(errors)
+        compile_script(script, self._registry.signatures())
+        return script
 
     def get(self, name: str, version: str | int | None = None) -> ScriptVersion:
         """A version: by number, by hash or the beginning of one (8 digits or more), or the latest.

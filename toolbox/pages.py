@@ -3,19 +3,21 @@
 import sys
 from typing import Any
 
-from toolbox.registry import PLANNED, Registry, builtin_registry
+from toolbox.registry import Registry, builtin_registry
 
 
 def tools_page(registry: Registry) -> str:
     """Every tool with its arguments, as Markdown."""
-    parts = ["# Tools\n\nGenerated from the registry by `make docs`.\n"]
+    parts = [
+        "# Tools\n\nGenerated from the registry by `make docs`. Tools of the effect `session` work on the session that they "
+        "are called in, and scripts cannot call them.\n"
+    ]
     for described in registry.describe():
         approval = ", needs approval" if described["needs_approval"] else ""
         parts.append(
             f"\n## {described['name']}\n\n{described['description']}\n\nEffect: {described['effect']}{approval}.\n"
         )
         parts.append(_arguments(described["arguments"]))
-    parts.append(f"\n## Not available yet\n\nRefused by name: {', '.join(f'`{name}`' for name in sorted(PLANNED))}.\n")
     return "".join(parts)
 
 

@@ -14,7 +14,7 @@ from toolbox.tool import tool
 Overlap = Literal["skip", "buffer_one", "buffer_all", "cancel_other", "terminate_other", "allow_all"]
 
 
-@tool(effect="external")
+@tool(effect="external", needs_approval=True)
 def schedule_script(
     ctx: ToolContext,
     script: str,
@@ -25,6 +25,7 @@ def schedule_script(
     every: float | int | None = None,
     time_zone: str = "UTC",
     arguments: dict[str, Any] | None = None,
+    mocks: list[str] | None = None,
     version: str | int | None = None,
     overlap: Overlap = "skip",
     catchup_seconds: float | int | None = None,
@@ -47,6 +48,7 @@ def schedule_script(
         "every": every,
         "time_zone": time_zone,
         "arguments": arguments or {},
+        "mocks": mocks or [],
         "version": version,
         "overlap": overlap,
         "catchup_seconds": catchup_seconds,

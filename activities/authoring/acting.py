@@ -17,6 +17,7 @@ from typing import Any, Final
 from activities.authoring import turns
 from activities.authoring.approvals import Proposal, proposal, put_before_person
 from activities.authoring.calls import (
+    SCHEDULES,
     Doing,
     check_rights,
     context_of,
@@ -35,9 +36,11 @@ from script.wire import MAX_WIRE_BYTES, ROWS, is_rows, wire_size
 from toolbox.access import Access
 from toolbox.authoring.conversations import Work
 from toolbox.authoring.desk import Desk
+from toolbox.authoring.recorder import record_call
 from toolbox.authoring.state import Session, ToolCall
 
-QUESTION: Final = "ask_person"
+ENDS_TURN: Final = "ends_turn"
+"""A result that has this ends the turn: what comes next is up to the person."""
 FAILED_EDITS: Final = 3
 """Edits that leave errors, one behind the other, after which the person is asked."""
 KEPT_BYTES: Final = 2 * 1024
@@ -103,6 +106,7 @@ class _Act:
         self._asked = asked
         self._access = Access.from_json(call.access).within(session.grants)
         self._pending = next((pending for pending in session.pending if pending.id == call.approved), None)
+        self._is_of_session = False
         self.performed: Given | None = None
 
     def work(self) -> Callable[[Work], dict[str, Any]]:
@@ -113,6 +117,7 @@ class _Act:
             return self.giving(_fitting(instead))
         check_rights(doing)
         if doing.is_of_session:
+            self._is_of_session = True
             return lambda work: self._in_session(doing, work)
         found: Proposal | None = None
         if is_decided_by_person(doing):
@@ -155,6 +160,10 @@ class _Act:
         assert asked is not None
         session.turn_calls += 1
         _tell(work, asked, given)
+        if given.error is None:
+            record_call(session, asked, self._resources.registry.get(asked.tool))
+            if asked.tool == SCHEDULES and isinstance(given.value, dict):
+                _show_schedule(work, given.value)
         return asdict(self._following(work, asked, given))
 
     def _following(self, work: Work, asked: ToolCall, given: Given) -> Next:
@@ -167,7 +176,7 @@ class _Act:
             if given.error is not None:
                 return Next("done", turn, status="failed", error=given.error)
             return Next("act", turn)
-        if asked.tool == QUESTION and given.error is None:
+        if isinstance(given.value, dict) and given.value.get(ENDS_TURN) is True and self._is_of_session:
             return Next("done", turn)
         if session.failed_edits >= FAILED_EDITS:
             _ask_about_problems(work, given)
@@ -198,6 +207,11 @@ def _tell(work: Work, asked: ToolCall, given: Given, **more: Any) -> None:
     else:
         told = {"result": given.value}
     work.say("tool_result", call=asked.id, tool=asked.tool, status=asked.status, **told, **more)
+
+
+def _show_schedule(work: Work, told: dict[str, Any]) -> None:
+    fields = ("id", "script", "version", "arguments", "mocks", "time_zone", "when", "next_runs", "paused")
+    work.say("card", card="schedule", **{name: told[name] for name in fields if name in told})
 
 
 def _late(work: Work, call: str, given: Given) -> bool:

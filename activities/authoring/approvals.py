@@ -1,8 +1,9 @@
 """What is put before the person: a call, in one sentence, with what it would do, bound by a hash to exactly that.
 
-The hash is over the tool, its arguments and its database; over what the tool itself says that it binds (`Tool.bound`: the text of a draft
-or of a script); over the rows that a bulk change is about (the token of its preview); and over the version that a schedule would run.
-When one of them is another by the time that the person agrees, the approval is stale: what there is then has to be shown again.
+The hash is over the tool, its arguments (those of a schedule have the version that it would run) and its database; over what the tool
+itself says that it binds (`Tool.bound`: the text of a draft, the version of a script); and over the rows that a bulk change is about (the
+token of its preview). When one of them is another by the time that the person agrees, the approval is stale: what there is then has to be
+shown again.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 
-from activities.authoring.calls import SCHEDULES, Doing, context_of
+from activities.authoring.calls import Doing, context_of
 from activities.authoring.previews import preview_of
 from script.outline.tools import call as told_call
 from toolbox.authoring.conversations import Work
@@ -42,8 +43,6 @@ def proposal(doing: Doing, work: Work | None = None) -> Proposal:
     preview = preview_of(doing)
     token = preview.get("token") if doing.is_bulk else None
     about: list[Any] = [doing.tool.name, doing.args, doing.database, token]
-    if doing.tool.name == SCHEDULES:
-        about.append(preview.get("version"))
     if doing.tool.effect == "external":
         what = f"{told_call(doing.tool.name, doing.args, doing.database)}."
     else:
@@ -52,10 +51,7 @@ def proposal(doing: Doing, work: Work | None = None) -> Proposal:
 
 
 def _of_session(doing: Doing, work: Work) -> Proposal:
-    bound: Any = getattr(doing.tool, "bound", None)
-    if bound is None:
-        return Proposal(_hash([doing.tool.name, doing.args]), f"Call {doing.tool.name}.")
-    found = bound(context_of(doing, Desk(work, doing.access)), doing.args)
+    found = doing.tool.bound(context_of(doing, Desk(work, doing.access)), doing.args)
     return Proposal(_hash([doing.tool.name, doing.args, found.hash]), found.what, dict(found.shown))
 
 

@@ -3,7 +3,8 @@
 A call of the model that changes anything is decided by the person; so is a call of the person's own that changes many rows at once, or
 whose tool says so. What is mocked, and everything in a session that only tries things out (`stub`), has no effect, and nobody is asked.
 
-Tools of databases take a `database` beside their own arguments: the one of the step, if it were a step; by default that of the session.
+Tools of databases take a `database` beside their own arguments: the one of the step, if it were a step; by default that of the session. A
+schedule is fixed to the version that was the latest when it was approved, and mocks what the session mocks.
 """
 
 from collections.abc import Mapping
@@ -15,18 +16,19 @@ from activities.execution import Resources, invoke, perform_call, run_alone
 from activities.failures import timestamp
 from query import SYSTEM
 from script.compiler.secrets import named_secrets
+from script.environment import SESSION
 from script.wire import StepCall, TransactionRef
 from toolbox import Tool, ToolContext, ToolError
 from toolbox.access import Access, Scope, check_start, of_arguments, of_call
 from toolbox.authoring.desk import Desk
 from toolbox.authoring.state import Session, ToolCall
-from toolbox.errors import InvalidArguments, UnknownTool
+from toolbox.errors import UnknownTool
 from toolbox.outbox import Outbox
 from toolbox.vault import Filling
 
-DATABASE: Final = "database"
 SCHEDULES: Final = "schedule_script"
-SESSION: Final = "session"
+DIRECT: Final = frozenset({"run_script"})
+"""Tools whose calls wait for an approval only if they are the model's."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Doing:
     @property
     def is_of_session(self) -> bool:
         """Whether the tool works on the session itself."""
-        return str(self.tool.effect) == SESSION
+        return self.tool.effect == SESSION
 
     @property
     def is_bulk(self) -> bool:
@@ -73,20 +75,20 @@ class Doing:
 
 
 def prepared(resources: Resources, session: Session, asked: ToolCall, access: Access) -> Doing:
-    """A call as it can be done. Raises UnknownTool, InvalidArguments."""
+    """A call as it can be done. Raises UnknownTool, InvalidArguments, ScriptNotFound."""
     tool = resources.registry.get(asked.tool)
-    args, database = dict(asked.args), session.database
-    if takes_database(tool) and DATABASE in args:
-        database = args.pop(DATABASE)
-        if database is not None and not isinstance(database, str):
-            raise InvalidArguments(f"{tool.name}: database is the name of a database", pointer="/database")
+    args = dict(asked.args)
     tool.checked(args)
-    return Doing(resources, session, asked, access, tool, args, database)
+    if tool.name == SCHEDULES:
+        args = _fixed(resources, session, args)
+    return Doing(resources, session, asked, access, tool, args, asked.database or session.database)
 
 
-def takes_database(tool: Tool) -> bool:
-    """Whether a call says which database it is for, beside the tool's own arguments."""
-    return tool.effect in ("read", "write") and DATABASE not in tool.arguments_schema.get("properties", {})
+def _fixed(resources: Resources, session: Session, args: dict[str, Any]) -> dict[str, Any]:
+    """A schedule as it is approved: of the version that is the latest now, with what is mocked in the session."""
+    version = resources.library.get(args["script"], args.get("version")).hash
+    mocks = sorted({*session.mocks, *(args.get("mocks") or [])})
+    return {**args, "version": version, **({"mocks": mocks} if mocks else {})}
 
 
 # --- who may, and who decides ---
@@ -120,15 +122,18 @@ def stand_in(doing: Doing) -> Any:
         return None
     if doing.session.stub:
         return {"stubbed": True, "tool": doing.tool.name, "args": doing.asked.args}
-    if doing.tool.name in doing.session.mocks:
-        value = doing.session.mocks[doing.tool.name]
-        return value if value is not None else Outbox.preview(doing.key, "mocked")
-    return None
+    is_mocked = doing.tool.name in doing.session.mocks or doing.tool.mocked
+    if not is_mocked:
+        return None
+    value = doing.session.mocks.get(doing.tool.name)
+    return value if value is not None else doing.tool.seen(Outbox.preview(doing.key, "mocked"))
 
 
 def is_decided_by_person(doing: Doing) -> bool:
     """Whether it waits for the person's approval."""
-    if doing.tool.needs_approval or doing.is_bulk:
+    if (doing.tool.needs_approval and doing.tool.name not in DIRECT) or doing.is_bulk or doing.tool.name == SCHEDULES:
+        return True
+    if doing.tool.needs_approval and doing.asked.by == "model":
         return True
     return doing.asked.by == "model" and doing.has_effect
 

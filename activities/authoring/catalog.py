@@ -1,21 +1,22 @@
-"""What there is, as the model is told: databases with their stores, scripts, tools; only what the session's rights allow to see."""
+"""What the model is told there is, and which tools: only what the session's rights allow."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
-from activities.authoring.calls import DATABASE, takes_database
+from activities.authoring.turns import DATABASE, takes_database
 from activities.execution import Resources
 from agent.protocol import Tool
-from query import SYSTEM, describe_store, list_stores
 from toolbox import Tool as RegisteredTool
-from toolbox.access import ANY, Access, Scope
+from toolbox.access import Access, Scope
+from toolbox.authoring.catalog import catalog
 from toolbox.authoring.state import Session
-from toolbox.errors import DraftNotFound
 
-MOST_STORES: Final = 60
-MOST_SCRIPTS: Final = 100
+
+def catalog_of(resources: Resources, session: Session, access: Access) -> dict[str, Any]:
+    """See `toolbox.authoring.catalog`."""
+    return catalog(resources.services, resources.databases, session, access, now=datetime.now(UTC))
 
 
 def tools_of(resources: Resources, access: Access) -> list[Tool]:
@@ -27,9 +28,8 @@ def tools_of(resources: Resources, access: Access) -> list[Tool]:
 
 
 def _may_use(tool: RegisteredTool, access: Access) -> bool:
-    if tool.effect == "external" and "schedule" not in tool.name:
-        return access.has(Scope("tools", names=tool.name)) or access.has(Scope("admin"))
-    return True
+    """Whether the key may call it at all; tools for schedules have rights of their own, which are asked with the call."""
+    return tool.effect != "external" or "schedule" in tool.name or access.has(Scope("tools", names=tool.name))
 
 
 def _arguments(tool: RegisteredTool) -> Mapping[str, Any]:
@@ -42,73 +42,8 @@ def _arguments(tool: RegisteredTool) -> Mapping[str, Any]:
     return schema
 
 
-def catalog_of(resources: Resources, session: Session, access: Access) -> dict[str, Any]:
-    """See `agent.author.turn.Situation`. What is left out is counted."""
-    names = [
-        name
-        for name in sorted(resources.databases.names())
-        if name != SYSTEM and access.has(Scope("data", "read", name))
-    ]
-    left = MOST_STORES
-    databases: list[dict[str, Any]] = []
-    for name in names:
-        told = _database(resources, name, left)
-        left -= len(told["stores"])
-        databases.append(told)
-    return {
-        "databases": databases,
-        "scripts": _scripts(resources, access),
-        "tools": _not_configured(resources),
-        "database": session.database,
-        "draft": _draft(resources, session),
-        "mocks": session.mocks,
-        "recording": session.recording.name if session.recording is not None else None,
-        "stub": session.stub,
-        "now": datetime.now(UTC).isoformat(timespec="seconds"),
-        "time_zone": "UTC",
-    }
-
-
-def _database(resources: Resources, name: str, most: int) -> dict[str, Any]:
-    view = resources.databases.open(name).snapshot()
-    infos = [info for info in list_stores(view) if not info.name.startswith("_")]
-    stores = [_store(describe_store(view, info.name)) for info in infos[:most]]
-    left_out = {"stores_left_out": len(infos) - len(stores)} if len(infos) > len(stores) else {}
-    return {"name": name, "stores": stores, **left_out}
-
-
-def _store(told: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "name": told["name"],
-        "description": told.get("description", ""),
-        "primary_key": told["primary_key"],
-        "indexes": [{"name": index["name"], "fields": index["fields"]} for index in told["indexes"]],
-        "schema": told.get("schema") or told.get("inferred_schema"),
-        "rows": told["count"],
-        "relations": told.get("relations", []),
-    }
-
-
-def _scripts(resources: Resources, access: Access) -> list[dict[str, Any]]:
-    if not access.has(Scope("scripts", "read", ANY)):
-        return []
-    fields = ("name", "description", "parameters", "database")
-    return [{name: row.get(name) for name in fields} for row in list(resources.library.scripts())[:MOST_SCRIPTS]]
-
-
-def _not_configured(resources: Resources) -> dict[str, str]:
-    """Tools that are there and cannot work, and why."""
-    return {"send_email": "SOP_SMTP_URL and SOP_SMTP_FROM are not set"} if resources.services.smtp is None else {}
-
-
-def _draft(resources: Resources, session: Session) -> dict[str, Any] | None:
-    drafts = resources.services.drafts
-    if drafts is None or session.draft is None:
-        return None
-    try:
-        draft, text = drafts.get(session.draft)
-    except DraftNotFound:
-        return None
-    problems = [problem.to_dict() for problem in drafts.problems(text.script)]
-    found = {"id": draft.id, "name": draft.name, "revision": draft.revision, "script": text.script}
-    return {**found, "problems": problems}
+def redacting(resources: Resources) -> Callable[[str], str]:
+    """Takes out of a text what no model may see: the values of all secrets."""
+    vault = resources.services.vault
+    found = vault.redaction() if vault is not None else None
+    return found.text if found else lambda text: text

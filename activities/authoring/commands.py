@@ -1,21 +1,40 @@
 """Slash commands of the person: what `toolbox.authoring.commands` makes of them."""
 
-import importlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from activities.execution import Resources
 from script.session_wire import Approval
 from toolbox import ToolError
+from toolbox.authoring.commands import Answer, Decision, parse
 from toolbox.authoring.state import Session
 
+Understood = list[tuple[str, dict[str, Any]]] | str | Approval
 
-def understood(resources: Resources, session: Session, text: str) -> list[tuple[str, dict[str, Any]]] | str | Approval:
+
+def understood(resources: Resources, session: Session, text: str) -> Understood:
     """The tool calls that a command is, what it answers, or what it decides. Raises ToolError."""
-    try:
-        commands: Any = importlib.import_module("toolbox.authoring.commands")
-    except ModuleNotFoundError:
-        raise ToolError("slash commands are not there yet") from None
-    found = commands.parse(text, session)
-    if isinstance(found, list):
-        return [(call.tool, dict(call.args)) for call in found]
-    return str(found.text)
+    found = parse(text, session, resources.registry, parameters=_parameters(resources, session))
+    if isinstance(found, Decision):
+        return Approval(found.approval, found.approved, found.comment)
+    if isinstance(found, Answer):
+        return found.text
+    return [(tool, dict(args)) for tool, args in found.calls]
+
+
+def _parameters(resources: Resources, session: Session) -> Callable[[str | None], Sequence[Any] | None]:
+    """The parameters that a script declares, or (None) the draft that is open; None where there is no such script."""
+
+    def of(name: str | None) -> Sequence[Any] | None:
+        try:
+            if name is not None:
+                declared = resources.library.get(name).script.get("parameters")
+            elif session.draft is not None and resources.services.drafts is not None:
+                declared = resources.services.drafts.get(session.draft)[1].script.get("parameters")
+            else:
+                return None
+        except ToolError:
+            return None
+        return declared if isinstance(declared, list) else []
+
+    return of

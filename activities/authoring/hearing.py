@@ -9,7 +9,9 @@ from activities.authoring.commands import understood
 from activities.execution import Resources
 from activities.failures import error_of
 from script.session_wire import Approval, HearCall, Next
+from toolbox.authoring.commands import is_command
 from toolbox.authoring.conversations import Work
+from toolbox.authoring.recorder import record_words
 from toolbox.authoring.state import RUNNING, Pending, ToolCall
 
 
@@ -44,8 +46,9 @@ def _text(resources: Resources, work: Work, text: str) -> Next:
     session = work.session
     if session.status != "open":
         return _failed(work, {"code": "session_closed", "message": "the session is closed", "retryable": False})
-    if text.lstrip().startswith("/"):
+    if is_command(text):
         return _command(resources, work, text.strip())
+    record_words(work.session, text)
     if resources.model is None:
         return _failed(
             work,
@@ -72,7 +75,7 @@ def _command(resources: Resources, work: Work, text: str) -> Next:
     if isinstance(found, str):
         work.say("text", text=found, model=None, usage=None)
         return Next("done", work.session.turn)
-    asked = [turns.ask(work, tool, args, "person") for tool, args in found]
+    asked = [turns.ask(resources, work, tool, args, "person") for tool, args in found]
     return act_on(work, asked)
 
 

@@ -11,7 +11,6 @@ from activities.execution import invoke
 from btree import Transaction
 from query import open_store
 from script.wire import wire_size
-from toolbox.errors import ScriptNotFound
 
 MOST_BYTES: Final = 16 * 1024
 """Of JSON in a preview; rows that are larger are left out, and it says so."""
@@ -63,14 +62,7 @@ def _schedule(doing: Doing) -> dict[str, Any]:
     desk = doing.resources.services.schedules
     if desk is None:
         return {"outside": True}
-    told = desk.preview(dict(doing.args))
-    script = doing.args["script"]
-    try:
-        version = doing.resources.library.get(script, doing.args.get("version"))
-    except ScriptNotFound:
-        return told
-    mocks = {"mocks": sorted(doing.session.mocks)} if doing.session.mocks else {}
-    return {**told, "version": version.hash, "latest": doing.args.get("version") is None, **mocks}
+    return desk.preview({name: value for name, value in doing.args.items() if value is not None})
 
 
 def _fitting(preview: dict[str, Any]) -> dict[str, Any]:

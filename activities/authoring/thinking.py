@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from activities.authoring import turns
-from activities.authoring.catalog import catalog_of, tools_of
+from activities.authoring.catalog import catalog_of, redacting, tools_of
 from activities.execution import Resources
 from activities.heartbeats import check_cancelled
 from agent import ModelNotConfigured
@@ -49,9 +49,11 @@ def think(resources: Resources, call: ThinkCall) -> Next:
     telling = _Telling(talks, call)
     if telling.was_lost():
         talks.change(call.session, lambda work: telling.say(work, "text_restarted"))
-    situation = author.Situation(records, tools_of(resources, access), catalog_of(resources, session, access))
+    situation = author.Situation(
+        records, tools_of(resources, access), catalog_of(resources, session, access), redact=redacting(resources)
+    )
     thought = author.think(resources.model, situation, session.model, said=telling.said)
-    return Next(**talks.once(call.session, name, lambda work: asdict(_note(work, call, thought))))
+    return Next(**talks.once(call.session, name, lambda work: asdict(_note(resources, work, call, thought))))
 
 
 def _used_up(resources: Resources, session: Session) -> Next | None:
@@ -101,7 +103,7 @@ class _Telling:
         return any(record["turn"] == self._call.turn and record["type"] == "text_delta" for record in last)
 
 
-def _note(work: Work, call: ThinkCall, thought: author.Thought) -> Next:
+def _note(resources: Resources, work: Work, call: ThinkCall, thought: author.Thought) -> Next:
     """Write down what the model said, and what it wants to call."""
     session = work.session
     turns.check(session, call.turn)
@@ -115,13 +117,13 @@ def _note(work: Work, call: ThinkCall, thought: author.Thought) -> Next:
         work.say("text", text=thought.text, model=thought.model, usage=used)
     if not thought.calls:
         return Next("done", call.turn)
-    asked = [found for number, wanted in enumerate(thought.calls) if (found := _asked(work, number, wanted))]
+    asked = [found for number, wanted in enumerate(thought.calls) if (found := _asked(resources, work, number, wanted))]
     if not asked:
         return Next("think", call.turn)
     return Next("act", call.turn, calls=[name for name, _ in asked], tools=[tool for _, tool in asked])
 
 
-def _asked(work: Work, number: int, wanted: Call) -> tuple[str, str] | None:
+def _asked(resources: Resources, work: Work, number: int, wanted: Call) -> tuple[str, str] | None:
     """Note a call; None for one that cannot be made, which is told the model."""
     error: dict[str, Any] | None = None
     args = wanted.arguments or {}
@@ -136,7 +138,7 @@ def _asked(work: Work, number: int, wanted: Call) -> tuple[str, str] | None:
     elif len(wanted.text) > MAX_WIRE_BYTES:
         message = f"the arguments have more than {MAX_WIRE_BYTES} bytes"
         error, args = {"code": "too_large", "message": message, "retryable": False}, {}
-    asked = turns.ask(work, wanted.tool, args, "model")
+    asked = turns.ask(resources, work, wanted.tool, args, "model")
     if error is None:
         return asked.id, asked.tool
     asked.status, asked.error = "failed", error

@@ -9,10 +9,11 @@ from typing import Any, Final
 from activities.execution import Resources
 from query import open_store
 from script.session_wire import EndTurnCall, Next, SessionMessage
-from toolbox import ToolError
+from toolbox import Tool, ToolError
 from toolbox.authoring.conversations import MESSAGES, Work
 from toolbox.authoring.state import RUNNING, Limits, Session, ToolCall
 
+DATABASE: Final = "database"
 TITLE: Final = 80
 """Characters of a session's title."""
 
@@ -70,6 +71,11 @@ def end(work: Work, call: EndTurnCall) -> dict[str, Any]:
     return told_of(session)
 
 
+def takes_database(tool: Tool) -> bool:
+    """Whether a call says which database it is for, beside the tool's own arguments."""
+    return tool.effect in ("read", "write") and DATABASE not in tool.arguments_schema.get("properties", {})
+
+
 def told_of(session: Session) -> dict[str, Any]:
     """What the Temporal UI tells of a session."""
     return {"title": session.title, "waiting": [pending.what for pending in session.pending]}
@@ -86,11 +92,15 @@ def limited(turn: int, what: str, message: str) -> Next:
     return Next("done", turn, status="limited", error=error)
 
 
-def ask(work: Work, tool: str, args: dict[str, Any], by: str) -> ToolCall:
-    """Note a tool call of the turn, and say it."""
+def ask(resources: Resources, work: Work, tool: str, args: dict[str, Any], by: str) -> ToolCall:
+    """Note a tool call of the turn, and say it. The database that it is for, where it says so, is kept beside the tool's own arguments."""
     session = work.session
     last = max((int(call.id.rpartition("-")[2]) for call in session.calls if call.turn == session.turn), default=0)
     asked = ToolCall(f"c{session.turn}-{last + 1}", session.turn, tool, args, "model" if by == "model" else "person")
+    names, database = resources.registry.names(), args.get(DATABASE)
+    if isinstance(database, str) and tool in names and takes_database(resources.registry.get(tool)):
+        asked.args = {name: value for name, value in args.items() if name != DATABASE}
+        asked.database = database
     session.note(asked)
     work.say("tool_call", call=asked.id, tool=tool, args=args, by=asked.by)
     return asked

@@ -171,6 +171,7 @@ async def list_script_tools(call: Call, given: NoArguments) -> dict[str, Any]:
         "tools": [
             {"name": tool["name"], "effect": tool["effect"], "description": tool["description"].partition("\n")[0]}
             for tool in found
+            if tool["effect"] != "session"
         ]
     }
 

@@ -19,6 +19,8 @@ def check_arguments(args: Mapping[str, Any], schema: Mapping[str, Any], pointer:
     problems = []
     for name, value in args.items():
         where = f"{pointer}/{name}"
+        if name not in properties and schema.get("additionalProperties") is True:
+            continue
         if name not in properties:
             near = get_close_matches(name, properties, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"its arguments are: {', '.join(properties) or 'none'}"

@@ -9,7 +9,7 @@ from script.checker.values import ValueChecker, nearest
 from script.compiler.compiler import TRANSACTION_COMMAND
 from script.compiler.deferred import check_deferred
 from script.compiler.secrets import check_secrets
-from script.environment import CheckEnvironment, ScriptSignature
+from script.environment import SESSION, CheckEnvironment, ScriptSignature
 from script.json_schemas import violation
 from script.source import ast
 
@@ -64,7 +64,14 @@ class CallChecker(ValueChecker):
                 "unknown_tool",
                 f"{pointer}/command",
                 f"there is no tool {node.command!r}",
-                nearest(node.command, self.tools),
+                nearest(node.command, (name for name, known in self.tools.items() if known.effect != SESSION)),
+            )
+        elif tool.effect == SESSION:
+            self.tell(
+                "session_tool",
+                f"{pointer}/command",
+                f"{node.command} works on a session: scripts cannot call it",
+                "call it in the conversation; a step calls tools that read, write, compute or reach the outside",
             )
         else:
             self.problems += check_arguments(node.args, tool.arguments_schema, f"{pointer}/args", node.command)

@@ -45,6 +45,12 @@ def diff_scripts(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]
     return list(_objects(old, new, "", "", Where()))
 
 
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes as they are told: `changes` as JSON, and `text`, the same in English, a line each."""
+    changes = diff_scripts(old, new)
+    return {"changes": [change.to_dict() for change in changes], "text": [change.text for change in changes]}
+
+
 def _change(kind: Kind, places: tuple[str | None, str | None], values: tuple[Any, Any], where: Where) -> Change:
     was, pointer = places
     before, after = values

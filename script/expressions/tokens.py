@@ -5,9 +5,12 @@ CEL's own parser decides what an expression means; this scanner only finds the r
 macros bind (`o` in `orders.map(o, o.total)`).
 """
 
+import json
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 _TOKEN: Final = re.compile(
     r"""
@@ -67,6 +70,17 @@ def paths(source: str) -> list[Path]:
             continue
         position += 1
     return found
+
+
+def literals(source: str) -> Iterator[tuple[int, int, Any]]:
+    """The numbers and texts that stand in an expression as they are: where they begin and end, and their values."""
+    for match in _TOKEN.finditer(source):
+        text = match.group()
+        with suppress(ValueError):
+            if match.lastgroup == "number" or (match.lastgroup == "string" and text[0] == '"'):
+                yield match.start(), match.end(), json.loads(text)
+            elif match.lastgroup == "string" and text[0] == "'" and not {'"', "\\"} & set(text):
+                yield match.start(), match.end(), text[1:-1]
 
 
 def _is_root(tokens: list[_Token], position: int) -> bool:

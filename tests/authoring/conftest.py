@@ -1,4 +1,4 @@
-"""A data directory with people in the database `hr`, and an author that says what a test has written down."""
+"""A data directory with people in the database `hr`, and a model that says what a test has written down."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from activities import Resources
-from tests.authoring.harness import NoModel, ScriptedAuthor, with_rows
+from tests.authoring.harness import Actor, with_rows
 from worker import create_resources
 
 PEOPLE = [
@@ -19,20 +19,22 @@ PEOPLE = [
 
 @pytest.fixture
 def here(tmp_path: Path) -> Iterator[Resources]:
-    """Resources with a model that nobody may ask."""
-    made = create_resources(tmp_path, model=NoModel())
+    """Resources with a model that has nothing to say."""
+    made = create_resources(tmp_path, model=Actor())
     with_rows(made, "hr", "people", [dict(row) for row in PEOPLE])
     yield made
     made.databases.close()
 
 
 @pytest.fixture
-def authored(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ScriptedAuthor]:
-    """Lets the author say these things, one after the other."""
+def authored(here: Resources, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Actor]:
+    """Lets the model say these things, one after the other."""
+    actor = here.model
+    assert isinstance(actor, Actor)
+    monkeypatch.setattr("activities.authoring.thinking.author.think", actor.think)
 
-    def begin(*said: Any) -> ScriptedAuthor:
-        author = ScriptedAuthor(*said)
-        monkeypatch.setattr("activities.authoring.thinking.author.think", author.think)
-        return author
+    def begin(*lines: Any) -> Actor:
+        actor.says(*lines)
+        return actor
 
     return begin

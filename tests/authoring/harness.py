@@ -1,6 +1,6 @@
 """The pipeline without HTTP and without Temporal: message -> service -> author -> tools -> history.
 
-`Talk` drives the same functions as the activities do, as the workflow does. The author is a script: what the model would say and call.
+`Talk` drives the same functions as the activities do, as the workflow does. The model is a script.
 """
 
 import uuid
@@ -11,49 +11,46 @@ from typing import Any
 from activities import Resources
 from activities.authoring import act, end_turn, hear_message, think
 from activities.failures import error_of
-from agent import ModelNotConfigured, ScriptedModel
+from agent import Message, Reply, ScriptedModel
 from agent.author.turn import Situation, Thought
-from agent.protocol import Call, Usage
+from agent.author.turn import think as think_of
+from agent.protocol import Call
 from query import create_store, select
 from script.session_wire import ActCall, Approval, EndTurnCall, HearCall, Next, SessionMessage, ThinkCall
 from toolbox.access import ADMIN, Access
 from toolbox.authoring.conversations import now_utc
 from toolbox.authoring.state import Session
 
-Said = str | tuple[str, Sequence[tuple[str, dict[str, Any] | None]]] | Exception
+Said = str | Reply | tuple[str, Sequence[tuple[str, dict[str, Any]]]] | Exception
+Line = Said | Callable[[Sequence[Message]], Said]
 ME = Access("key-1", "me", (ADMIN,))
 
 
-class ScriptedAuthor:
-    """Says what is in a list, one after the other; a function is asked what to say. `seen` is what it was shown."""
+class Actor(ScriptedModel):
+    """A model whose lines are given as a test goes on; `seen` is what the author was shown each time."""
 
-    def __init__(self, *said: Said | Callable[[Situation], Said]) -> None:
-        self.left = list(said)
+    def __init__(self) -> None:
+        super().__init__(self._speak)
+        self.lines: list[Line] = []
         self.seen: list[Situation] = []
-        self.heard: Callable[[str], None] = lambda text: None
 
-    def think(
-        self,
-        model: Any,
-        situation: Situation,
-        name: str | None = None,
-        *,
-        said: Callable[[str], None] = lambda text: None,
-    ) -> Thought:
-        """See `agent.author.turn.think`."""
+    def says(self, *lines: Line) -> None:
+        """What to say from now on, and nothing else."""
+        self.lines, self.seen[:] = list(lines), []
+
+    def _speak(self, messages: Sequence[Message]) -> Said:
+        line = self.lines.pop(0)
+        return line(messages) if callable(line) else line
+
+    def think(self, model: Any, situation: Situation, *rest: Any, **more: Any) -> Thought:
+        """The author itself; what it is shown is kept."""
         self.seen.append(situation)
-        found = self.left.pop(0)
-        if callable(found):
-            found = found(situation)
-        if isinstance(found, Exception):
-            raise found
-        text, calls = (found, ()) if isinstance(found, str) else found
-        for word in text.split():
-            said(word + " ")
-        wanted = tuple(
-            Call(f"x{at}", tool, args, "{..." if args is None else "") for at, (tool, args) in enumerate(calls)
-        )
-        return Thought(text, wanted, Usage(10, 5), "scripted")
+        return think_of(model, situation, *rest, **more)
+
+
+def unreadable(tool: str) -> Reply:
+    """A reply whose call has arguments that are no JSON object."""
+    return Reply("", calls=(Call("x", tool, None, "{..."),))
 
 
 @dataclass
@@ -80,6 +77,10 @@ class Talk:
         """What was said, of these types."""
         found = self.resources.conversations.records(self.session_id)
         return [record for record in found if not types or record["type"] in types]
+
+    def types(self) -> list[str]:
+        """What kinds of things were said, but for pieces of text: how many these are is a question of speed."""
+        return [record["type"] for record in self.records() if record["type"] != "text_delta"]
 
     def results(self) -> list[tuple[str, str]]:
         """The results of tools: (tool, status)."""
@@ -128,13 +129,6 @@ class Talk:
         if waits:
             return Next("wait", asked.turn)
         return found if found.kind == "think" else Next("done", asked.turn)
-
-
-class NoModel(ScriptedModel):
-    """A model that nobody may ask: the author here is a script."""
-
-    def __init__(self) -> None:
-        super().__init__([ModelNotConfigured("this model is not to be asked")])
 
 
 def with_rows(resources: Resources, database: str, store: str, rows: list[dict[str, Any]], key: str = "id") -> None:

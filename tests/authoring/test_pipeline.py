@@ -9,11 +9,11 @@ import pytest
 from activities import Resources
 from script.session_wire import Approval
 from tests.authoring.conftest import PEOPLE
-from tests.authoring.harness import ScriptedAuthor, Talk, rows_of
+from tests.authoring.harness import Actor, Talk, rows_of, unreadable, with_rows
 from toolbox.access import Access, parse_scopes
 from toolbox.authoring.state import Limits
 
-Authored = Callable[..., ScriptedAuthor]
+Authored = Callable[..., Actor]
 
 
 def test_a_question_becomes_a_select_whose_rows_are_in_the_log(here: Resources, authored: Authored) -> None:
@@ -21,16 +21,15 @@ def test_a_question_becomes_a_select_whose_rows_are_in_the_log(here: Resources, 
     talk = Talk.begin(here, database="hr")
     ended = talk.say("Who is in dev?")
     assert ended["status"] == "completed"
-    assert [record["type"] for record in talk.records()] == ["user", "tool_call", "tool_result", "text", "turn"]
+    assert talk.types() == ["user", "tool_call", "tool_result", "text", "turn"]
     assert talk.records("tool_result")[0]["result"] == PEOPLE[1:]
     assert author.seen[1].records[-1]["result"] == PEOPLE[1:]
-    assert ended["usage"] == {"input_tokens": 20, "output_tokens": 10, "cost": 0}
+    assert ended["usage"] == talk.session.usage
+    assert ended["usage"]["output_tokens"] == 3
     assert talk.session.title == "Who is in dev?"
 
 
 def test_many_rows_are_a_reference_with_their_count(here: Resources, authored: Authored) -> None:
-    from tests.authoring.harness import with_rows
-
     with_rows(here, "big", "rows", [{"id": number, "text": "x" * 50} for number in range(2_000)])
     authored(("", [("select", {"store": "rows", "database": "big"})]), "Many.")
     talk = Talk.begin(here)
@@ -160,11 +159,10 @@ def test_calls_that_are_wrong_are_results_to_mend(here: Resources, authored: Aut
     wrong = [
         ("selekt", {}),
         ("select", {"stor": "people"}),
-        ("select", None),
         ("select", {"store": "nobody"}),
         ("select", {"store": "people", "database": 7}),
     ]
-    authored(("", wrong), ("", [("select", {"store": "people", "limit": 1})]), "Now.")
+    authored(("", wrong), unreadable("select"), ("", [("select", {"store": "people", "limit": 1})]), "Now.")
     talk = Talk.begin(here, database="hr")
     assert talk.say("go")["status"] == "completed"
     codes = sorted(record["error"]["code"] for record in talk.records("tool_result") if record["status"] == "failed")

@@ -32,12 +32,17 @@ class Limits:
 
 @dataclass
 class Recording:
-    """A script that is being recorded: `compiled` keeps tool calls as command steps, `ask` the person's words as ask steps."""
+    """A script that is being recorded: `compiled` keeps tool calls as command steps, `ask` the person's words as ask steps.
+
+    `database` is that of the first recorded step that had one; `left_out` counts what did not fit into a script any more.
+    """
 
     name: str
     mode: Literal["compiled", "ask"] = "compiled"
     paused: bool = False
     steps: list[dict[str, Any]] = field(default_factory=list)
+    database: str | None = None
+    left_out: int = 0
 
 
 @dataclass
@@ -45,7 +50,7 @@ class ToolCall:
     """One call of a tool, as it was asked for: `args` are whole, however nested.
 
     `by` is the model or the person. `status` is asked, done, failed, waiting (for an approval), rejected or canceled. `result` is what
-    the tool gave (rows as a reference), `error` {code, message, ...}.
+    the tool gave (rows as a reference), `error` {code, message, ...}. `database` is the one that it worked on (None: the session's).
     """
 
     id: str
@@ -56,6 +61,7 @@ class ToolCall:
     status: str = "asked"
     result: Any = None
     error: dict[str, Any] | None = None
+    database: str | None = None
 
 
 @dataclass

@@ -225,7 +225,7 @@ _GROUPS: Final[dict[str, tuple[Command, ...]]] = {
             "start_recording",
             places=("name",),
             needs=("name",),
-            flags={"ask": ("mode", "ask"), "force": ("force", True)},
+            flags={"ask": ("ask", True), "force": ("force", True)},
         ),
         Command("pause", "", "Record nothing for now.", ("/pause",), "pause_recording"),
         Command("resume", "", "Go on recording.", ("/resume",), "resume_recording"),

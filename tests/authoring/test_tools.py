@@ -1,0 +1,158 @@
+"""The tools of sessions in the pipeline: drafts, dry runs, publishing, questions, recording, slash commands."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from activities import Resources
+from script.session_wire import Approval
+from tests.authoring.conftest import PEOPLE
+from tests.authoring.harness import Actor, Talk, rows_of
+
+Authored = Callable[..., Actor]
+RICH = {
+    "type": "command",
+    "name": "rich",
+    "command": "select",
+    "args": {"store": "people", "filter": {"salary": {"$gt": 150}}},
+    "output_variable": "rich",
+}
+COUNT = {"type": "return", "name": "count", "value": "{{ size(rich) }}"}
+BROKEN = {"type": "command", "name": "bad", "command": "selekt", "args": {}}
+
+
+class Runs:
+    """Starts runs, and remembers."""
+
+    def __init__(self) -> None:
+        self.started: list[tuple[Any, ...]] = []
+
+    def start(
+        self, script: str, version: str | None, arguments: dict[str, Any], mocks: list[str], key: str, access: Any
+    ) -> dict[str, Any]:
+        self.started.append((script, version, arguments, mocks, key))
+        return {"run_id": f"run-{len(self.started)}", "script": script, "version": version}
+
+
+def running(here: Resources) -> tuple[Resources, Runs]:
+    runs = Runs()
+    return replace(here, services=replace(here.services, runs=runs)), runs
+
+
+def test_from_words_to_a_version_and_a_run(here: Resources, authored: Authored) -> None:
+    here, runs = running(here)
+    authored(
+        ("I write it.", [("create_script", {"name": "rich", "database": "hr", "steps": [RICH]})]),
+        ("", [("save_step", {"step": COUNT}), ("dry_run", {})]),
+        ("It finds two. Shall I publish it?", [("publish_script", {})]),
+        ("Published. I run it.", [("run_script", {"name": "rich"})]),
+        "It runs.",
+    )
+    talk = Talk.begin(here, database="hr")
+    assert talk.say("Who is rich?")["status"] == "waiting"
+    (trace,) = talk.cards("trace")
+    assert (trace["status"], trace["result"]) == ("completed", 2)
+    (card,) = talk.cards("approval")
+    assert card["tool"] == "publish_script"
+    assert card["preview"]["diff"]["text"]
+    assert here.library.scripts() == []
+    assert talk.decide()["status"] == "waiting"
+    assert [script["name"] for script in here.library.scripts()] == ["rich"]
+    assert runs.started == []
+    assert talk.decide()["status"] == "completed"
+    ((script, version, arguments, mocks, _),) = runs.started
+    assert (script, arguments, mocks) == ("rich", {}, [])
+    assert version == here.library.get("rich").hash
+    assert here.model.requests == []  # type: ignore[union-attr]
+
+
+def test_a_draft_that_was_changed_after_it_was_shown_is_shown_again(here: Resources, authored: Authored) -> None:
+    authored(
+        ("", [("create_script", {"name": "rich", "database": "hr", "steps": [RICH]}), ("publish_script", {})]),
+        ("", [("save_step", {"step": COUNT})]),
+        "Changed.",
+        "Published.",
+    )
+    talk = Talk.begin(here)
+    talk.say("publish it")
+    first = talk.session.pending[0]
+    talk.say("but return the number")
+    assert talk.say(approval=Approval(first.id, True))["status"] == "waiting"
+    assert here.library.scripts() == []
+    assert talk.records("notice")[-1]["code"] == "approval_stale"
+    assert talk.decide()["status"] == "completed"
+    assert len(here.library.get("rich").script["steps"]) == 2
+
+
+def test_three_edits_that_leave_errors_end_in_a_question(here: Resources, authored: Authored) -> None:
+    create = ("", [("create_script", {"name": "rich", "steps": [BROKEN]})])
+    again = ("", [("save_step", {"step": BROKEN})])
+    actor = authored(create, again, again, "never")
+    talk = Talk.begin(here)
+    assert talk.say("go")["status"] == "completed"
+    assert len(actor.seen) == 3
+    (card,) = talk.cards("question")
+    assert card["problems"][0]["code"] == "unknown_tool"
+
+
+def test_a_question_ends_the_turn(here: Resources, authored: Authored) -> None:
+    ask = (
+        "",
+        [("ask_person", {"question": "Which time zone?", "options": ["UTC"]}), ("get", {"store": "people", "key": 1})],
+    )
+    actor = authored(ask, "Then UTC.")
+    talk = Talk.begin(here, database="hr")
+    assert talk.say("every Monday at 9")["status"] == "completed"
+    assert talk.results() == [("ask_person", "done"), ("get", "canceled")]
+    assert len(actor.seen) == 1
+    assert talk.say("UTC")["status"] == "completed"
+
+
+def test_slash_commands_need_no_model(here: Resources) -> None:
+    here, runs = running(replace(here, model=None))
+    talk = Talk.begin(here, database="hr")
+    nested = {"$or": [{"team": "dev"}, {"salary": {"$gte": 1.5}}]}
+    assert (
+        talk.say('/select people filter={"$or": [{"team": "dev"}, {"salary": {"$gte": 1.5}}]}')["status"] == "completed"
+    )
+    assert talk.session.calls[-1].args["filter"] == nested
+    assert talk.say("/last-tool")["status"] == "completed"
+    assert talk.records("tool_result")[-1]["result"]["args"]["filter"] == nested
+    assert talk.say('/update people key=1 values={"salary": 1}')["status"] == "completed"
+    assert rows_of(here, "hr", "people")[0]["salary"] == 1
+    assert talk.say('/select people action=delete filter={"team": "dev"}')["status"] == "waiting"
+    assert len(rows_of(here, "hr", "people")) == 3
+    assert talk.say("/approve")["status"] == "completed"
+    assert len(rows_of(here, "hr", "people")) == 1
+    ended = talk.say("/selekt people")
+    assert (ended["status"], ended["error"]["code"]) == ("failed", "unknown_command")
+    here.library.save({"name": "rich", "database": "hr", "parameters": ["n"], "steps": [COUNT | {"value": "{{ n }}"}]})
+    assert talk.say("/run rich n=5")["status"] == "completed"
+    assert runs.started[0][:3] == ("rich", here.library.get("rich").hash, {"n": 5})
+
+
+def test_what_is_recorded_becomes_a_draft(here: Resources) -> None:
+    talk = Talk.begin(replace(here, model=None), database="hr")
+    for said in ("/record mine", '/select people filter={"team": "dev"}', "/select nobody", "/list_stores", "/stop"):
+        talk.say(said)
+    assert talk.session.draft is not None
+    drafts = here.services.drafts
+    assert drafts is not None
+    script = drafts.get(talk.session.draft)[1].script
+    assert (script["database"], [step["command"] for step in script["steps"]]) == ("hr", ["select"])
+    assert script["steps"][0]["args"] == {"store": "people", "filter": {"team": "dev"}}
+    assert rows_of(here, "hr", "people") == PEOPLE
+
+
+def test_a_mocked_tool_is_called_by_the_model_without_anybody(here: Resources, authored: Authored) -> None:
+    authored(
+        (
+            "I notice that I have no email_service. I mock it.",
+            [("mock_tool", {"tool": "email_service", "result": {"sent": True}})],
+        ),
+        ("", [("email_service", {"to": "ann@example.com"})]),
+        "Sent, so to say.",
+    )
+    talk = Talk.begin(here)
+    assert talk.say("Mail Ann")["status"] == "completed"
+    assert talk.records("tool_result")[-1]["result"] == {"sent": True}

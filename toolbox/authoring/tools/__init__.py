@@ -3,11 +3,11 @@
 drafting.py     drafts begun, taken up, shown, compared, taken back      steps.py        their steps
 publishing.py   dry runs, versions, runs                                 recording.py    what was done, as steps
 reuse.py        the last calls again                                     mocking.py      tools that are not there, or not to be used
-asking.py       questions to the person
+asking.py       questions to the person                          steering.py     the session itself; scripts explained
 """
 
-from toolbox.authoring.tools import asking, drafting, mocking, publishing, recording, reuse, steps
+from toolbox.authoring.tools import asking, drafting, mocking, publishing, recording, reuse, steering, steps
 
-MODULES = (drafting, steps, publishing, recording, reuse, mocking, asking)
+MODULES = (drafting, steps, publishing, recording, reuse, mocking, asking, steering)
 
 __all__ = ["MODULES"]

@@ -66,6 +66,7 @@ class _Teller:
         self._notes: list[Unit] = []
         self._named: dict[str, tuple[str, str]] = {}
         self._waiting: dict[str, str] = {}
+        self._decided: Any = None
 
     def units(self, records: Iterable[Record]) -> list[Unit]:
         """All units, oldest first."""
@@ -82,6 +83,7 @@ class _Teller:
             text = self._fence.person(record["text"])
             self._units.append(_unit(record["turn"], text, asked=True))
             return
+        self._decided = record.get("approval")
         verdict = "approved" if record.get("approved") else "refused"
         what = self._waiting.get(str(record.get("approval")), "what waited")
         comment = f" They said: {self._fence.person(str(record['comment']))}" if record.get("comment") else ""
@@ -118,7 +120,9 @@ class _Teller:
         self._note(record, f"{head}\n{self._result(tool, record)}", short)
 
     def _tell_card(self, record: Record) -> None:
-        if record.get("card") not in _CARDS:
+        if record.get("card") not in _CARDS or (
+            record["card"] == "decision" and record.get("approval") == self._decided
+        ):
             return
         shown = {
             name: value

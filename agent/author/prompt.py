@@ -86,9 +86,14 @@ def _session(catalog: Mapping[str, Any], fence: Fence) -> str:
     lines = [f"The database that is meant: {_name(catalog.get('database'), fence)}."]
     if catalog.get("now"):
         lines.append(f"Now: {fence.label(str(catalog['now']))}.")
-    lines.append(f"The person's time zone: {_name(zone, fence, 'not known: ask before scheduling')}.")
+    known = zone if zone not in (None, "", "UTC") else None
+    lines.append(
+        f"The person's time zone: {_name(known, fence, 'not known, unless they said it: ask before scheduling')}."
+    )
     if catalog.get("mocks"):
         lines.append(f"Mocked (they answer without effect):\n{fence.data('mocks', catalog['mocks'])}")
+    if catalog.get("stub"):
+        lines.append("In this session all tools answer without effect.")
     if catalog.get("recording"):
         lines.append(f"A recording is under way:\n{fence.data('recording', catalog['recording'], 2_000)}")
     return "\n".join(lines)

@@ -1,6 +1,7 @@
 """Runs for the tools of sessions: asked for in a worker's thread, started by the loop that has the connection to Temporal."""
 
 import asyncio
+import hashlib
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -41,7 +42,8 @@ class RunDesk:
         """{run_id, script, version}; the same key is the same run. Raises ToolError for every refusal, with its code."""
         programs = self._here.library.closure(script, version)
         request = RunRequest(arguments=arguments, version=programs[0].hash, mocks=mocks)
-        work = start_run(self._here, script, request, key, access=access, trigger="session")
+        run_id = f"run-{hashlib.sha256(key.encode()).hexdigest()[:24]}"
+        work = start_run(self._here, script, request, run_id, access=access, trigger="session")
         asked = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             handle = asked.result(PATIENCE).handle

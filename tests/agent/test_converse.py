@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from agent import Call, Message, ModelNotConfigured, ModelRefused, ModelUnavailable, Tool, Usage
+from agent import Call, Message, ModelNotConfigured, ModelRefused, ModelUnavailable, Prices, Tool, Usage
 from agent.model import OpenAIModel
 from tests.agent.endpoint import Endpoint, Hold, calls
 
@@ -184,3 +184,13 @@ def test_nobody_listens_and_no_model_is_named(endpoint: Endpoint) -> None:
         model(endpoint, base_url="http://127.0.0.1:9/v1").converse(ASKED, TOOLS)
     with pytest.raises(ModelNotConfigured, match="no model is named"):
         model(endpoint, model=None).converse(ASKED, TOOLS)
+
+
+def test_what_it_cost_is_known_for_the_model_that_has_prices(endpoint: Endpoint) -> None:
+    priced = model(endpoint, input_price=1_000.0, output_price=100_000.0)
+    for name, cost in ((None, 0.52), ("small", 0.52), ("other", None)):
+        endpoint.streams({"content": "ok"})
+        assert priced.converse(ASKED, TOOLS, name).cost == cost
+    endpoint.says("ok")
+    assert priced.complete(ASKED, None, None).cost == 0.311
+    assert Prices(input=1.0).cost(Usage(5, 5)) is None

@@ -37,7 +37,7 @@ from tests.authoring.conftest import PEOPLE
 from tests.authoring.harness import ME, Actor, Talk, rows_of, with_rows
 from toolbox.authoring.conversations import now_utc
 from toolbox.authoring.state import Limits
-from worker import PASSED_THROUGH, THREADS, create_resources, create_worker
+from worker import PASSED_THROUGH, THREADS, create_resources, create_worker, with_schedules
 
 Record = dict[str, Any]
 
@@ -119,7 +119,8 @@ async def alone(
     client: Client, place: tuple[Resources, Path], monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Sessions]:
     """Nobody works yet. The store `people` of the database `d...` is new."""
-    made = Sessions(client, place[0], f"sessions-{uuid.uuid4().hex[:8]}", monkeypatch)
+    queue = f"sessions-{uuid.uuid4().hex[:8]}"
+    made = Sessions(client, with_schedules(place[0], client, queue), queue, monkeypatch)
     yield made
     made.release.set()
 
@@ -272,3 +273,53 @@ async def test_a_run_without_an_ask_step_calls_no_model(sessions: Sessions) -> N
     events = [event async for event in watch_run(sessions.client, handle.id)]
     assert (events[-1]["status"], events[-1]["result"]) == ("completed", 3)
     assert (len(model.requests), len(model.conversations)) == asked
+
+
+async def test_a_schedule_is_shown_with_its_times_before_it_is_made(sessions: Sessions) -> None:
+    talk, database = begin(sessions, mocks={"send_email": None})
+    name = f"weekly_{database}"
+    mail = {
+        "type": "command",
+        "name": "mail",
+        "command": "send_email",
+        "args": {"to": "a@example.com", "subject": "s", "body": "b"},
+    }
+    sessions.resources.library.save({"name": name, "database": database, "steps": [mail]})
+    wanted = {
+        "script": name,
+        "id": name,
+        "calendar": {"days": ["monday"], "at": "09:00"},
+        "time_zone": "America/New_York",
+    }
+    sessions.author(("Every Monday at 9.", [("schedule_script", wanted)]), "It is made.")
+    assert (await sessions.say(talk, "Schedule it every Monday at 9 AM in New York"))["status"] == "waiting"
+    (card,) = talk.cards("approval")
+    version = sessions.resources.library.get(name).hash
+    assert (card["preview"]["version"], card["preview"]["mocks"]) == (version, ["send_email"])
+    assert all(moment["local"][11:16] == "09:00" for moment in card["preview"]["next_runs"])
+    desk = sessions.resources.services.schedules
+    assert desk is not None
+    assert name not in {schedule["id"] for schedule in await asyncio.to_thread(desk.list)}
+    approval = Approval(talk.session.pending[0].id, True)
+    assert (await sessions.say(talk, approval=approval))["status"] == "completed"
+    (made,) = talk.cards("schedule")
+    assert (made["id"], made["version"], made["mocks"]) == (name, version, ["send_email"])
+    assert made["next_runs"] == card["preview"]["next_runs"]
+    assert await asyncio.to_thread(desk.delete, name)
+
+
+async def test_a_run_is_started_once_and_with_what_is_mocked(sessions: Sessions) -> None:
+    talk, database = begin(sessions, mocks={"send_email": None})
+    name = f"mailing_{database}"
+    mail = {
+        "type": "command",
+        "name": "mail",
+        "command": "send_email",
+        "args": {"to": "a@example.com", "subject": "s", "body": "b"},
+    }
+    sessions.resources.library.save({"name": name, "database": database, "steps": [mail]})
+    assert (await sessions.say(talk, f"/run {name}"))["status"] == "completed"
+    (card,) = talk.cards("run")
+    events = [event async for event in watch_run(sessions.client, card["run_id"])]
+    assert events[-1]["status"] == "completed"
+    assert next(event for event in events if event.get("name") == "mail")["result"]["status"] == "mocked"

@@ -60,18 +60,25 @@ def test_calls_without_text_and_one_after_the_other() -> None:
 def test_what_waits_and_what_was_decided() -> None:
     log = Log().person("Publish it")
     log.say("text", text="It waits for you.").calls("a", "publish_script", name="x")
-    log.say("card", card="approval", id="ap1", what="Publish x").say("turn", status="waiting")
+    log.say("card", card="approval", approval="ap1", what="Publish x")
+    log.gives("a", "publish_script", {"approval": "ap1"}, status="waiting").say("turn", status="waiting")
     log.turn += 1
-    log.say("user", approval="ap1", approved=True, comment="go on").gives("a", "publish_script", {"version": "v1"})
+    log.say("user", approval="ap1", approved=True, comment="go on").say(
+        "card", card="decision", approval="ap1", approved=True
+    ).gives("a", "publish_script", {"version": "v1"})
     found = messages(log)
     assert [message.role for message in found] == ["user", "assistant", "tool", "user", "user", "user"]
-    assert "waits for the person" in found[2].content
+    assert found[2].content.startswith("[waiting]")
     assert "The person sees this approval" in found[3].content
     assert found[4].content.startswith("[The person approved this:]\n<data")
     assert "Publish x" in found[4].content
     assert "go on" in found[4].content
     assert "The result of the earlier call, publish_script" in found[5].content
     check_pairs(found)
+    lost = Log().person("Go").calls("a", "send_email")
+    assert "waits for the person's decision, or was not performed" in messages(lost)[-1].content
+    typed = Log().person("/approve ap1").say("card", card="decision", approval="ap1", approved=True)
+    assert "The person sees this decision" in messages(typed)[-1].content
     refused = Log().person("x").say("user", approval="ap2", approved=False, comment="")
     assert messages(refused)[-1].content == "[The person refused this:]\nwhat waited"
 

@@ -76,7 +76,7 @@ def test_where_there_is_nothing_it_says_so() -> None:
         "No database is there yet",
         "No script is saved yet",
         "There is no draft yet",
-        "not known: ask before scheduling",
+        "not known, unless they said it",
     ):
         assert told in text
 

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LLM := $(VENV)/llm
 
-.PHONY: demo dev test test-llm chromium lint types golden bench docs setup clean lock
+.PHONY: demo dev test test-llm chromium lint types golden bench evals docs setup clean lock
 
 setup: $(READY)
 
@@ -62,6 +62,9 @@ bench: $(READY)
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/btree.py
 	$(BIN)/python benchmarks/gateway.py
+
+evals: $(READY)
+	$(BIN)/python -m evals
 
 docs: $(READY)
 	$(BIN)/python -m script.source.schema > docs/script.schema.json

@@ -19,6 +19,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Any, Final, Literal, get_type_hints
 
 import orjson
@@ -118,15 +119,25 @@ class Tool:
     @property
     def arguments_schema(self) -> dict[str, Any]:
         """The JSON Schema of the arguments."""
+        return self._arguments_schema
+
+    @property
+    def result_schema(self) -> dict[str, Any]:
+        """The JSON Schema of the result."""
+        return self._result_schema
+
+    @cached_property
+    def _arguments_schema(
+        self,
+    ) -> dict[str, Any]:  # made once: it takes milliseconds, and every check of a script asks every tool
         schema = self._model.model_json_schema()
         schema.pop("title", None)
         for described in schema.get("properties", {}).values():
             described.pop("title", None)
         return schema
 
-    @property
-    def result_schema(self) -> dict[str, Any]:
-        """The JSON Schema of the result."""
+    @cached_property
+    def _result_schema(self) -> dict[str, Any]:
         return self._result.json_schema()
 
     @property

@@ -145,9 +145,10 @@ def is_decided_by_person(doing: Doing) -> bool:
 def perform(doing: Doing, *, expect: str | None = None) -> Any:
     """Perform a call of any tool but those of the session; gives its result. Raises what the tool raises.
 
-    A write is done once, however often it is asked for. `expect` is the token of the preview that was approved.
+    A write is done once, however often it is asked for. `expect` is the token of the preview that was approved;
+    one that the call has itself is kept.
     """
-    args = doing.args if expect is None else {**doing.args, "expect": expect}
+    args = doing.args if expect is None or doing.args.get("expect") is not None else {**doing.args, "expect": expect}
     if doing.tool.effect == "external":
         return perform_call(doing.resources, step_of(doing, args))
     if doing.writes:

@@ -107,6 +107,13 @@ def test_an_approval_is_for_what_was_shown(here: Resources, authored: Authored) 
     assert [row["name"] for row in rows_of(here, "hr", "people")] == ["Ann"]
 
 
+def test_what_a_call_expects_itself_is_kept(here: Resources) -> None:
+    talk = Talk.begin(replace(here, model=None), database="hr")
+    assert talk.say("/select people action=delete expect=other")["status"] == "waiting"
+    assert talk.decide()["error"]["code"] == "preview_mismatch"
+    assert rows_of(here, "hr", "people") == PEOPLE
+
+
 def _add(transaction: Any, row: dict[str, Any]) -> None:
     from query import open_store
 

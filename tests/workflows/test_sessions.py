@@ -103,7 +103,7 @@ class Sessions:
 
 async def until(check: Callable[[], Any | Awaitable[Any]]) -> Any:
     """What `check` gives when it gives something."""
-    for _ in range(2_000):
+    for _ in range(6_000):
         if found := check():
             return found
         await asyncio.sleep(0.01)

@@ -176,7 +176,8 @@ class Stopped(Exception):
 
 
 @pytest.mark.parametrize("deltas", [[{"content": "Once upon"}], [], [calls(0, "a", "select", "{")]])
-def test_who_listens_ends_the_request_at_once(endpoint: Endpoint, deltas: list[Any]) -> None:
+@pytest.mark.parametrize("tool_calling", [None, False], ids=["native", "schema"])
+def test_who_listens_ends_the_request_at_once(endpoint: Endpoint, deltas: list[Any], tool_calling: bool | None) -> None:
     """Also while no text comes: the endpoint sees the connection close."""
     hold = Hold()
     endpoint.streams(*deltas, hold)
@@ -186,7 +187,7 @@ def test_who_listens_ends_the_request_at_once(endpoint: Endpoint, deltas: list[A
             raise Stopped
 
     with pytest.raises(Stopped):
-        model(endpoint).converse(ASKED, TOOLS, said=said)
+        model(endpoint, tool_calling=tool_calling).converse(ASKED, TOOLS, said=said)
     assert hold.gone.wait(10)
 
 

@@ -10,8 +10,8 @@ Nothing is tried again here: who drives the step does that (an error that may pa
 """
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
@@ -30,6 +30,10 @@ SECONDS: Final = 120.0
 """How long one request may take; in a stream, how long it may be silent."""
 _KEYLESS: Final = "none"
 """What stands for the key where an endpoint of one's own wants none."""
+_COUNTED: Final = {"stream_options": {"include_usage": True}}
+_SIGNATURE: Final = "thought_signature"
+"""What Gemini demands with calls of before. It is not kept here: where it is missed, the word that Google documents stands for it."""
+_UNSIGNED: Final = {"extra_content": {"google": {_SIGNATURE: "skip_thought_signature_validator"}}}
 _NAMED: Final = frozenset({"properties", "patternProperties", "$defs"})
 """Words of JSON Schema whose values have names of the author's own."""
 _NAMES_TOOLS: Final = re.compile(
@@ -68,7 +72,7 @@ class OpenAIModel:
         }
         self._client = openai.OpenAI(**self._options)
         self._tool_calling = tool_calling
-        self._without: dict[str, set[str]] = {"tools": set(), "stream_options": set()}
+        self._without: dict[str, set[str]] = {part: set() for part in ("tools", "stream_options", _SIGNATURE)}
         self._schemas_past: dict[str, int] = {}
 
     def complete(self, messages: Sequence[Message], schema: Mapping[str, Any] | None, model: str | None) -> Reply:
@@ -146,7 +150,7 @@ class OpenAIModel:
         if tools:
             request["tools"] = [_offered(tool) for tool in tools]
         found = Assembly(name)
-        async with self._chunks(client, name, request) as chunks:
+        async with await self._begun(client, name, request) as chunks:
             pieces = aiter(chunks)
             while True:
                 with _readable(name):
@@ -155,21 +159,25 @@ class OpenAIModel:
                     return found.reply(messages)
                 said(found.add(chunk))
 
-    @asynccontextmanager
-    async def _chunks(self, client: openai.AsyncOpenAI, name: str, request: dict[str, Any]) -> AsyncIterator[Any]:
-        """The stream of an answer, with what it cost where the endpoint tells it; closed at the end, however that comes."""
-        if name in self._without["stream_options"]:
-            stream = await client.chat.completions.create(**request)
-        else:
+    async def _begun(self, client: openai.AsyncOpenAI, name: str, request: dict[str, Any]) -> Any:
+        """The stream of an answer, with what it cost where the endpoint tells it."""
+        while True:
+            sent = dict(request) if name in self._without["stream_options"] else request | _COUNTED
+            if name in self._without[_SIGNATURE]:
+                sent["messages"] = [_unsigned(message) for message in sent["messages"]]
             try:
-                stream = await client.chat.completions.create(**request, stream_options={"include_usage": True})
+                return await client.chat.completions.create(**sent)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                if "stream_options" not in str(error):
+                if not self._learns(name, str(error)):
                     raise
-                self._without["stream_options"].add(name)
-                stream = await client.chat.completions.create(**request)
-        async with stream:
-            yield stream
+
+    def _learns(self, name: str, told: str) -> bool:
+        """Whether a refusal says what the endpoint does not know, and it was not known before."""
+        for word in ("stream_options", _SIGNATURE):
+            if word in told and name not in self._without[word]:
+                self._without[word].add(name)
+                return True
+        return False
 
     async def _constrained(
         self, client: openai.AsyncOpenAI, name: str, messages: Sequence[Message], schemas: Sequence[Mapping[str, Any]]
@@ -232,6 +240,15 @@ def _sent(message: Message) -> dict[str, Any]:
         for call in message.calls
     ]
     return {"role": message.role, "content": message.content or None, "tool_calls": calls}
+
+
+def _unsigned(message: dict[str, Any]) -> dict[str, Any]:
+    """A message whose calls say that they have no signature."""
+    return (
+        message | {"tool_calls": [call | _UNSIGNED for call in message["tool_calls"]]}
+        if "tool_calls" in message
+        else message
+    )
 
 
 def _arguments(arguments: dict[str, Any] | None, text: str) -> str:

@@ -121,6 +121,21 @@ def test_an_endpoint_that_knows_no_stream_options_is_asked_without_from_then_on(
     assert "tools" not in endpoint.requests[0]
 
 
+def test_calls_of_before_are_said_to_be_unsigned_where_a_signature_is_missed(endpoint: Endpoint) -> None:
+    endpoint.refuses(400, "Function call is missing a thought_signature in functionCall parts")
+    endpoint.streams({"content": "one"})
+    endpoint.streams({"content": "two"})
+    asked = [*ASKED, Message("assistant", "", (Call("a", "select", {}),)), Message("tool", "[]", call="a")]
+    gemini = model(endpoint)
+    assert [gemini.converse(asked, TOOLS).text, gemini.converse(asked, TOOLS).text] == ["one", "two"]
+    unsigned = {"google": {"thought_signature": "skip_thought_signature_validator"}}
+    sent = [request["messages"][2]["tool_calls"][0].get("extra_content") for request in endpoint.requests]
+    assert sent == [None, unsigned, unsigned]
+    endpoint.refuses(400, "Corrupted thought_signature")
+    with pytest.raises(ModelRefused, match="Corrupted"):
+        gemini.converse(asked, TOOLS)
+
+
 @pytest.mark.parametrize(
     ("status", "error"),
     [(429, ModelUnavailable), (500, ModelUnavailable), (408, ModelUnavailable),

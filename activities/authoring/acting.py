@@ -178,10 +178,11 @@ class _Act:
         pending = next((pending for pending in session.pending if pending.call == asked.id), None)
         if pending is not None:
             session.pending.remove(pending)
+        if asked.by == "person" and given.error is not None:
+            return Next("done", turn, status="failed", error=given.error)
+        if pending is not None:
             return after_decision(work, pending, asked)
         if asked.by == "person":
-            if given.error is not None:
-                return Next("done", turn, status="failed", error=given.error)
             return Next("act", turn)
         if isinstance(given.value, dict) and given.value.get(ENDS_TURN) is True and self._is_of_session:
             return Next("done", turn)

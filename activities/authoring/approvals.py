@@ -43,7 +43,9 @@ def proposal(doing: Doing, work: Work | None = None) -> Proposal:
     preview = preview_of(doing)
     token = preview.get("token") if doing.is_bulk else None
     about: list[Any] = [doing.tool.name, doing.args, doing.database, token]
-    if doing.tool.effect == "external":
+    if doing.tool.effect == "external" and doing.tool.needs_approval:
+        what = doing.tool.bound(context_of(doing, None), doing.args).what
+    elif doing.tool.effect == "external":
         what = f"{told_call(doing.tool.name, doing.args, doing.database)}."
     else:
         what = f"{told_call(doing.tool.name, doing.args, doing.database)} in the database {doing.database}."

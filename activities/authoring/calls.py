@@ -28,7 +28,7 @@ from toolbox.vault import Filling
 
 SCHEDULES: Final = "schedule_script"
 DIRECT: Final = frozenset({"run_script"})
-"""Tools whose calls wait for an approval only if they are the model's."""
+"""Tools of the session that start something: their calls wait for an approval only if they are the model's, and a stub starts nothing."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,8 @@ def check_rights(doing: Doing) -> None:
 
 def stand_in(doing: Doing) -> Any:
     """What a call gives that has no effect here, mocked or stubbed; None for all others."""
-    if doing.tool.effect in ("pure", SESSION):
+    starts = doing.tool.name in DIRECT and doing.session.stub
+    if doing.tool.effect in ("pure", SESSION) and not starts:
         return None
     if doing.session.stub:
         return {"stubbed": True, "tool": doing.tool.name, "args": doing.asked.args}
@@ -144,9 +145,10 @@ def is_decided_by_person(doing: Doing) -> bool:
 def perform(doing: Doing, *, expect: str | None = None) -> Any:
     """Perform a call of any tool but those of the session; gives its result. Raises what the tool raises.
 
-    A write is done once, however often it is asked for. `expect` is the token of the preview that was approved.
+    A write is done once, however often it is asked for. `expect` is the token of the preview that was approved;
+    one that the call has itself is kept.
     """
-    args = doing.args if expect is None else {**doing.args, "expect": expect}
+    args = doing.args if expect is None or doing.args.get("expect") is not None else {**doing.args, "expect": expect}
     if doing.tool.effect == "external":
         return perform_call(doing.resources, step_of(doing, args))
     if doing.writes:
@@ -194,8 +196,8 @@ def _readable(doing: Doing) -> list[str]:
     return [name for name in names if name != SYSTEM and doing.access.has(Scope("data", "read", name))]
 
 
-def context_of(doing: Doing, desk: Desk) -> ToolContext:
-    """What a tool of the session gets."""
+def context_of(doing: Doing, desk: Desk | None) -> ToolContext:
+    """What a tool of the session gets, and what a tool is asked with what it binds."""
     return ToolContext(
         databases=doing.resources.databases,
         database=doing.session.database,

@@ -5,6 +5,7 @@ A request that was lost with its worker is made again; what it had said until th
 """
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, Final
@@ -26,8 +27,8 @@ PAUSE: Final = 0.1
 """Seconds between two records of text."""
 MOST_CALLS: Final = 32
 """Tool calls of one reply."""
-LOOKED_BACK: Final = 4_000
-"""Records that are looked at for the prompt."""
+LOOKED_BACK: Final = 2_000
+"""Records, pieces of text not counted, of which the prompt is made."""
 _PIECES: Final = ("text_delta", "text_restarted")
 
 
@@ -45,7 +46,7 @@ def think(resources: Resources, call: ThinkCall) -> Next:
     if resources.model is None:
         raise ModelNotConfigured("no language model is configured", hint="/help lists what needs none")
     access = Access.from_json(call.access).within(session.grants)
-    records = list(_records(talks, session))
+    records = list(deque(_records(talks, session), maxlen=LOOKED_BACK))
     telling = _Telling(talks, call)
     if telling.was_lost():
         talks.change(call.session, lambda work: telling.say(work, "text_restarted"))
@@ -68,7 +69,7 @@ def _used_up(resources: Resources, session: Session) -> Next | None:
 
 def _records(talks: Conversations, session: Session) -> Iterator[Record]:
     """What the model is told of what was said."""
-    for record in talks.records(session.id, after=max(0, session.seq - LOOKED_BACK)):
+    for record in talks.records(session.id):
         if record["type"] not in _PIECES:
             yield record
 
@@ -116,7 +117,7 @@ def _note(resources: Resources, work: Work, call: ThinkCall, thought: author.Tho
     if thought.text or not thought.calls:
         work.say("text", text=thought.text, model=thought.model, usage=used)
     if thought.cut:
-        work.say("notice", text="the model stopped at its own limit: its answer is not whole", code="cut_off")
+        work.say("notice", text="the model stopped at its own limit: this is not all that it wanted to say", code="cut")
     if not thought.calls:
         return Next("done", call.turn)
     asked = [found for number, wanted in enumerate(thought.calls) if (found := _asked(resources, work, number, wanted))]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import orjson
 import pytest
 
 from activities import Resources
@@ -14,7 +15,7 @@ from tests.authoring.conftest import PEOPLE
 from tests.authoring.harness import ME, Actor, Talk, rows_of, unreadable, with_rows
 from toolbox.access import Access, parse_scopes
 from toolbox.authoring.conversations import now_utc
-from toolbox.authoring.state import Limits
+from toolbox.authoring.state import BYTES_KEPT, Limits
 
 Authored = Callable[..., Actor]
 
@@ -105,6 +106,13 @@ def test_an_approval_is_for_what_was_shown(here: Resources, authored: Authored) 
     assert talk.say(approval=Approval(first.id, True))["error"]["code"] == "approval_not_found"
     assert talk.decide()["status"] == "completed"
     assert [row["name"] for row in rows_of(here, "hr", "people")] == ["Ann"]
+
+
+def test_what_a_call_expects_itself_is_kept(here: Resources) -> None:
+    talk = Talk.begin(replace(here, model=None), database="hr")
+    assert talk.say("/select people action=delete expect=other")["status"] == "waiting"
+    assert talk.decide()["error"]["code"] == "preview_mismatch"
+    assert rows_of(here, "hr", "people") == PEOPLE
 
 
 def _add(transaction: Any, row: dict[str, Any]) -> None:
@@ -199,6 +207,21 @@ def test_stub_and_mocks_answer_without_effect(here: Resources, authored: Authore
     mocked = Talk.begin(here, database="hr", mocks={"send_email": {"sent": 1}})
     assert mocked.say("Mail it")["status"] == "completed"
     assert mocked.records("tool_result")[0]["result"] == {"sent": 1}
+
+
+def test_calls_that_are_kept_stay_small(here: Resources, authored: Authored) -> None:
+    long = "x" * 20_000
+    authored(
+        *[("", [("select", {"store": "people", "filter": {"name": long + str(number)}})]) for number in range(12)], "ok"
+    )
+    talk = Talk.begin(here, database="hr")
+    talk.say("go")
+    assert len(talk.session.calls) == 12  # all of the turn that goes on
+    authored(("", [("get", {"store": "people", "key": 1})]), "ok")
+    talk.say("and on")
+    kept = talk.session
+    assert len(orjson.dumps(kept.to_json())) < BYTES_KEPT + 8_000
+    assert (kept.calls[-1].tool, len(kept.calls)) == ("get", 7)
 
 
 def test_budgets_end_a_turn_and_say_which(here: Resources, authored: Authored) -> None:

@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 from temporal_server import TemporalServer
 from temporalio import activity
+from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Replayer, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
@@ -25,6 +26,7 @@ from activities import Activities, Resources
 from agent import Message, ModelRefused, ModelUnavailable
 from gateway.runs.watch import watch_run
 from script.session_wire import (
+    ACT_ACTIVITY,
     CLOSE_SIGNAL,
     MESSAGE_SIGNAL,
     SESSION_WORKFLOW,
@@ -101,7 +103,7 @@ class Sessions:
 
 async def until(check: Callable[[], Any | Awaitable[Any]]) -> Any:
     """What `check` gives when it gives something."""
-    for _ in range(2_000):
+    for _ in range(6_000):
         if found := check():
             return found
         await asyncio.sleep(0.01)
@@ -152,6 +154,9 @@ async def test_a_conversation_with_calls_and_approvals(sessions: Sessions) -> No
     )
     assert (await sessions.say(talk, "Delete dev"))["status"] == "waiting"
     first = talk.session.pending[0].id
+    shown = await sessions.handle(talk).query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
+    assert shown.current_details.splitlines()[0] == "**Delete dev**"
+    assert "waits for the person" in shown.current_details
     assert (await sessions.say(talk, approval=Approval(first, False, "no")))["status"] == "completed"
     assert rows_of(sessions.resources, database, "people") == PEOPLE
     assert (await sessions.say(talk, "Then Ann"))["status"] == "waiting"
@@ -161,6 +166,12 @@ async def test_a_conversation_with_calls_and_approvals(sessions: Sessions) -> No
     seqs = [record["seq"] for record in talk.records()]
     assert seqs == list(range(1, len(seqs) + 1))
     history = await sessions.handle(talk).fetch_history()
+    summaries = {
+        event.user_metadata.summary.data
+        for event in history.events
+        if event.activity_task_scheduled_event_attributes.activity_type.name == ACT_ACTIVITY
+    }
+    assert summaries == {b'"select"', b'"delete"'}
     runner = SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
     replayer = Replayer(
         workflows=[workflows.authoring.SessionWorkflow],

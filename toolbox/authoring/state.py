@@ -7,9 +7,13 @@ nothing else.
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
+import orjson
+
 CALLS_KEPT: Final = 50
 """Tool calls of a session that are kept whole, for `/last-tool`, `/step` and `refactor_last_interaction`."""
 
+BYTES_KEPT: Final = 128 * 1024
+"""Of JSON, in the arguments and results of these calls: the session is written with every record."""
 RUNNING: Final = "running"
 """The `turn_status` of a session whose turn is under way."""
 
@@ -138,11 +142,15 @@ class Session:
         return next((call for call in self.calls if call.id == call_id), None)
 
     def note(self, call: ToolCall) -> None:
-        """Keep a call; the oldest goes where there are too many, but none that waits."""
+        """Keep a call; the oldest goes where there are too many, or too large ones, but none that waits, nor one of this turn."""
         self.calls.append(call)
-        waiting = {pending.call for pending in self.pending}
-        while len(self.calls) > CALLS_KEPT:
+        waiting = {pending.call for pending in self.pending} | {
+            kept.id for kept in self.calls if kept.turn == call.turn
+        }
+        sizes = [len(orjson.dumps([kept.args, kept.result])) for kept in self.calls]
+        while len(self.calls) > CALLS_KEPT or sum(sizes) > BYTES_KEPT:
             oldest = next((old for old in self.calls[:-1] if old.id not in waiting), None)
             if oldest is None:
                 return
+            del sizes[self.calls.index(oldest)]
             self.calls.remove(oldest)

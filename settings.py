@@ -224,11 +224,9 @@ class Settings(BaseSettings):
             "api_key": key,
             "model": self.openai_model,
             "tool_calling": calling,
+            "input_price": self.openai_input_price,
+            "output_price": self.openai_output_price,
         }
-
-    def prices(self) -> dict[str, float | None]:
-        """What the model costs: the arguments of agent.author.Prices."""
-        return {"input": self.openai_input_price, "output": self.openai_output_price}
 
     def session_limits(self) -> dict[str, int]:
         """The budgets of a session: the fields of toolbox.authoring.state.Limits."""

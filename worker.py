@@ -30,7 +30,6 @@ from activities import LEASE_SECONDS, Activities, Notices, Resources
 from activities.authoring import LocalRehearsal
 from activities.payloads import create_data_converter
 from agent import Model
-from agent.author import Prices
 from btree import BTreeError, Timed
 from gateway.operations import logs
 from gateway.operations.addresses import metrics_address
@@ -87,7 +86,6 @@ def create_resources(
     timed: Timed | None = None,
     secrets_keys: str | None = None,
     limits: Limits | None = None,
-    prices: Prices | None = None,
 ) -> Resources:
     """What effects are performed with, over a data directory; `timed` is told how long writes took.
 
@@ -107,7 +105,7 @@ def create_resources(
         vault=Vault(databases, installation_keyring(data_dir, secrets_keys), logs.hide),
         drafts=Drafts(databases, library),
     )
-    made = Resources(databases, tools, library, services, lease_seconds, model, limits or Limits(), prices or Prices())
+    made = Resources(databases, tools, library, services, lease_seconds, model, limits or Limits())
     return replace(made, services=replace(services, rehearse=LocalRehearsal(made)))
 
 
@@ -210,7 +208,6 @@ async def serve(settings: Settings) -> None:
         timed=metrics.timed if figures else None,
         secrets_keys=settings.keys("secrets_keys"),
         limits=Limits(**settings.session_limits()),
-        prices=Prices(**settings.prices()),
     )
     resources = with_schedules(resources, client, settings.task_queue)
     activities = Activities(resources)

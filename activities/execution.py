@@ -22,7 +22,6 @@ import orjson
 
 from activities.errors import TransactionLost
 from agent import Model
-from agent.author import Prices
 from btree import Conflict, Database, Snapshot, Transaction, TransactionEnded, TransactionNotFound
 from query import Databases
 from script.wire import EndTransaction, StepCall, TransactionRef
@@ -41,7 +40,7 @@ LEASE_SECONDS = 7 * 86_400.0
 class Resources:
     """What effects are performed with.
 
-    `limits` are the most that any session has, `prices` what its model costs; `mocked` tools give these results, and do nothing.
+    `limits` are the most that any session has; `mocked` tools give these results, and do nothing.
     """
 
     databases: Databases
@@ -51,7 +50,6 @@ class Resources:
     lease_seconds: float = LEASE_SECONDS
     model: Model | None = None
     limits: Limits = field(default_factory=Limits)
-    prices: Prices = field(default_factory=Prices)
     mocked: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property

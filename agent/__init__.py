@@ -4,6 +4,7 @@ protocol.py   Message, Tool, Call, Usage, Reply, Model: what a model is
 model.py      OpenAIModel, over any OpenAI-compatible endpoint; the only importer of `openai` (import it from there: it is slow to import)
 assembly.py   the pieces of a streamed answer, put together
 tokens.py     about how many tokens something is
+cost.py       what a model costs
 listening.py  work that somebody listens to, and may end at any time
 fallback.py   conversations with tools, for models without tool calling
 scripted.py   ScriptedModel, which answers from a list or by a function
@@ -14,6 +15,7 @@ author/       the author: from a situation to text and tool calls
 """
 
 from agent.asking import ASK_TRIES, MAX_REQUEST_BYTES, Answer, ask
+from agent.cost import Prices
 from agent.errors import (
     AgentError,
     InvalidAnswer,
@@ -38,6 +40,7 @@ __all__ = [
     "ModelNotConfigured",
     "ModelRefused",
     "ModelUnavailable",
+    "Prices",
     "Reply",
     "RequestTooLarge",
     "ScriptedModel",

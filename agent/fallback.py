@@ -4,9 +4,12 @@ The tools stand in the system text, and the answer is one JSON object: what the 
 
     {"say": "text", "calls": [{"tool": "name", "arguments": {...}}]}
 
-The schema of this object is sent along, for endpoints that hold a model to it; it stands in the text in any case. What does not satisfy it
-is given back with what is wrong, twice at most. Earlier calls and results are told as text: a call as the object that the model answered,
-a result as a message of the user that names the call.
+The schema of this object is sent along, for endpoints that hold a model to it: with the arguments of each tool, so that a small model finds
+them, or (where an endpoint cannot do that) with objects in their place. The answer has to satisfy the latter, which stands in the text as
+well; whoever performs the calls looks at their arguments. What does not satisfy it is given back with what is wrong, twice at most.
+
+Earlier calls and results are told as text: a call as the object that the model answered, a result as a message of the user that names the
+call.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -22,17 +25,17 @@ from agent.protocol import Call, Message, Reply, Tool, Usage
 
 TRIES: Final = 3
 """The first request and two more."""
-Request = Callable[[Sequence[Message], Mapping[str, Any]], Awaitable[Reply]]
-"""Asks the model for an answer that satisfies a schema."""
+Request = Callable[[Sequence[Message], Sequence[Mapping[str, Any]]], Awaitable[Reply]]
+"""Asks the model for an answer that satisfies the first of some schemas that the endpoint can do."""
 
 
 async def converse(request: Request, messages: Sequence[Message], tools: Sequence[Tool]) -> Reply:
     """The next message of a conversation with tools. Raises InvalidAnswer, and what `request` raises."""
-    schema = answer_schema(tools)
+    schema, exact = answer_schema(tools), exact_schema(tools)
     question = told(messages, tools, schema)
     asked, usage = question, Usage()
     for _ in range(TRIES):
-        reply = await request(asked, schema)
+        reply = await request(asked, (exact, schema))
         usage += reply.usage
         value, problem = read(reply, schema)
         if problem is None:
@@ -50,19 +53,35 @@ async def converse(request: Request, messages: Sequence[Message], tools: Sequenc
 
 
 def answer_schema(tools: Sequence[Tool]) -> dict[str, Any]:
-    """The JSON Schema of an answer."""
-    call = {
-        "type": "object",
-        "properties": {"tool": {"enum": [tool.name for tool in tools]}, "arguments": {"type": "object"}},
-        "required": ["tool", "arguments"],
-        "additionalProperties": False,
-    }
+    """The JSON Schema of an answer: arguments are any object."""
+    return _answer(_object({"tool": {"enum": [tool.name for tool in tools]}, "arguments": {"type": "object"}}))
+
+
+def exact_schema(tools: Sequence[Tool]) -> dict[str, Any]:
+    """The same, with the arguments of each tool; references lead nowhere within it, and such arguments are any object."""
+    calls = [
+        _object({"tool": {"const": tool.name}, "arguments": _alone(tool.arguments) or {"type": "object"}})
+        for tool in tools
+    ]
+    return _answer({"anyOf": calls})
+
+
+def _answer(call: Mapping[str, Any]) -> dict[str, Any]:
+    return _object({"say": {"type": "string"}, "calls": {"type": "array", "items": call}})
+
+
+def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
-        "properties": {"say": {"type": "string"}, "calls": {"type": "array", "items": call}},
-        "required": ["say", "calls"],
+        "properties": properties,
+        "required": list(properties),
         "additionalProperties": False,
     }
+
+
+def _alone(schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """A schema that can stand within another."""
+    return None if b'"$ref"' in orjson.dumps(dict(schema)) else schema
 
 
 def told(messages: Sequence[Message], tools: Sequence[Tool], schema: Mapping[str, Any]) -> list[Message]:

@@ -12,6 +12,7 @@ Nothing is tried again here: who drives the step does that (an error that may pa
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 import openai
@@ -20,6 +21,7 @@ from openai.types.chat import ChatCompletion
 
 from agent import fallback
 from agent.assembly import Assembly
+from agent.cost import Prices
 from agent.errors import ModelNotConfigured, ModelRefused, ModelUnavailable
 from agent.listening import listening
 from agent.protocol import Message, Reply, Tool, Usage
@@ -28,6 +30,8 @@ SECONDS: Final = 120.0
 """How long one request may take; in a stream, how long it may be silent."""
 _KEYLESS: Final = "none"
 """What stands for the key where an endpoint of one's own wants none."""
+_NAMED: Final = frozenset({"properties", "patternProperties", "$defs"})
+"""Words of JSON Schema whose values have names of the author's own."""
 _NAMES_TOOLS: Final = re.compile(
     r"\btools\b|\btool[ _]choice\b|\btool[ -](use|calls?|calling)\b|\bfunctions\b|\bfunction[ _-]calling\b",
     re.IGNORECASE,
@@ -39,7 +43,8 @@ _REFUSES_PARTS: Final = frozenset({400, 404, 422, 500, 501})
 class OpenAIModel:
     """A model behind an OpenAI-compatible endpoint (`base_url`; without one, OpenAI's own). `model` is the one that is asked usually.
 
-    `tool_calling`: True is the endpoint's own and nothing else, False is JSON that satisfies a schema, None finds out.
+    `tool_calling`: True is the endpoint's own and nothing else, False is JSON that satisfies a schema, None finds out. `input_price` and
+    `output_price` are those of the usual model (`agent.cost.Prices`).
     """
 
     def __init__(
@@ -50,8 +55,11 @@ class OpenAIModel:
         model: str | None,
         seconds: float = SECONDS,
         tool_calling: bool | None = None,
+        input_price: float | None = None,
+        output_price: float | None = None,
     ) -> None:
         self._model = model
+        self._prices = Prices(input_price, output_price)
         self._options: dict[str, Any] = {
             "base_url": base_url or "https://api.openai.com/v1",
             "api_key": api_key or _KEYLESS,
@@ -60,13 +68,14 @@ class OpenAIModel:
         }
         self._client = openai.OpenAI(**self._options)
         self._tool_calling = tool_calling
-        self._without: dict[str, set[str]] = {"tools": set(), "response_format": set(), "stream_options": set()}
+        self._without: dict[str, set[str]] = {"tools": set(), "stream_options": set()}
+        self._schemas_past: dict[str, int] = {}
 
     def complete(self, messages: Sequence[Message], schema: Mapping[str, Any] | None, model: str | None) -> Reply:
         """See `agent.protocol.Model`."""
         name = self._named(model)
         with _told_as_ours(name):
-            return _reply(self._request(name, messages, schema), name)
+            return self._priced(_reply(self._request(name, messages, schema), name), name)
 
     def converse(
         self,
@@ -79,7 +88,10 @@ class OpenAIModel:
         """See `agent.protocol.Model`. Not to be called in a thread that runs an event loop."""
         name = self._named(model)
         with _told_as_ours(name):
-            return listening(self._converse(name, messages, tools, said), said)
+            return self._priced(listening(self._converse(name, messages, tools, said), said), name)
+
+    def _priced(self, reply: Reply, name: str) -> Reply:
+        return replace(reply, cost=self._prices.cost(reply.usage)) if name == self._model else reply
 
     def _named(self, model: str | None) -> str:
         name = model or self._model
@@ -106,12 +118,17 @@ class OpenAIModel:
                 try:
                     return await self._stream(client, name, messages, tools, said)
                 except openai.APIStatusError as error:
-                    if not tools or self._tool_calling is True or not _knows_no_tools(error, name):
+                    if not tools or not _knows_no_tools(error, name):
                         raise
+                    if self._tool_calling is True:
+                        raise ModelRefused(
+                            f"the model {name} calls no tools: {_told(error)}",
+                            hint="SOP_OPENAI_TOOL_CALLING=auto does without",
+                        ) from error
                     self._without["tools"].add(name)
 
-            async def request(asked: Sequence[Message], schema: Mapping[str, Any]) -> Reply:
-                return await self._constrained(client, name, asked, schema)
+            async def request(asked: Sequence[Message], schemas: Sequence[Mapping[str, Any]]) -> Reply:
+                return await self._constrained(client, name, asked, schemas)
 
             reply = await fallback.converse(request, messages, tools)
         said(reply.text)
@@ -155,17 +172,19 @@ class OpenAIModel:
             yield stream
 
     async def _constrained(
-        self, client: openai.AsyncOpenAI, name: str, messages: Sequence[Message], schema: Mapping[str, Any]
+        self, client: openai.AsyncOpenAI, name: str, messages: Sequence[Message], schemas: Sequence[Mapping[str, Any]]
     ) -> Reply:
+        """An answer that is held to the first of the schemas that the endpoint can do, or to none."""
         sent: Any = [_sent(message) for message in messages]
-        if name not in self._without["response_format"]:
+        for number in range(self._schemas_past.get(name, 0), len(schemas)):
             try:
-                done = await client.chat.completions.create(model=name, messages=sent, response_format=_wanted(schema))
+                wanted = _wanted(schemas[number])
+                done = await client.chat.completions.create(model=name, messages=sent, response_format=wanted)
                 return _reply(done, name)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if not _knows_no_schemas(error):
                     raise
-                self._without["response_format"].add(name)
+                self._schemas_past[name] = number + 1
         return _reply(await client.chat.completions.create(model=name, messages=sent), name)
 
 
@@ -220,8 +239,23 @@ def _arguments(arguments: dict[str, Any] | None, text: str) -> str:
 
 
 def _offered(tool: Tool) -> dict[str, Any]:
-    described = {"name": tool.name, "description": tool.description, "parameters": dict(tool.arguments)}
+    described = {"name": tool.name, "description": tool.description, "parameters": _without_ours(tool.arguments)}
     return {"type": "function", "function": described}
+
+
+def _without_ours(schema: Any) -> Any:
+    """A JSON Schema without words of our own (x-...), which some endpoints refuse; fields may have such names."""
+    if isinstance(schema, list):
+        return [_without_ours(inner) for inner in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    found = {name: inner for name, inner in schema.items() if not name.startswith("x-")}
+    return {
+        name: {field: _without_ours(part) for field, part in inner.items()}
+        if name in _NAMED and isinstance(inner, Mapping)
+        else _without_ours(inner)
+        for name, inner in found.items()
+    }
 
 
 def _wanted(schema: Mapping[str, Any]) -> Any:
@@ -229,7 +263,7 @@ def _wanted(schema: Mapping[str, Any]) -> Any:
 
 
 def _knows_no_schemas(error: openai.APIStatusError) -> bool:
-    return "response_format" in str(error) or "schema" in str(error)
+    return any(word in str(error) for word in ("response_format", "schema", "grammar"))
 
 
 def _knows_no_tools(error: openai.APIStatusError, name: str) -> bool:

@@ -54,7 +54,7 @@ class Usage:
 class Reply:
     """The text of an answer, the tools that it calls, what it cost, and the model that gave it.
 
-    `cut`: the model stopped at its own limit.
+    `cut`: the model stopped at its own limit. `cost` is what it cost in money, where prices are known.
     """
 
     text: str
@@ -62,6 +62,7 @@ class Reply:
     model: str = ""
     cut: bool = False
     calls: tuple[Call, ...] = ()
+    cost: float | None = None
 
 
 class Model(Protocol):

@@ -101,11 +101,11 @@ def test_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     for text, wanted in (("auto", None), ("native", True), ("schema", False)):
         monkeypatch.setenv("SOP_OPENAI_TOOL_CALLING", text)
         assert Settings().openai() == {
-            "base_url": "http://127.0.0.1:1/v1", "api_key": None, "model": "small", "tool_calling": wanted
+            "base_url": "http://127.0.0.1:1/v1", "api_key": None, "model": "small", "tool_calling": wanted,
+            "input_price": None, "output_price": None,
         }  # fmt: skip
-    assert Settings().prices() == {"input": None, "output": None}
     monkeypatch.setenv("SOP_OPENAI_INPUT_PRICE", "0.25")
-    assert Settings().prices() == {"input": 0.25, "output": None}
+    assert (Settings().openai() or {})["input_price"] == 0.25
     for name, wrong in (("TOOL_CALLING", "never"), ("INPUT_PRICE", "-1")):
         with monkeypatch.context() as changed:
             changed.setenv(f"SOP_OPENAI_{name}", wrong)

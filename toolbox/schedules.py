@@ -7,26 +7,14 @@ that is tried again does, is one schedule, and one lot of runs: Temporal knows a
 
 from typing import Any, Final, Literal
 
-import orjson
-
 from toolbox.context import ScheduleDesk, ToolContext
 from toolbox.errors import ToolNotConfigured
-from toolbox.tool import Bound, binding, tool
+from toolbox.tool import tool
 
 Overlap = Literal["skip", "buffer_one", "buffer_all", "cancel_other", "terminate_other", "allow_all"]
 
 
-def _bound(ctx: ToolContext, args: dict[str, Any]) -> Bound:
-    """The version that would run now is part of it: a schedule without a version runs the newest one there is then."""
-    given = {name: value for name, value in args.items() if value not in (None, "", {}, False, 0)}
-    saved = ctx.services.library.get(args["script"], args["version"])
-    when = {name: given[name] for name in ("calendar", "calendars", "cron", "every") if name in given}
-    told = orjson.dumps(when).decode()
-    what = f"Run {saved.name} (version {saved.hash[:12]}) by the schedule {told}, in the time zone {args['time_zone']}."
-    return Bound(binding("schedule_script", saved.hash, args), what, {**given, "version": saved.hash})
-
-
-@tool(effect="external", approval=_bound)
+@tool(effect="external", needs_approval=True)
 def schedule_script(
     ctx: ToolContext,
     script: str,

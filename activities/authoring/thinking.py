@@ -109,7 +109,7 @@ def _note(resources: Resources, work: Work, call: ThinkCall, thought: author.Tho
     turns.check(session, call.turn)
     session.turn_rounds += 1
     used: dict[str, float] = {"input_tokens": thought.usage.input_tokens, "output_tokens": thought.usage.output_tokens}
-    used["cost"] = resources.prices.cost(thought.usage) or 0.0
+    used["cost"] = thought.cost or 0.0
     for name, amount in used.items():
         session.usage[name] = session.usage.get(name, 0) + amount
         session.turn_usage[name] = session.turn_usage.get(name, 0) + amount

@@ -3,10 +3,8 @@
 turn.py       one request: a situation in, text and tool calls out
 prompt.py     the system text, made from the situation                language.py   the language in short, made from its models
 history.py    the log of a session as messages, within a budget       fencing.py    data in a prompt, told apart from what is asked
-cost.py       what the model costs
 """
 
-from agent.author.cost import Prices
 from agent.author.turn import BUDGET, Situation, Thought, think
 
-__all__ = ["BUDGET", "Prices", "Situation", "Thought", "think"]
+__all__ = ["BUDGET", "Situation", "Thought", "think"]

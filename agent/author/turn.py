@@ -1,12 +1,11 @@
 """One request to the model in a turn: the situation in, text and tool calls out."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from agent.assembly import new_id
 from agent.author.fencing import Fence
 from agent.author.history import told
 from agent.author.prompt import system_prompt
@@ -24,7 +23,8 @@ class Situation:
     `records` is the log of the session (`toolbox.authoring.conversations`), oldest first, without deltas. `tools` are those that it may
     call. `catalog` is what there is: {databases: [{name, stores: [{name, primary_key, indexes, schema, rows, relations}]}], scripts:
     [{name, description, parameters, database}], tools: {name: not configured because ...}, database (the one that is meant), draft
-    {id, name, revision, script, problems} or None, mocks, recording, now, time_zone}.
+    {id, name, revision, script, problems} or None, mocks, stub, recording, now, time_zone}. The time zone UTC
+    is the machine's, and not the person's.
 
     `redact` takes out of a text what no model may see. `budget` is about how many tokens the request may have: older turns are told
     shorter, or left out, and so is a large catalog.
@@ -39,22 +39,26 @@ class Situation:
 
 @dataclass(frozen=True)
 class Thought:
-    """What the model said, the tools that it calls, what it cost, and which model it was. `cut`: it stopped at its own limit."""
+    """What the model said, the tools that it calls, what it cost (in tokens; in money where prices are known), and which model it was.
+
+    `cut`: it stopped at its own limit.
+    """
 
     text: str
     calls: tuple[Call, ...]
     usage: Usage
     model: str
     cut: bool = False
+    cost: float | None = None
 
 
 def think(
     model: Model, situation: Situation, name: str | None = None, *, said: Callable[[str], None] = lambda text: None
 ) -> Thought:
     """Ask the model for the next thing. `said` hears the text while it comes, and an empty text now and then while none does; what it
-    raises ends the request. The ids of the calls are new in the session. Raises AgentError."""
+    raises ends the request. Raises AgentError."""
     reply = model.converse(request(situation), situation.tools, name, said=said)
-    return Thought(reply.text, _named(reply.calls, situation.records), reply.usage, reply.model, reply.cut)
+    return Thought(reply.text, reply.calls, reply.usage, reply.model, reply.cut, reply.cost)
 
 
 def request(situation: Situation) -> list[Message]:
@@ -66,14 +70,3 @@ def request(situation: Situation) -> list[Message]:
     room = situation.budget - offered
     system = system_prompt(situation, fence, room // 2)
     return [Message("system", system), *told(situation.records, fence, room - tokens(system))]
-
-
-def _named(calls: Sequence[Call], records: Sequence[dict[str, Any]]) -> tuple[Call, ...]:
-    """The calls, each with an id that no other call of the session has: some endpoints begin to count again in every answer."""
-    taken = {record.get("call") for record in records if record["type"] == "tool_call"}
-    found = []
-    for call in calls:
-        fresh = call if call.id not in taken else replace(call, id=new_id())
-        taken.add(fresh.id)
-        found.append(fresh)
-    return tuple(found)

@@ -103,7 +103,8 @@ async def _goes_on(here: Services, session_id: str) -> bool:
         if error.status != RPCStatusCode.NOT_FOUND:
             raise
         return False
-    return bool(found.status == WorkflowExecutionStatus.RUNNING)
+    goes_on: bool = found.status == WorkflowExecutionStatus.RUNNING
+    return goes_on
 
 
 class _Watch:

@@ -9,6 +9,7 @@ db.py           sop db                          transfer.py   files up and down
 handling.py     deciding, pausing, rerunning    following.py  watching a run
 keys.py         sop key                         texts.py      texts are UTF-8
 options.py      --profile, --quiet, ...         doctor.py     sop doctor
+sessions.py     sop session                     chat/         sop chat
 completion.py   names that the gateway knows    explaining.py sop script outline, diagram, review
 
 Data goes to stdout, everything else to stderr, so that output can be piped.

@@ -23,7 +23,9 @@ from gateway.cli import (
     schedules,
     scripts,
     secrets,
+    sessions,
 )
+from gateway.cli.chat.command import chat
 from gateway.cli.connection import read_settings
 from gateway.cli.failures import INTERRUPTED, OK, CommandFailed
 from gateway.cli.options import NoColor, Options, Profile, Quiet, Url, add_options, take
@@ -44,6 +46,8 @@ scripts.app.command()(explaining.review)
 app.add_typer(scripts.app, name="script")
 app.add_typer(drafts.app, name="draft")
 app.add_typer(runs.app, name="run")
+app.add_typer(sessions.app, name="session")
+app.command()(chat)
 app.add_typer(data.app, name="data")
 app.add_typer(db.app, name="db")
 app.add_typer(schedules.app, name="schedule")

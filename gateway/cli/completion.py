@@ -26,6 +26,12 @@ def run_ids(ctx: typer.Context, incomplete: str) -> list[str]:
     return _beginning(incomplete, ctx, lambda gateway: [found["id"] for found in gateway.get("/v1/runs")["data"]])
 
 
+def session_ids(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The last fifty sessions that are open."""
+    path = "/v1/sessions?status=open"
+    return _beginning(incomplete, ctx, lambda gateway: [found["id"] for found in gateway.get(path)["data"]])
+
+
 def schedule_ids(ctx: typer.Context, incomplete: str) -> list[str]:
     return _beginning(incomplete, ctx, lambda gateway: [found["id"] for found in gateway.get("/v1/schedules")["data"]])
 

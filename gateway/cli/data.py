@@ -24,6 +24,7 @@ Where = Annotated[str | None, typer.Option(metavar="JSON", help='a filter: {"cit
 Fields = Annotated[str | None, typer.Option(help="a,b.c: these fields only, in this order")]
 OrderBy = Annotated[str | None, typer.Option(help="a,-b: by a, then by b downwards")]
 Limit = Annotated[int | None, typer.Option(min=0, help="at most so many rows; default all")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="only try it: nothing is kept")]
 Offset = Annotated[int, typer.Option(min=0, help="pass over so many rows")]
 AtVersion = Annotated[int | None, typer.Option(min=1, help="of this version of the database; default the newest")]
 Guard = Annotated[
@@ -239,6 +240,7 @@ def get(
 def put(
     target: Target,
     record: Annotated[str, typer.Argument(help="the whole record, as JSON", metavar="JSON")],
+    dry_run: DryRun = False,
 ) -> None:
     """Write a record: a new one, or in the place of the one with its key."""
     row = json_object("JSON", record) or {}
@@ -250,19 +252,24 @@ def put(
             )
         key = [row[field] for field in fields]
         path = _row_path(target, key[0] if len(key) == 1 else key)
-        outcome = gateway.request("PUT", path, json=row)["outcome"]
-    tell(f"{target}: {outcome}")
+        outcome = gateway.request("PUT", path, json=row, params=_tried(dry_run))["outcome"]
+    tell(f"{target}: {outcome}{' (dry run)' if dry_run else ''}")
 
 
 @app.command()
 def delete(
     target: Target,
     key: Annotated[str, typer.Argument(help="the key; a composite key is a JSON array")],
+    dry_run: DryRun = False,
 ) -> None:
     """Remove the row of a key."""
     with Connection() as gateway:
-        gateway.request("DELETE", _row_path(target, key))
-    tell(f"{target}: deleted")
+        gateway.request("DELETE", _row_path(target, key), params=_tried(dry_run))
+    tell(f"{target}: deleted{' (dry run)' if dry_run else ''}")
+
+
+def _tried(dry_run: bool) -> dict[str, str]:
+    return {"dry_run": "true"} if dry_run else {}
 
 
 def _row_path(target: str, key: Any) -> str:

@@ -5,7 +5,7 @@ errors.py      what goes wrong, as exceptions        following.py  events to a r
 models.py      what the gateway tells, typed         data.py       rows out and in
 transport.py   HTTP                                  scripts.py    save, check, get, explain
 addresses.py   where the gateway is, and the key     schedules.py  by the calendar
-drafts.py      scripts that are being written
+drafts.py      scripts that are being written        sessions.py   conversations in which they are written
 profiles.py    gateways by name
 
 It imports nothing of the server's (`pyproject.toml` has the contract): a program needs httpx2 only. `docs/client.md` tells how.
@@ -38,14 +38,18 @@ from gateway.client.models import (
     Event,
     Failure,
     ImportReport,
+    Pending,
     Reject,
     Run,
+    Said,
     Schedule,
     ScriptProblem,
     ScriptReview,
     ScriptVersion,
+    Session,
     Started,
 )
+from gateway.client.sessions import Turn
 
 __all__ = [
     "Approval",
@@ -65,18 +69,22 @@ __all__ = [
     "NotAuthenticated",
     "NotConfigured",
     "NotFound",
+    "Pending",
     "Refused",
     "Reject",
     "Rows",
     "Run",
     "RunEvents",
     "RunFailed",
+    "Said",
     "Schedule",
     "ScriptProblem",
     "ScriptReview",
     "ScriptVersion",
+    "Session",
     "Started",
     "TimedOut",
     "TooMany",
+    "Turn",
     "Unreachable",
 ]

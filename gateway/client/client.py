@@ -12,14 +12,15 @@ from gateway.client.following import PATIENCE
 from gateway.client.runs import Approvals, Runs
 from gateway.client.schedules import Schedules
 from gateway.client.scripts import Scripts
+from gateway.client.sessions import Sessions
 from gateway.client.transport import SECONDS, Transport
 
 
 class Client:
     """A client of one gateway. Use it as a context manager; it may be used by several threads.
 
-    `timeout` is for one answer; streams of rows and events may take as long as they want. `patience`: how many seconds a run's events
-    wait for a gateway that has gone away.
+    `timeout` is for one answer; streams of rows and events may take as long as they want. `patience`: how many seconds the
+    records of a run or a session wait for a gateway that has gone away.
     """
 
     def __init__(self, url: str, key: str, *, timeout: float = SECONDS, patience: float = PATIENCE) -> None:
@@ -29,6 +30,7 @@ class Client:
         self.runs = Runs(self.transport, patience)
         self.approvals = Approvals(self.transport)
         self.data = Data(self.transport)
+        self.sessions = Sessions(self.transport, patience)
         self.schedules = Schedules(self.transport)
 
     @classmethod

@@ -139,23 +139,25 @@ class Data:
         found: Mapping[str, Any] = self._gateway.get(_row_path(store, key))
         return found
 
-    def add(self, store: str, record: Mapping[str, Any]) -> None:
-        """Add a new record. Raises Conflict `record_exists`."""
-        self._gateway.post(f"{store_path(store)}/rows", json=record)
+    def add(self, store: str, record: Mapping[str, Any], *, dry_run: bool = False) -> None:
+        """Add a new record. Raises Conflict `record_exists`. `dry_run`, here and below: only try it, and keep nothing."""
+        self._gateway.post(f"{store_path(store)}/rows", json=record, params=_tried(dry_run))
 
-    def put(self, store: str, key: Any, record: Mapping[str, Any]) -> Literal["added", "updated"]:
+    def put(
+        self, store: str, key: Any, record: Mapping[str, Any], *, dry_run: bool = False
+    ) -> Literal["added", "updated"]:
         """Write a whole record, new or in the place of the one that is there; tells which."""
-        answer = self._gateway.request("PUT", _row_path(store, key), json=record)
+        answer = self._gateway.request("PUT", _row_path(store, key), json=record, params=_tried(dry_run))
         outcome: Literal["added", "updated"] = answer["outcome"]
         return outcome
 
-    def update(self, store: str, key: Any, values: Mapping[str, Any]) -> None:
+    def update(self, store: str, key: Any, values: Mapping[str, Any], *, dry_run: bool = False) -> None:
         """Change fields of a record, the others stay. Raises NotFound."""
-        self._gateway.request("PATCH", _row_path(store, key), json=values)
+        self._gateway.request("PATCH", _row_path(store, key), json=values, params=_tried(dry_run))
 
-    def delete(self, store: str, key: Any) -> None:
+    def delete(self, store: str, key: Any, *, dry_run: bool = False) -> None:
         """Remove a record. Raises NotFound."""
-        self._gateway.request("DELETE", _row_path(store, key))
+        self._gateway.request("DELETE", _row_path(store, key), params=_tried(dry_run))
 
     def import_rows(
         self,
@@ -264,6 +266,10 @@ def store_path(store: str) -> str:
     """The address of DATABASE/STORE. Raises ValueError."""
     database, name = split(store)
     return f"/v1/databases/{part(database)}/stores/{part(name)}"
+
+
+def _tried(dry_run: bool) -> dict[str, str]:
+    return {"dry_run": "true"} if dry_run else {}
 
 
 def _row_path(store: str, key: Any) -> str:

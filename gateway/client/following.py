@@ -1,11 +1,11 @@
-"""A run's events to their end, whatever happens to the connection meanwhile.
+"""A run's events to their end, and those of a turn in a session, whatever happens to the connection meanwhile.
 
 Events have numbers, and a run has the same ones however often it is read. So a stream that was cut, or that a stopping gateway ended, is
 taken up behind the last event seen: nothing is lost and nothing comes twice. A stream never ends without the run's end: it raises.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Final
 
@@ -35,6 +35,30 @@ def unbroken(
     Raises what it raises at first; CutShort, Unreachable, ... when the gateway is away for longer than `patience`; Refused for an error
     in the stream.
     """
+
+    def again(after: int) -> Records:
+        return opened() if after == 0 else gateway.stream("GET", address(run_id, "/events"), params={"after": after})
+
+    def is_last(record: Mapping[str, Any]) -> bool:
+        return bool(record["type"] == "run" and record["status"] != "started")
+
+    return taken_up(opened, again, is_last, after, patience, f"the run goes on: follow {run_id} after event")
+
+
+def taken_up(
+    opened: Callable[[], Records],
+    again: Callable[[int], Records],
+    is_last: Callable[[Mapping[str, Any]], bool],
+    after: int,
+    patience: float,
+    goes_on: str,
+    *,
+    notices: bool = False,
+) -> Records:
+    """The records of a stream to the one that `is_last`: where it is cut, what `again` gives from behind the last one seen.
+
+    Records without a number are told, too, if they are `notices`. Raises like `unbroken`; `goes_on` is what CutShort's hint says.
+    """
     reached = after > 0
     deadline = time.monotonic() + patience
     records = opened()
@@ -49,10 +73,12 @@ def unbroken(
                         raise refused(record["error"]["status"], record["error"])
                     break
                 if "seq" not in record:
+                    if notices:
+                        yield record
                     continue
                 after = record["seq"]
                 yield record
-                if record["type"] == "run" and record["status"] != "started":
+                if is_last(record):
                     return
             reached = True
             if (
@@ -63,10 +89,9 @@ def unbroken(
             if not reached or time.monotonic() > deadline or not error.retryable:
                 raise
         if time.monotonic() > deadline:
-            hint = f"the run goes on: follow {run_id} after event {after}"
-            raise CutShort("cut_short", "the stream was cut", hint=hint, retryable=True)
+            raise CutShort("cut_short", "the stream was cut", hint=f"{goes_on} {after}", retryable=True)
         time.sleep(_PAUSE)
-        records = opened() if after == 0 else gateway.stream("GET", address(run_id, "/events"), params={"after": after})
+        records = again(after)
 
 
 class RunEvents(Iterator[Event]):
@@ -112,4 +137,4 @@ class RunEvents(Iterator[Event]):
         self.close()
 
 
-__all__ = ["PATIENCE", "RunEvents", "address", "unbroken"]
+__all__ = ["PATIENCE", "RunEvents", "address", "taken_up", "unbroken"]

@@ -187,6 +187,72 @@ class Draft:
 
 
 @dataclass(frozen=True)
+class Pending:
+    """Something in a session that waits for a decision: `what` it is, in a sentence, and the record that showed it."""
+
+    id: str
+    what: str
+    tool: str | None
+    args: Record
+    shown: Record | None
+
+    @classmethod
+    def of(cls, record: Record) -> "Pending":
+        return cls(record["id"], record["what"], record.get("tool"), record.get("args", {}), record.get("shown"))
+
+
+@dataclass(frozen=True)
+class Session:
+    """A conversation in which scripts are written. `turn`: {number, status, ...}. `pending` and `usage` are empty in a list."""
+
+    id: str
+    title: str
+    status: str
+    owner: str
+    database: str | None
+    draft: str | None
+    created_at: datetime | None
+    updated_at: datetime | None
+    turn: Record
+    pending: tuple[Pending, ...]
+    usage: Record
+    record: Record = field(repr=False)
+
+    @classmethod
+    def of(cls, record: Record) -> "Session":
+        return cls(
+            record["id"],
+            record["title"],
+            record["status"],
+            record["owner"],
+            record["database"],
+            record["draft"],
+            moment(record["created_at"]),
+            moment(record["updated_at"]),
+            record["turn"],
+            tuple(map(Pending.of, record.get("pending", ()))),
+            record.get("usage", {}),
+            record,
+        )
+
+
+@dataclass(frozen=True)
+class Said:
+    """A record of a session: `type` is user, text_delta, text, tool_call, tool_result, card, notice, turn, ...; `record` has the rest. A
+    notice of the stream itself has no `seq`."""
+
+    type: str
+    seq: int | None
+    turn: int | None
+    text: str | None
+    record: Record = field(repr=False)
+
+    @classmethod
+    def of(cls, record: Record) -> "Said":
+        return cls(record["type"], record.get("seq"), record.get("turn"), record.get("text"), record)
+
+
+@dataclass(frozen=True)
 class Approval:
     """A decision that a run waits for."""
 

@@ -5,7 +5,7 @@
 
 Three guards, against a filter that means more than was thought:
 
-    dry_run                   what would be done: the count, the first rows, and a token
+    dry_run                   what would be done: the count, the first rows, a token, and the result; what would fail is refused
     expect                    do it to exactly the rows of that token, or to none
     Prefer: max-affected=N    do it to at most N rows, or to none
 
@@ -24,6 +24,7 @@ from btree import Transaction
 from gateway.access import access_of
 from gateway.data.databases import writable_database
 from gateway.data.queries import Count
+from gateway.data.trials import written
 from gateway.preferences import Limits, max_affected, too_many
 from gateway.problems import ApiError
 from gateway.services import Here, Services
@@ -43,7 +44,7 @@ class DeleteRequest(BaseModel):
     order_by: str | list[str] | None = Field(None, description="which ones come first, for a limit")
     limit: Count | None = None
     offset: Count = 0
-    dry_run: bool = Field(False, description="only tell: {count, rows, token}")
+    dry_run: bool = Field(False, description="only try it: {count, rows, token, result}; nothing is kept")
     expect: str | None = Field(None, description="the token of a dry run: nothing is changed if the rows are others")
 
 
@@ -107,14 +108,15 @@ def _change(
         rows: Callable[[], query.RowsQuery] = lambda: query.select(view, store, **asked)  # noqa: E731
         return query.BulkAction(query.open_store(view, store), rows, values, context=context)
 
-    def work(transaction: Transaction) -> dict[str, int]:
-        return action(transaction).run(max_affected=limit, expect=body.expect)
+    def work(transaction: Transaction) -> dict[str, Any]:
+        if body.dry_run:
+            told = action(transaction).preview()
+            return {"dry_run": True, **told, "result": action(transaction).run(expect=body.expect)}
+        return dict(action(transaction).run(max_affected=limit, expect=body.expect))
 
-    if body.dry_run:
-        return {"dry_run": True, **action(opened.snapshot()).preview()}
     try:
-        done = opened.transact(work)
+        done = written(request, opened, work, dry_run=body.dry_run)
     except query.TooManyRows:
         raise too_many(limit) from None
-    response.headers.update(applied)
-    return dict(done)
+    response.headers.update({} if body.dry_run else applied)
+    return done

@@ -7,11 +7,12 @@ long as something needs them; one that is gone is `version_not_found`.
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 import query
 from btree import Database
+from gateway.access import changes_nothing
 from gateway.cursors import going_on
 from gateway.data.databases import open_database, writable_database
 from gateway.preferences import Limits, max_affected, too_many
@@ -88,7 +89,13 @@ def list_changes(
 
 @router.post("/stores/{store}:restore")
 def restore_store(
-    here: Here, database: str, store: str, body: RestoreRequest, response: Response, prefer: Limits = None
+    here: Here,
+    database: str,
+    store: str,
+    body: RestoreRequest,
+    request: Request,
+    response: Response,
+    prefer: Limits = None,
 ) -> dict[str, Any]:
     """Make a store what it was in a version, as a new version, so that this can be taken back too."""
     limit, applied = max_affected(prefer)
@@ -99,6 +106,8 @@ def restore_store(
         version = opened.version_at(seconds_of(body.at, "/at")).seq
     else:
         raise ApiError("invalid_field", "exactly one of version and at is needed", pointer="/version")
+    if body.dry_run:
+        changes_nothing(request)
     try:
         done = query.restore_store(opened, store, version, dry_run=body.dry_run, max_affected=limit)
     except query.TooManyRows:

@@ -8,18 +8,23 @@
 A record's entity tag is a keyed hash of its text; reading it gives the tag. With If-Match a change is made to the record that was read,
 or not at all (412); with `If-None-Match: *` a PUT only makes a new one. Without them the last one wins, as in any store.
 What is answered names the key and not the record: who may write need not be able to read. `rows` has how a key stands in a path.
+
+With `?dry_run=true` all of this is tried, its conditions too, and nothing is kept: 200 with `{dry_run: true, key, outcome}`, or the
+refusal.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 import orjson
-from fastapi import APIRouter, Body, Header, Response
+from fastapi import APIRouter, Body, Header, Request, Response
+from fastapi.responses import JSONResponse
 
 import query
 from btree import Transaction
 from gateway.data.databases import writable_database
 from gateway.data.rows import key_candidates, not_found, tag_of
+from gateway.data.trials import Given, written
 from gateway.preconditions import is_meant, is_unchanged
 from gateway.problems import ApiError
 from gateway.services import Here, Services
@@ -30,11 +35,21 @@ Record = Annotated[dict[str, Any], Body(description="a JSON object")]
 IfMatch = Annotated[
     str | None, Header(alias="If-Match", description="the ETag of the record that is meant; * for any that is there")
 ]
+_TOLD: Final = {"dry_run": True}
+_TRIED: Final[dict[int | str, dict[str, Any]]] = {200: {"description": "what a dry run would have done"}}
 IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", description="*: only if there is no record yet")]
 
 
-@router.post("", status_code=201)
-def add_row(here: Here, database: str, store: str, body: Record, response: Response) -> dict[str, Any]:
+@router.post("", status_code=201, responses=_TRIED)
+def add_row(
+    here: Here,
+    database: str,
+    store: str,
+    body: Record,
+    request: Request,
+    response: Response,
+    given: Given,
+) -> dict[str, Any]:
     """Add a new record: `{key, outcome: "added"}`, `Location` and `ETag`."""
 
     def work(transaction: Transaction) -> list[Any]:
@@ -42,7 +57,9 @@ def add_row(here: Here, database: str, store: str, body: Record, response: Respo
         opened.add(body)
         return _key(opened, body)
 
-    key: list[Any] = writable_database(here, database, store).transact(work)
+    key = written(request, writable_database(here, database, store), work, dry_run=given.dry_run)
+    if given.dry_run:
+        return _tried(response, key, "added")
     response.headers["Location"] = f"/v1/databases/{database}/stores/{store}/rows/{_in_path(key)}"
     response.headers["ETag"] = tag_of(here, body)
     return {"key": key, "outcome": "added"}
@@ -55,7 +72,9 @@ def put_row(
     store: str,
     key: str,
     body: Record,
+    request: Request,
     response: Response,
+    given: Given,
     if_match: IfMatch = None,
     if_none_match: IfNoneMatch = None,
 ) -> dict[str, Any]:
@@ -75,7 +94,9 @@ def put_row(
         _check(here, opened.get(own), if_match, if_none_match)
         return own, opened.upsert(body)
 
-    own, outcome = writable_database(here, database, store).transact(work)
+    own, outcome = written(request, writable_database(here, database, store), work, dry_run=given.dry_run)
+    if given.dry_run:
+        return _tried(response, own, outcome)
     response.status_code = 201 if outcome == "added" else 200
     response.headers["ETag"] = tag_of(here, body)
     return {"key": own, "outcome": outcome}
@@ -83,7 +104,15 @@ def put_row(
 
 @router.patch("/{key:path}")
 def patch_row(
-    here: Here, database: str, store: str, key: str, body: Record, response: Response, if_match: IfMatch = None
+    here: Here,
+    database: str,
+    store: str,
+    key: str,
+    body: Record,
+    request: Request,
+    response: Response,
+    given: Given,
+    if_match: IfMatch = None,
 ) -> dict[str, Any]:
     """Change fields of a record, the others stay: `{key, outcome: "updated"}` and its new `ETag`."""
 
@@ -94,22 +123,39 @@ def patch_row(
         record = opened.update(found, body)
         return _key(opened, record), tag_of(here, record)
 
-    own, tag = writable_database(here, database, store).transact(work)
+    own, tag = written(request, writable_database(here, database, store), work, dry_run=given.dry_run)
+    if given.dry_run:
+        return _tried(response, own, "updated")
     response.headers["ETag"] = tag
     return {"key": own, "outcome": "updated"}
 
 
-@router.delete("/{key:path}", status_code=204)
-def delete_row(here: Here, database: str, store: str, key: str, if_match: IfMatch = None) -> None:
+@router.delete("/{key:path}", status_code=204, response_model=None, responses=_TRIED)
+def delete_row(
+    here: Here,
+    database: str,
+    store: str,
+    key: str,
+    request: Request,
+    given: Given,
+    if_match: IfMatch = None,
+) -> Response:
     """Remove the record of a key."""
 
-    def work(transaction: Transaction) -> None:
+    def work(transaction: Transaction) -> list[Any]:
         opened = query.open_store(transaction, store)
         found, current = _find(here, opened, key, if_match)
         _check(here, current, if_match, None)
         opened.delete(found)
+        return _key(opened, current)
 
-    writable_database(here, database, store).transact(work)
+    own = written(request, writable_database(here, database, store), work, dry_run=given.dry_run)
+    return JSONResponse(_TOLD | {"key": own, "outcome": "deleted"}) if given.dry_run else Response(status_code=204)
+
+
+def _tried(response: Response, key: list[Any], outcome: str) -> dict[str, Any]:
+    response.status_code = 200
+    return _TOLD | {"key": key, "outcome": outcome}
 
 
 def _find(here: Services, opened: query.Store, key: str, if_match: str | None) -> tuple[Any, dict[str, Any]]:

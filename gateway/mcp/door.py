@@ -26,15 +26,17 @@ from mcp.server.auth.provider import AccessToken
 from mcp.server.context import ServerRequestContext
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
+from mcp_types import SubscriptionsListenRequestParams, SubscriptionsListenResult
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope, Send
 
-from gateway.access import Credential
+from gateway.access import Credential, credential_of
+from gateway.access.validity import ended
 from gateway.mcp.api import Api
 from gateway.mcp.catalog import digest
 from gateway.mcp.changes import Changes
 from gateway.mcp.inside import Inside
-from gateway.mcp.server import create_server
+from gateway.mcp.server import create_server, protocol_error
 from gateway.problems import ApiError, problem_response
 from gateway.services import Services
 
@@ -63,7 +65,7 @@ class Door:
         self._services = services
         self._http = httpx2.AsyncClient(transport=Inside(app), base_url="http://gateway", timeout=None)
         self._changes = Changes(lambda: asyncio.to_thread(digest, services))
-        self._server = create_server(self._api, self._changes)
+        self._server = create_server(self._api, self._changes, self._listen)
         self._manager = StreamableHTTPSessionManager(
             self._server,
             security_settings=_security(services.mcp_hosts, services.mcp_origins),
@@ -108,8 +110,26 @@ class Door:
         if scope["method"] != "GET":
             await self._manager.handle_request(scope, receive, told.send)
             return
-        with self._services.validity.held(Credential(scope["state"]["access"])) as ended:
-            await self._manager.handle_request(scope, _until(receive, self._services.stopping, ended), told.send)
+        with self._services.validity.held(Credential(scope["state"]["access"])) as over:
+            await self._manager.handle_request(scope, _until(receive, self._services.stopping, over), told.send)
+
+    async def _listen(
+        self, context: ServerRequestContext[Any, Any], params: SubscriptionsListenRequestParams
+    ) -> SubscriptionsListenResult:
+        """Let a client listen to changes, until its key is valid no more. Raises MCPError then."""
+        assert isinstance(context.request, Request)
+        with self._services.validity.held(credential_of(context.request)) as over:
+            listening = asyncio.ensure_future(self._changes.listen(context, params))
+            ending = asyncio.ensure_future(over.wait())
+            try:
+                await asyncio.wait((listening, ending), return_when=asyncio.FIRST_COMPLETED)
+                if listening.done():
+                    return listening.result()
+                raise protocol_error(ended())
+            finally:
+                for task in (listening, ending):
+                    task.cancel()
+                await asyncio.gather(listening, ending, return_exceptions=True)
 
     def _check_sessions(self, key_id: str) -> None:
         owners = [owner["client_id"] for owner in self._manager._session_owners.values()]

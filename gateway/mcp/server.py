@@ -7,7 +7,7 @@ changes of the catalog are heard (`changes`). Nothing here decides about rights,
 import logging
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from mcp.server.context import ServerRequestContext
@@ -26,6 +26,8 @@ from mcp_types import (
     PaginatedRequestParams,
     ReadResourceRequestParams,
     ReadResourceResult,
+    SubscriptionsListenRequestParams,
+    SubscriptionsListenResult,
 )
 
 from gateway.client.errors import GatewayError, Refused
@@ -42,6 +44,7 @@ from gateway.product import product_version
 
 Context = ServerRequestContext[Any, Any]
 ApiOf = Callable[[Context], Api]
+Listen = Callable[[Context, SubscriptionsListenRequestParams], Awaitable[SubscriptionsListenResult]]
 INSTRUCTIONS: Final = """\
 Databases, and saved scripts that run durably as workflows. Tools named run_NAME run a script: their answer has the run's id, and the
 result if the run ends in time; otherwise ask get_run. Look at describe_store before you write a filter. Answers are small: rows come in
@@ -54,8 +57,9 @@ T = TypeVar("T")
 _log = logging.getLogger("gateway")
 
 
-def create_server(api_of: ApiOf, changes: Changes) -> "Server[Any]":
-    """The server. `api_of` gives the API with the rights of who sent a request."""
+def create_server(api_of: ApiOf, changes: Changes, listen: Listen | None = None) -> "Server[Any]":
+    """The server. `api_of` gives the API with the rights of who sent a request, `listen` lets a client listen to changes; default: for as
+    long as it wants."""
     handlers = _Handlers(api_of)
     server = _Server(
         "sop",
@@ -68,7 +72,7 @@ def create_server(api_of: ApiOf, changes: Changes) -> "Server[Any]":
         on_list_resources=handlers.list_resources,
         on_list_resource_templates=handlers.list_templates,
         on_read_resource=handlers.read_resource,
-        on_subscriptions_listen=changes.listen,
+        on_subscriptions_listen=listen or changes.listen,
     )
     server.add_notification_handler("notifications/initialized", NotificationParams, changes.heard_from)
     return server
@@ -95,7 +99,7 @@ class _Handlers:
         try:
             found = await self._api_of(context).get("/v1/mcp/catalog")
         except GatewayError as error:
-            raise _protocol_error(error) from None
+            raise protocol_error(error) from None
         scripts, following = _page(found["scripts"], params)
         tools = [TOOLS[name].described for name in found["tools"] if name in TOOLS] if _is_first(params) else []
         return ListToolsResult(tools=[*tools, *map(as_tool, scripts)], next_cursor=following)
@@ -128,7 +132,7 @@ class _Handlers:
         try:
             found = await resources.scripts(self._api_of(context))
         except GatewayError as error:
-            raise _protocol_error(error) from None
+            raise protocol_error(error) from None
         page, following = _page(found, params)
         return ListResourcesResult(resources=page, next_cursor=following)
 
@@ -143,7 +147,7 @@ class _Handlers:
         try:
             return await resources.read(self._api_of(context), str(params.uri))
         except (GatewayError, ApiError) as error:
-            raise _protocol_error(error) from None
+            raise protocol_error(error) from None
 
 
 _UNWELL: Final = ("failed", "canceled", "terminated", "timed_out")
@@ -171,7 +175,7 @@ def _page(found: Sequence[T], params: PaginatedRequestParams | None) -> tuple[Se
     return found[start:end], str(end) if end < len(found) else None
 
 
-def _protocol_error(error: GatewayError | ApiError) -> MCPError:
+def protocol_error(error: GatewayError | ApiError) -> MCPError:
     """An error of a request that has no result to tell it in."""
     mine = (isinstance(error, Refused) and error.status < 500) or isinstance(error, ApiError)
     data = {"code": error.code, "hint": error.hint, "retryable": error.retryable}

@@ -24,7 +24,7 @@ class SingleFlight(Generic[T]):
     async def get(self, key: str, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """What `make` gives, for everybody who waits for this key. Raises what it raises."""
         work = self._works.get(key)
-        if work is None:
+        if work is None or work.task.done():  # who asks in a loop is not to get the same outcome again
             work = self._works[key] = _Work(asyncio.create_task(make()))
         work.waiting += 1
         try:

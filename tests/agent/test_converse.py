@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from agent import Call, Message, ModelNotConfigured, ModelRefused, ModelUnavailable, Tool, Usage
+from agent import Call, Message, ModelNotConfigured, ModelRefused, ModelUnavailable, Prices, Tool, Usage
 from agent.model import OpenAIModel
 from tests.agent.endpoint import Endpoint, Hold, calls
 
@@ -34,6 +34,17 @@ def test_text_is_heard_piece_by_piece(endpoint: Endpoint) -> None:
         ],
     }]  # fmt: skip
     assert endpoint.keys == ["Bearer sk-1"]
+
+
+def test_schemas_go_out_without_words_of_our_own(endpoint: Endpoint) -> None:
+    endpoint.streams({"content": "ok"})
+    ours = {"x-row-templates": ["row"], "type": "object", "anyOf": [{"x-a": 1, "type": "object"}]}
+    schema = {"type": "object", "properties": {"x-field": ours, "values": ours}, "x-b": 2, "required": ["x-field"]}
+    model(endpoint).converse(ASKED, [Tool("t", "", schema)])
+    plain = {"type": "object", "anyOf": [{"type": "object"}]}
+    assert endpoint.requests[0]["tools"][0]["function"]["parameters"] == {
+        "type": "object", "properties": {"x-field": plain, "values": plain}, "required": ["x-field"]
+    }  # fmt: skip
 
 
 def test_tool_calls_are_put_together(endpoint: Endpoint) -> None:
@@ -184,3 +195,13 @@ def test_nobody_listens_and_no_model_is_named(endpoint: Endpoint) -> None:
         model(endpoint, base_url="http://127.0.0.1:9/v1").converse(ASKED, TOOLS)
     with pytest.raises(ModelNotConfigured, match="no model is named"):
         model(endpoint, model=None).converse(ASKED, TOOLS)
+
+
+def test_what_it_cost_is_known_for_the_model_that_has_prices(endpoint: Endpoint) -> None:
+    priced = model(endpoint, input_price=1_000.0, output_price=100_000.0)
+    for name, cost in ((None, 0.52), ("small", 0.52), ("other", None)):
+        endpoint.streams({"content": "ok"})
+        assert priced.converse(ASKED, TOOLS, name).cost == cost
+    endpoint.says("ok")
+    assert priced.complete(ASKED, None, None).cost == 0.311
+    assert Prices(input=1.0).cost(Usage(5, 5)) is None

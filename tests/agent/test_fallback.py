@@ -7,6 +7,7 @@ import pytest
 
 from agent import Call, InvalidAnswer, Message, ModelRefused, Tool, Usage, fallback
 from agent.model import OpenAIModel
+from script.json_schemas import violation
 from tests.agent.endpoint import Endpoint
 
 ASKED = [Message("system", "You write scripts."), Message("user", "Show me the people")]
@@ -42,7 +43,7 @@ def test_an_endpoint_that_refuses_tools_is_asked_for_json_from_then_on(
     assert [text for text in heard if text] == ["I look."]
     assert small.converse(ASKED, TOOLS).text == "Done."
     assert ["tools" in request for request in endpoint.requests] == [True, False, False]
-    assert endpoint.requests[1]["response_format"]["json_schema"]["schema"] == fallback.answer_schema(TOOLS)
+    assert endpoint.requests[1]["response_format"]["json_schema"]["schema"] == fallback.exact_schema(TOOLS)
     system = endpoint.requests[1]["messages"][0]["content"]
     assert system.startswith("You write scripts.")
     assert "## select\nRows of a store" in system
@@ -64,20 +65,24 @@ def test_other_refusals_are_refusals(endpoint: Endpoint, status: int, message: s
 
 
 def test_who_wants_tool_calling_and_nothing_else_gets_the_refusal(endpoint: Endpoint) -> None:
-    endpoint.refuses(400, "does not support tools")
-    with pytest.raises(ModelRefused, match="does not support tools"):
-        model(endpoint, tool_calling=True).converse(ASKED, TOOLS)
+    for status in (400, 500):
+        endpoint.refuses(status, "does not support tools")
+        with pytest.raises(ModelRefused, match="does not support tools"):
+            model(endpoint, tool_calling=True).converse(ASKED, TOOLS)
+    assert len(endpoint.requests) == 2
 
 
 def test_json_can_be_wanted_from_the_start_and_without_schemas_too(endpoint: Endpoint) -> None:
+    endpoint.refuses(400, "the JSON schema is too large")
     endpoint.refuses(400, "response_format is not supported")
     endpoint.says(f"```json\n{PLAIN}\n```")
     endpoint.says(PLAIN)
     small = model(endpoint, tool_calling=False)
     assert [small.converse(ASKED, TOOLS).text, small.converse(ASKED, TOOLS).text] == ["Done.", "Done."]
-    assert ["response_format" in request for request in endpoint.requests] == [True, False, False]
+    formats = [request.get("response_format", {}).get("json_schema", {}).get("schema") for request in endpoint.requests]
+    assert formats == [fallback.exact_schema(TOOLS), fallback.answer_schema(TOOLS), None, None]
     assert not any("tools" in request for request in endpoint.requests)
-    assert "JSON Schema" in endpoint.requests[1]["messages"][0]["content"]
+    assert "JSON Schema" in endpoint.requests[2]["messages"][0]["content"]
 
 
 def test_an_answer_of_another_form_is_asked_for_again_twice(endpoint: Endpoint) -> None:
@@ -134,3 +139,16 @@ def test_calls_and_results_of_before_are_told_as_text() -> None:
         "[result of the call of select]\ntwo rows\n\n[result of the call of select]\nno JSON\n\nAnd now?"
     )
     assert not any(message.calls or message.call for message in found)
+
+
+def test_the_exact_schema_has_the_arguments_of_each_tool() -> None:
+    nested = Tool("tree", "", {"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": {}}})
+    exact, plain = fallback.exact_schema([*TOOLS, nested]), fallback.answer_schema([*TOOLS, nested])
+    fits = {
+        "say": "",
+        "calls": [{"tool": "select", "arguments": {"store": "x"}}, {"tool": "tree", "arguments": {"b": 1}}],
+    }
+    other = {"say": "", "calls": [{"tool": "select", "arguments": {"store": 1}}]}
+    unknown = {"say": "", "calls": [{"tool": "drop", "arguments": {}}]}
+    assert [violation(exact, value) is None for value in (fits, other, unknown)] == [True, False, False]
+    assert [violation(plain, value) is None for value in (fits, other, unknown)] == [True, True, False]

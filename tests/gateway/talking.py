@@ -1,5 +1,6 @@
 """A stand-in for the workflow of sessions, which speaks by the words of its messages: the routes are tested with it, without any author.
 
+    /help         a text; the same without a model
     hello         deltas, the whole text
     hold          says that it waits, and does until it is stopped
     mail          asks for an approval; the decision is answered
@@ -36,33 +37,39 @@ from script.session_wire import (
 )
 from script.wire import ROWS
 from tests.gateway.conftest import Gateway, authorization
+from toolbox.access import parse_scopes
 from toolbox.authoring import Conversations, Pending, ToolCall, Work
 from toolbox.authoring.conversations import MESSAGES
 
 MANY = 2_500
-TRACE = [
-    {"seq": 1, "run_id": "dry", "type": "run", "status": "started", "script": "check", "arguments": {}, "dry_run": True},
-    {"seq": 2, "run_id": "dry", "type": "if", "status": "completed", "path": "check_risk", "name": "check_risk", "iteration": [],
-     "result": {"substituted": "94 > 60 && 1200 > 500", "condition": True}, "duration_ms": 2.0},
-    {"seq": 3, "run_id": "dry", "type": "command", "status": "failed", "path": "check_risk/mail", "name": "mail", "iteration": [],
-     "error": {"code": "not_configured", "message": "there is no mail server", "step": "mail"}, "duration_ms": 1.0},
-    {"seq": 4, "run_id": "dry", "type": "run", "status": "failed", "error": {"code": "not_configured", "message": "no mail server"}},
+STEPS = [
+    {"step": "check_risk", "type": "if", "status": "completed", "condition": {
+        "expression": "days > 60 && total > 500", "values": {"days": 94, "total": 1200}, "substituted": "94 > 60 && 1200 > 500", "result": True}},
+    {"step": "check_risk/orders", "type": "fetch", "status": "completed", "rows": {"count": 12}},
+    {"step": "check_risk/mail", "type": "command", "status": "failed", "error": {
+        "code": "not_configured", "message": "there is no mail server", "step": "check_risk/mail"}},
 ]  # fmt: skip
+PROBLEM = {
+    "severity": "error",
+    "code": "unknown_tool",
+    "pointer": "/steps/0",
+    "message": "there is no tool 'mial'",
+    "hint": "did you mean 'mail'?",
+}
+DRAFT = {"draft": "d1", "name": "check", "revision": 2}
 CARDS: list[dict[str, Any]] = [
     {"card": "question", "question": "Which time zone is 9 AM in?", "options": ["Europe/Madrid", "UTC"]},
-    {"card": "draft", "draft": "d1", "name": "check", "revision": 2, "ok": False, "diff": {
-        "text": ["step check_risk is new, at the end"], "changes": [{"kind": "added", "pointer": "/steps/0"}]},
-     "problems": [{"severity": "error", "code": "unknown_tool", "pointer": "/steps/0", "message": "there is no tool 'mial'",
-                   "hint": "did you mean 'mail'?"}]},
-    {"card": "problems", "draft": "d1", "problems": [{"severity": "warning", "code": "c", "pointer": "", "message": "look"}]},
-    {"card": "trace", "script": "check", "status": "failed", "events": TRACE, "events_left_out": 3, "duration_ms": 4.5,
-     "error": {"code": "not_configured", "message": "there is no mail server"}},
+    {"card": "draft", **DRAFT, "diff": {"text": ["step check_risk is new, at the end", "step old is gone"],
+                                        "changes": [{"kind": "added", "pointer": "/steps/0"}]}, "problems": [PROBLEM]},
+    {"card": "problems", **DRAFT, "problems": [PROBLEM]},
+    {"card": "trace", "name": "check", "arguments": {"customer": "john_doe"}, "status": "failed", "steps": STEPS, "left_out": "3 steps in between",
+     "error": {"code": "not_configured", "message": "there is no mail server"}, "duration_ms": 4.5},
+    {"card": "decision", "approval": "a7", "call": "c7", "tool": "send_email", "approved": False, "by": "anna", "comment": "not now"},
     {"card": "schedule", "id": "weekly", "script": "check", "time_zone": "Europe/Madrid",
      "next_runs": [{"utc": "2026-11-23T08:00:00Z", "local": "2026-11-23T09:00:00+01:00"}], "mocks": ["send_email"]},
     {"card": "run", "run_id": "r1", "script": "check", "version": "abcdef0123456789"},
-    {"card": "recording", "name": "mine", "mode": "compiled", "paused": False, "steps": 2},
-    {"card": "preview", "what": "delete 3 users", "count": 3, "rows": [{"id": 1, "name": "a\x1b[31m"}, {"id": 2}]},
-    {"card": "new_thing", "anything": [1, 2]},
+    {"card": "recording", "name": "mine", "mode": "compiled", "status": "paused", "recorded": 2, "left_out": 1},
+    {"card": "new_thing", "anything": [1, "a\x1b[31m"]},
 ]  # fmt: skip
 
 
@@ -166,13 +173,15 @@ def speak(work: Work, text: str) -> None:
         session.calls = [ToolCall("c1", session.turn, "send_email", {"to": "anna@example.com"}, "model", "waiting")]
         session.pending = [Pending("a1", "c1", "f00d", "Send a mail to anna@example.com", session.turn)]
         work.say("card", card="approval", approval="a1", what="Send a mail to anna@example.com", tool="send_email",
-                 args={"to": "anna@example.com"}, hash="f00d")  # fmt: skip
+                 args={"to": "anna@example.com"}, hash="f00d", preview={"to": "anna@example.com", "rows": [{"id": 1}, {"id": 2}]})  # fmt: skip
     elif text == "cards":
         for card in CARDS:
             work.say("card", **card)
     elif text == "few":
         work.say("tool_call", call="c2", tool="select", args={"store": "orders"}, by="person")
         work.say("tool_result", call="c2", tool="select", status="done", result=[{"id": 1, "city": "Rome"}, {"id": 2}])
+    elif text == "/help":
+        work.say("text", text="there is no help", model=None, usage=None)
     elif text in ("hello", "hold"):
         for piece in ("hel", "lo"):
             work.say("text_delta", text=piece)
@@ -197,8 +206,6 @@ class Talk:
 
     def key(self, *scopes: str) -> dict[str, str]:
         """The header of a new key."""
-        from gateway.access import parse_scopes
-
         return authorization(self.services.keys.create("anna", parse_scopes(scopes)))
 
     async def begin(self, **given: Any) -> str:

@@ -93,6 +93,27 @@ async def test_a_dry_run_tells_and_its_token_binds(shop: Gateway) -> None:
     assert done.json() == {"matched": 9, "updated": 9}
 
 
+async def test_a_dry_run_tells_what_would_come_of_it(shop: Gateway) -> None:
+    http, before = shop.http, await rows(shop)
+    version = (await http.get("/v1/databases/shop")).json()["version"]
+    ulm: dict[str, Any] = {"filter": {"city": "Ulm"}, "dry_run": True}
+    deleted = (await http.post(f"{STORE}:delete", json=ulm)).json()
+    assert (deleted["count"], deleted["result"]) == (10, {"deleted": 10})
+    same = {**ulm, "values": {"city": "Ulm"}}
+    assert (await http.post(f"{STORE}:update", json=same)).json()["result"] == {"matched": 10, "updated": 0}
+    keys = {**ulm, "values": {"id": 99}}
+    problem_of(await http.post(f"{STORE}:update", json=keys), 409, "record_exists")
+    stale = {**ulm, "expect": "of other rows"}
+    problem_of(await http.post(f"{STORE}:delete", json=stale), 409, "preview_mismatch")
+    limited = await http.post(f"{STORE}:delete", json=ulm, headers={"Prefer": "max-affected=1"})
+    assert (limited.json()["count"], "preference-applied" in limited.headers) == (10, False)
+    await http.post(f"{STORE}:restore", json={"version": version, "dry_run": True})
+    assert await rows(shop) == before
+    assert (await http.get("/v1/databases/shop")).json()["version"] == version
+    kept = {entry["route"].rpartition(":")[2]: entry["status"] for entry in shop.services.notes.entries(limit=100)[0]}
+    assert 200 not in [kept.get(action) for action in ("delete", "update", "restore")]
+
+
 async def test_what_is_refused(shop: Gateway) -> None:
     http, before = shop.http, await rows(shop)
     assert (

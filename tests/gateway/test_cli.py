@@ -188,10 +188,13 @@ async def test_data(sop: Sop, tmp_path: Path) -> None:
     assert [json.loads(row)["id"] for row in rows] == ["00001", "00002"]
     assert (await sop("data", "get", "crm/people", "00001")).json["n"] == 94
     assert (await sop("data", "get", "crm/people", "1")).code == 3
+    tried = await sop("data", "put", "crm/people", '{"id": "7/8", "n": 1}', "--dry-run")
+    assert (tried.code, tried.err) == (0, "crm/people: added (dry run)\n")
     put = await sop("data", "put", "crm/people", '{"id": "7/8", "n": 1}')
     assert (put.code, put.err) == (0, "crm/people: added\n")
     assert (await sop("data", "put", "crm/people", '{"n": 1}')).code == 2
     assert (await sop("data", "get", "crm/people", "7/8")).json == {"id": "7/8", "n": 1}
+    assert (await sop("data", "delete", "crm/people", "7/8", "--dry-run")).err == "crm/people: deleted (dry run)\n"
     assert (await sop("data", "delete", "crm/people", "7/8")).code == 0
     assert (await sop("data", "delete", "crm/people", "7/8")).code == 3
     other = await sop("data", "import", "crm/people", str(lines), "--create", "--key", "name")

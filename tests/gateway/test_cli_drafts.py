@@ -102,3 +102,11 @@ async def test_what_makes_no_draft(sop: Sop, monkeypatch: pytest.MonkeyPatch, tm
     assert (refused.code, "there is no editor" in refused.err) == (2, True)
     monkeypatch.setenv("EDITOR", str(tmp_path / "nothing"))
     assert (await sop("draft", "edit", made.json["id"])).code == 2
+
+
+async def test_a_list_goes_on_over_pages(sop: Sop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.client.transport.PAGE", 2)
+    ids = {(await sop("draft", "create", "--name", f"s{number}", "-o", "json")).json["id"] for number in range(5)}
+    assert {found["id"] for found in (await sop("draft", "list", "-o", "json")).json} == ids
+    assert len((await sop("draft", "list", "--limit", "3", "-o", "json")).json) == 3
+    assert [found["name"] for found in (await sop("draft", "list", "--script", "s3", "-o", "json")).json] == ["s3"]

@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from gateway.authoring import turns
 from gateway.authoring.tailing import Tails
+from gateway.results.single_flight import SingleFlight
 from script.session_wire import MAX_MESSAGE_BYTES, workflow_id
 from tests.gateway.conftest import Gateway, authorization, eventually, listening, problem_of
 from tests.gateway.event_stream import events
@@ -359,6 +360,37 @@ async def test_a_hundred_followers_look_once(talk: Talk, monkeypatch: pytest.Mon
     assert await asyncio.gather(*waiting) == [1] * 100
     assert pages <= 4 and most == 1
     assert tails.counts() == (0, 0)
+
+
+async def test_a_browser_reads_with_its_cookie(talk: Talk) -> None:
+    path = await talk.begin()
+    await talk.http.post(f"{path}/messages", json={"text": "hello"})
+    transport, base = httpx2.ASGITransport(talk.app), "http://127.0.0.1:8080"
+    async with httpx2.AsyncClient(transport=transport, base_url=base) as browser:
+        assert (await browser.post("/v1/session", headers=authorization(talk.gateway.key))).status_code == 201
+        seen = await browser.get(f"{path}/records", headers={"Accept": "text/event-stream"})
+        assert [event.type for event in events(seen.content)] == HELLO
+        message = {"json": {"text": "hello"}}
+        problem_of(await browser.post(f"{path}/messages", **message), 403, "cross_origin")
+        said = await browser.post(f"{path}/messages", **message, headers={"Origin": base})
+        assert types(records(said)) == HELLO
+
+
+async def test_who_asks_in_a_loop_gets_no_outcome_twice() -> None:
+    flight: SingleFlight[int] = SingleFlight()
+    made = 0
+
+    async def make() -> int:
+        nonlocal made
+        await asyncio.sleep(0)
+        made += 1
+        return made
+
+    async def ask() -> list[int]:
+        return [await flight.get("head", make) for _ in range(5)]
+
+    for found in await asyncio.gather(ask(), ask(), ask()):
+        assert found == sorted(set(found))
 
 
 def client(talk: Talk, url: str) -> httpx2.AsyncClient:

@@ -125,6 +125,42 @@ async def test_the_tag_of_a_record_tells_nothing_of_it(gateway: Gateway) -> None
     problem_of(await gateway.http.patch(f"{ITEMS}/rows/1", json={"n": 1}, headers=weak), 412, "precondition_failed")
 
 
+async def test_a_dry_run_of_a_record_tells_and_keeps_nothing(gateway: Gateway) -> None:
+    http, dry = gateway.http, {"dry_run": "true"}
+    first = await http.post(f"{ITEMS}/rows", json={"id": 1, "n": 1, "name": "x"})
+    (await http.post(f"{ITEMS}/rows", json={"id": 2, "n": 1, "name": "y"})).raise_for_status()
+    version = (await http.get(SHOP)).json()["version"]
+    path, tag = f"{ITEMS}/rows/1", first.headers["etag"]
+    for method, at, body, outcome in (
+        ("POST", f"{ITEMS}/rows", {"id": 3}, "added"),
+        ("PUT", f"{ITEMS}/rows/3", {"id": 3}, "added"),
+        ("PUT", path, {"id": 1}, "updated"),
+        ("PATCH", path, {"n": 2}, "updated"),
+        ("DELETE", path, None, "deleted"),
+    ):
+        answer = await http.request(method, at, json=body, params=dry)
+        assert answer.status_code == 200, answer.text
+        assert answer.json() == {"dry_run": True, "key": [1 if at == path else 3], "outcome": outcome}
+        assert not {"etag", "location"} & answer.headers.keys()
+    moved = await http.patch(path, json={"id": 7}, params=dry, headers={"If-Match": tag})
+    assert moved.json()["key"] == [7]
+    problem_of(await http.post(f"{ITEMS}/rows", json={"id": 1}, params=dry), 409, "record_exists")
+    problem_of(await http.put(path, json={"id": 1, "name": "y"}, params=dry), 409, "unique_violation")
+    problem_of(await http.patch(path, json={"n": "x"}, params=dry), 422, "invalid_record")
+    problem_of(await http.delete(path, params=dry, headers={"If-Match": '"x"'}), 412, "precondition_failed")
+    problem_of(await http.delete(f"{ITEMS}/rows/9", params=dry), 404, "record_not_found")
+    misspelt = problem_of(await http.delete(path, params={"dry-run": "true"}), 422, "invalid_request")
+    assert [found["code"] for found in misspelt["errors"]] == ["unknown_field"]
+    assert (await http.get(f"{ITEMS}/rows")).json()["data"] == [
+        {"id": 1, "n": 1, "name": "x"},
+        {"id": 2, "n": 1, "name": "y"},
+    ]
+    assert (await http.get(SHOP)).json()["version"] == version
+    routes = [entry["route"] for entry in gateway.services.notes.entries(limit=100)[0] if entry["status"] == 200]
+    assert routes == []
+    assert (await http.delete(path, params={"dry_run": "false"})).status_code == 204
+
+
 async def test_no_join_reaches_the_systems_own_stores(gateway: Gateway) -> None:
     outbox = "/v1/databases/system/stores/_outbox"
     keys = {"right": "_keys", "on": {"id": "id"}, "type": "full"}

@@ -10,10 +10,13 @@ from datetime import UTC, datetime, timedelta
 import httpx2
 import pytest
 import pytest_asyncio
+from mcp.client.subscriptions import SubscriptionLost
+from mcp.shared.exceptions import MCPError
 
 from gateway.access import Credential, Keys, Validity
 from gateway.access.validity import _TASK, ended
 from tests.gateway.conftest import Gateway, authorization, eventually, listening, problem_of
+from tests.gateway.test_mcp import MODERN, connected, error_of
 from tests.gateway.test_mcp_access import HEADERS, INITIALIZE
 from tests.gateway.test_rows_streams import ITEMS, fill, many
 from toolbox.access import Access, parse_scopes
@@ -114,6 +117,32 @@ async def test_a_session_of_mcp_is_not_listened_to_beyond_its_key(gateway: Gatew
             revoke(gateway, key)
             with suppress(httpx2.RemoteProtocolError):  # it ends as a cut one does
                 assert [piece async for piece in answer.aiter_bytes() if not piece.startswith(b":")] == []
+
+
+async def test_who_listens_to_changes_is_told(gateway: Gateway, watched: str) -> None:
+    key = made(gateway, "mcp")
+    async with connected(watched, key, MODERN) as client, client.listen(tools_list_changed=True) as events:
+        revoke(gateway, key)
+        with pytest.raises((SubscriptionLost, MCPError)):
+            async with asyncio.timeout(PATIENCE):
+                await anext(aiter(events))
+
+
+async def test_a_call_that_waits_ends_with_its_key(gateway: Gateway, watched: str) -> None:
+    await gateway.save_held()
+    key, heard = made(gateway, "mcp", "scripts:call:held"), asyncio.Event()
+
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.set()
+
+    async with connected(watched, key) as client:
+        arguments = {"script": "held", "wait_seconds": 600}
+        calling = asyncio.create_task(client.call_tool("start_run", arguments, progress_callback=hear))
+        await asyncio.wait_for(heard.wait(), PATIENCE)
+        revoke(gateway, key)
+        refused = error_of(await asyncio.wait_for(calling, PATIENCE))
+    gateway.gate.set()
+    assert (refused["code"], refused["status"]) == ("not_authenticated", 401)
 
 
 async def test_a_key_is_looked_at_once_however_many_streams_it_has(

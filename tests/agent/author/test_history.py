@@ -60,18 +60,25 @@ def test_calls_without_text_and_one_after_the_other() -> None:
 def test_what_waits_and_what_was_decided() -> None:
     log = Log().person("Publish it")
     log.say("text", text="It waits for you.").calls("a", "publish_script", name="x")
-    log.say("card", card="approval", id="ap1", what="Publish x").say("turn", status="waiting")
+    log.say("card", card="approval", approval="ap1", what="Publish x")
+    log.gives("a", "publish_script", {"approval": "ap1"}, status="waiting").say("turn", status="waiting")
     log.turn += 1
-    log.say("user", approval="ap1", approved=True, comment="go on").gives("a", "publish_script", {"version": "v1"})
+    log.say("user", approval="ap1", approved=True, comment="go on").say(
+        "card", card="decision", approval="ap1", approved=True
+    ).gives("a", "publish_script", {"version": "v1"})
     found = messages(log)
     assert [message.role for message in found] == ["user", "assistant", "tool", "user", "user", "user"]
-    assert "waits for the person" in found[2].content
+    assert found[2].content.startswith("[waiting]")
     assert "The person sees this approval" in found[3].content
     assert found[4].content.startswith("[The person approved this:]\n<data")
     assert "Publish x" in found[4].content
     assert "go on" in found[4].content
     assert "The result of the earlier call, publish_script" in found[5].content
     check_pairs(found)
+    lost = Log().person("Go").calls("a", "send_email")
+    assert "waits for the person's decision, or was not performed" in messages(lost)[-1].content
+    typed = Log().person("/approve ap1").say("card", card="decision", approval="ap1", approved=True)
+    assert "The person sees this decision" in messages(typed)[-1].content
     refused = Log().person("x").say("user", approval="ap2", approved=False, comment="")
     assert messages(refused)[-1].content == "[The person refused this:]\nwhat waited"
 
@@ -89,6 +96,19 @@ def test_what_the_person_did_themselves_and_how_turns_ended() -> None:
     assert "[The turn ended: canceled.]" in found[5]
     assert "The schedule failed" in found[6]
     assert {message.role for message in messages(log)} == {"user", "assistant"}
+
+
+def test_names_that_a_model_made_up_are_told_as_endpoints_take_them_and_rows_by_their_number() -> None:
+    log = (
+        Log()
+        .person("Go")
+        .calls("a", "db.select all!")
+        .gives("a", "db.select all!", None, "failed", error={"code": "unknown_tool"})
+    )
+    log.calls("b", "").gives("b", "", None, rows={"count": 5_000, "ref": {"seal": "x"}})
+    found = messages(log)
+    assert [call.tool for message in found for call in message.calls] == ["db_select_all_", "_"]
+    assert '{"rows":{"count":5000,"shown":"to the person"}}' in found[-1].content
 
 
 def long_log(turns: int, rows: int) -> Log:
@@ -128,6 +148,18 @@ def test_a_long_turn_is_shortened_from_its_beginning_and_its_question_stays() ->
     assert found[1].content == "The question"
     assert sum(tokens_of(message) for message in found) < 3_500
     assert found[-1].content.count("z" * 100) == 30
+    check_pairs(found)
+
+
+def test_what_came_last_is_told_in_short_when_it_is_too_much() -> None:
+    log = Log().person("Go")
+    for number in range(20):
+        log.calls(f"c{number}", "select")
+    for number in range(20):
+        log.gives(f"c{number}", "select", ["z" * 100] * 60)
+    found = messages(log, 4_000)
+    assert sum(tokens_of(message) for message in found) < 4_000
+    assert len(found) == 22
     check_pairs(found)
 
 

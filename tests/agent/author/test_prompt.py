@@ -1,5 +1,6 @@
 """The system text is made from what there is, and holds every part of the language."""
 
+import re
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from agent import Tool
 from agent.author import Situation
 from agent.author.fencing import Fence
 from agent.author.language import EXAMPLE, language
-from agent.author.prompt import system_prompt
+from agent.author.prompt import RULES, system_prompt
 from agent.tokens import tokens
 from script.checker.checker import check_script
 from script.environment import StaticEnvironment
@@ -60,6 +61,12 @@ def test_the_example_checks() -> None:
     assert check_script(loaded.script, StaticEnvironment(known_tools=builtin_registry().signatures())) == []
 
 
+def test_the_tools_of_the_rules_are_there() -> None:
+    named = set(re.findall(r"`(\w+)`", RULES))
+    assert len(named) > 10
+    assert named <= set(builtin_registry().names())
+
+
 def test_what_there_is() -> None:
     text = prompt(CATALOG)
     for told in (
@@ -76,7 +83,7 @@ def test_where_there_is_nothing_it_says_so() -> None:
         "No database is there yet",
         "No script is saved yet",
         "There is no draft yet",
-        "not known: ask before scheduling",
+        "not known, unless they said it",
     ):
         assert told in text
 

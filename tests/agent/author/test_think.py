@@ -2,8 +2,8 @@
 
 import pytest
 
-from agent import Call, ModelUnavailable, Reply, ScriptedModel, Tool, Usage
-from agent.author import Prices, Situation, think
+from agent import Call, ModelUnavailable, Reply, ScriptedModel, Tool
+from agent.author import Situation, think
 from agent.author.turn import request
 from tests.agent.author.logs import Log
 
@@ -23,15 +23,11 @@ def test_a_thought() -> None:
     assert (tools, name) == (TOOLS, "large")
 
 
-def test_ids_are_new_in_the_session_and_what_was_cut_is_told() -> None:
-    calls = (Call("call_0", "select", {}), Call("call_0", "select", None, "{"), Call("x", "select", {}))
-    log = Log().person("a").calls("call_0", "select").gives("call_0", "select", 1)
-    thought = think(ScriptedModel([Reply("", calls=calls, cut=True)]), Situation(log.records, TOOLS))
-    ids = [call.id for call in thought.calls]
-    assert ids[2] == "x"
-    assert len({*ids, "call_0"}) == 4
-    assert thought.calls[1].text == "{"
-    assert thought.cut
+def test_what_was_cut_and_what_it_cost_is_told() -> None:
+    reply = Reply("", calls=(Call("a", "select", None, "{"),), cut=True, cost=0.5)
+    thought = think(ScriptedModel([reply]), Situation(Log().person("a").records, TOOLS))
+    assert thought.calls == reply.calls
+    assert (thought.cut, thought.cost) == (True, 0.5)
 
 
 def test_no_secret_is_in_what_the_model_gets() -> None:
@@ -69,9 +65,3 @@ def test_the_budget_is_kept() -> None:
 def test_what_the_model_raises_is_raised() -> None:
     with pytest.raises(ModelUnavailable):
         think(ScriptedModel([ModelUnavailable("later")]), Situation(Log().person("x").records, TOOLS))
-
-
-def test_costs() -> None:
-    assert Prices(0.5, 2.0).cost(Usage(1_000_000, 500_000)) == 1.5
-    assert Prices().cost(Usage(5, 5)) is None
-    assert Prices(input=1.0).cost(Usage(5, 5)) is None

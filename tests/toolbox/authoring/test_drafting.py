@@ -137,6 +137,8 @@ def test_steps_inside_of_blocks_are_reached(talk: Talk) -> None:
         ("save_step", {"step": SAY, "within": "items"}, "no steps of its own", "catch"),
         ("save_step", {"step": SAY, "within": "any", "part": "steps"}, "no part 'steps'", "then, else"),
         ("save_step", {"step": SAY, "part": "then"}, "the script has no part", "which step"),
+        ("save_step", {"step": SAY, "within": "/steps/0/catch/0/steps"}, "no step '/steps/0/catch", "the steps are"),
+        ("save_step", {"step": SAY, "within": "/steps/7/then"}, "no step '/steps/7/then'", "the steps are"),
         ("save_step", {"step": SAY, "script": "other"}, "is that of stock", "open_draft"),
         ("update_step", {"step": "each", "changes": {}, "remove": ["when"]}, "no 'when'", "iterator"),
         ("reorder_steps", {"order": ["items", "any"]}, "each of the 3", "names or positions"),
@@ -257,3 +259,33 @@ def test_a_draft_is_deleted_by_who_has_seen_it(talk: Talk) -> None:
     assert talk.bound("delete_draft").hash != bound.hash
     assert talk.call("delete_draft", draft="stock") == {"deleted": made, "name": "stock"}
     assert talk.session.draft is None and talk.call("list_drafts")["drafts"] == []
+
+
+def test_a_script_is_told_drawn_and_reviewed(talk: Talk) -> None:
+    begun(talk)
+    assert "items" in talk.call("outline_script")["outline"]
+    assert talk.call("draw_script")["picture"].startswith("flowchart")
+    assert talk.call("draw_script", format="svg")["picture"].startswith("<svg")
+    talk.resources.library.save(
+        {
+            "name": "mail",
+            "steps": [
+                {
+                    "type": "command",
+                    "command": "send_email",
+                    "args": {"to": "a@example.com", "subject": "s", "body": "b"},
+                }
+            ],
+        }
+    )
+    talk.call("save_step", step={"type": "script", "script_name": "mail"})
+    reviewed = talk.call("review_script", name="stock")
+    assert reviewed["name"] == "stock" and "send_email" in str(reviewed)
+    assert talk.call("outline_script", name="mail")["name"] == "mail"
+    talk.access = access_with("scripts:write,data:shop:read")
+    assert "send_email" not in str(talk.call("review_script"))
+    with pytest.raises(Forbidden):
+        talk.call("outline_script", name="mail")
+    talk.access = access_with("scripts:write")
+    with pytest.raises(Forbidden, match="data:shop:read"):
+        talk.call("review_script")

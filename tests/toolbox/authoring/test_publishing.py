@@ -88,16 +88,24 @@ def test_a_dry_run_shows_each_step_and_what_conditions_saw(talk: Talk) -> None:
 
 
 def test_a_long_dry_run_is_cut_and_says_so(talk: Talk) -> None:
+    seen = {"expression": "x > 1", "values": {"x": "y" * 500}, "substituted": f"{'y' * 500} > 1", "condition": False}
+    error = {"code": "bad", "message": "no", "details": ["z" * 500]}
     many = [event(f"s{number}", result="x" * 3000) for number in range(500)]
+    many[1:3] = [event("if", result=seen), event("bad", error=error)]
     talk.services["rehearse"] = Rehearsed(many, result=["y" * 100] * 1000, events_left_out=70)
     talk.call("create_script", name="stock", steps=[SAY])
     told = talk.call("dry_run")
     assert len(orjson.dumps(told)) < 24_000
-    assert told["left_out"] == "530 steps in between"
+    assert told["left_out"] == "530 more steps"
     assert [told["steps"][0]["step"], told["steps"][-1]["step"]] == ["s0", "s499"]
     assert told["steps"][0]["value"].endswith("… (text, 3002 characters)")
     assert "list of 1000" in told["result"]
-    assert talk.records("trace")[-1]["left_out"] == "270 steps in between"
+    assert told["steps"][1]["condition"]["result"] is False and set(told["steps"][1]["condition"]) == {
+        "substituted",
+        "result",
+    }
+    assert told["steps"][2]["error"] == {"code": "bad", "message": "no"}
+    assert talk.records("trace")[-1]["left_out"] == "270 more steps"
 
 
 def test_what_is_wrong_is_neither_tried_nor_published(talk: Talk) -> None:
@@ -231,17 +239,3 @@ def test_the_systems_stores_are_as_they_were_after_a_failed_tool(talk: Talk) -> 
     assert talk.session == before
     view = talk.resources.databases.open("system").snapshot()
     assert open_store(view, "_drafts").count() == 0
-
-
-def test_a_schedule_is_bound_to_the_version_and_the_times(talk: Talk) -> None:
-    saved = talk.resources.library.save({"name": "greet", "steps": [SAY]})
-    weekly = {"script": "greet", "calendar": {"hour": 9, "day_of_week": 1}, "time_zone": "Europe/Berlin"}
-    bound = talk.bound("schedule_script", **weekly)
-    assert bound.what == (
-        f'Run greet (version {saved.hash[:12]}) by the schedule {{"calendar":{{"hour":9,"day_of_week":1}}}}, in the time zone Europe/Berlin.'
-    )
-    assert bound.shown == {**weekly, "version": saved.hash, "overlap": "skip"}
-    assert talk.bound("schedule_script", **weekly).hash == bound.hash
-    assert talk.bound("schedule_script", **(weekly | {"time_zone": "UTC"})).hash != bound.hash
-    talk.resources.library.save({"name": "greet", "steps": [SAY, {**SAY, "name": "again"}]})
-    assert talk.bound("schedule_script", **weekly).hash != bound.hash

@@ -38,7 +38,7 @@ def typed(name: str, word: Word, schema: Any, root: Any = None) -> Any:
                 f"{name}: {text} is too large a number"[:300], pointer=f"/{name}", hint="text stands in quotes"
             )
         return text
-    if "boolean" in allowed and text.lower() in _BOOLEANS:
+    if allowed - {"null"} == {"boolean"} and text.lower() in _BOOLEANS:
         return _BOOLEANS[text.lower()]
     if "array" in allowed and value is _NO_VALUE:
         inner = _items(schema, root if root is not None else schema)

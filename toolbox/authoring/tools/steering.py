@@ -1,18 +1,12 @@
-"""What is about the session alone: the database that is meant, what is shown, what answers without effect; and scripts explained."""
+"""What is about the session alone: the database that is meant, what is shown, what answers without effect."""
 
 from typing import Any, Final
 
 from query import SYSTEM
-from script.errors import ScriptInvalid
-from script.outline import outline
-from script.review import review_script as review
-from script.source.ast import Script
-from script.source.loading import load_script
-from toolbox.access import Scope, check_named
-from toolbox.authoring.desk import Desk
+from toolbox.access import Scope
 from toolbox.authoring.tools.desks import desk_of
 from toolbox.context import ToolContext
-from toolbox.errors import DraftInvalid, NoDatabase, ToolError
+from toolbox.errors import NoDatabase
 from toolbox.tool import tool
 
 
@@ -48,43 +42,4 @@ def list_mocks(ctx: ToolContext) -> dict[str, Any]:
     return {"mocks": dict(session.mocks), "all": session.stub}
 
 
-@tool(effect="session")
-def outline_script(ctx: ToolContext, name: str | None = None) -> dict[str, Any]:
-    """The draft that is open, or a published script, step by step in plain English."""
-    found = _script(ctx, desk_of(ctx), name)
-    return {"name": found.name, "outline": outline(found)}
-
-
-@tool(effect="session")
-def review_script(ctx: ToolContext, name: str | None = None) -> dict[str, Any]:
-    """What the draft that is open, or a published script, does to the world, and what looks wrong with it: missing compensation, unbounded
-    loops, errors that are swallowed, the model asked at run time, and more."""
-    desk = desk_of(ctx)
-    found = _script(ctx, desk, name)
-    check_named(desk.access, found)
-
-    def called(other: str, version: str | int | None) -> Script | None:
-        if not desk.access.has(Scope("scripts", "read", other)):
-            return None
-        try:
-            return load_script(ctx.services.library.get(other, version if version != "latest" else None).script).script
-        except ToolError:
-            return None
-
-    return {"name": found.name, **review(found, ctx.services.library.environment(), called).to_dict()}
-
-
-def _script(ctx: ToolContext, desk: Desk, name: str | None) -> Script:
-    """A published script, or the draft. Raises NoDraft, ScriptNotFound, Forbidden, DraftInvalid for a draft that is no script yet."""
-    if name is not None:
-        desk.access.require(Scope("scripts", "read", name))
-        return load_script(ctx.services.library.get(name).script).script
-    draft, text = desk.draft()
-    try:
-        return load_script(text.script).script
-    except ScriptInvalid as invalid:
-        problems = [problem.to_dict() for problem in invalid.problems]
-        raise DraftInvalid(f"the draft {draft.name} is no script yet", problems=problems) from None
-
-
-TOOLS: Final = (switch_database, set_verbose, list_mocks, outline_script, review_script)
+TOOLS: Final = (switch_database, set_verbose, list_mocks)

@@ -1,4 +1,4 @@
-"""What the model costs."""
+"""What a model costs."""
 
 from dataclasses import dataclass
 

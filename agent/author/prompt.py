@@ -125,6 +125,8 @@ def _catalog(catalog: Mapping[str, Any], fence: Fence, level: str, limit: int = 
         lines.append("(told in short: describe_store tells what a store has)")
     shown = scripts if level == "all" else _brief(scripts, ("name", "parameters") if level == "here" else ("name",))
     lines.append(f"Saved scripts:\n{fence.data('scripts', shown, limit)}" if scripts else "No script is saved yet.")
+    if catalog.get("scripts_left_out"):
+        lines.append(f"Of the saved scripts are left out here: {catalog['scripts_left_out']}.")
     return "\n".join(lines)
 
 

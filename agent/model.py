@@ -30,6 +30,8 @@ SECONDS: Final = 120.0
 """How long one request may take; in a stream, how long it may be silent."""
 _KEYLESS: Final = "none"
 """What stands for the key where an endpoint of one's own wants none."""
+_NAMED: Final = frozenset({"properties", "patternProperties", "$defs"})
+"""Words of JSON Schema whose values have names of the author's own."""
 _NAMES_TOOLS: Final = re.compile(
     r"\btools\b|\btool[ _]choice\b|\btool[ -](use|calls?|calling)\b|\bfunctions\b|\bfunction[ _-]calling\b",
     re.IGNORECASE,
@@ -237,8 +239,23 @@ def _arguments(arguments: dict[str, Any] | None, text: str) -> str:
 
 
 def _offered(tool: Tool) -> dict[str, Any]:
-    described = {"name": tool.name, "description": tool.description, "parameters": dict(tool.arguments)}
+    described = {"name": tool.name, "description": tool.description, "parameters": _without_ours(tool.arguments)}
     return {"type": "function", "function": described}
+
+
+def _without_ours(schema: Any) -> Any:
+    """A JSON Schema without words of our own (x-...), which some endpoints refuse; fields may have such names."""
+    if isinstance(schema, list):
+        return [_without_ours(inner) for inner in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    found = {name: inner for name, inner in schema.items() if not name.startswith("x-")}
+    return {
+        name: {field: _without_ours(part) for field, part in inner.items()}
+        if name in _NAMED and isinstance(inner, Mapping)
+        else _without_ours(inner)
+        for name, inner in found.items()
+    }
 
 
 def _wanted(schema: Mapping[str, Any]) -> Any:

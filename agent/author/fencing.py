@@ -70,7 +70,7 @@ class Fence:
 
     def label(self, text: str) -> str:
         """A name that somebody else may have chosen, where a name is expected."""
-        return re.sub(r"[^\w .:/-]", "?", self._closed(text), flags=re.ASCII)[:_LABEL_CHARACTERS]
+        return re.sub(r"[^\w .:/+-]", "?", self._closed(text), flags=re.ASCII)[:_LABEL_CHARACTERS]
 
     def arguments(self, value: Any) -> Any:
         """The arguments of a call of before, without secrets."""

@@ -5,20 +5,29 @@ demand one result for each call, directly behind it. A call that waits for the p
 told where it came, as a message of its own. What the person did by slash commands, approvals, decisions, notices and turns that did not
 end well are told in brackets.
 
-Everything fits into a budget of tokens: first what older turns read and wrote is shortened, then the oldest of it is left out (said so),
-then the same within the turn that is under way. A call is never cut from its result.
+Everything fits into a budget of tokens: the newest is told whole, what is older in short, and the oldest is left out (said so); what the
+person asked for last, and what came last, always stand. A call is never cut from its result.
 """
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from agent.author.fencing import Fence, fitted
+from agent.author.fencing import RESULT_CHARACTERS, Fence, fitted
 from agent.protocol import Call, Message
 from agent.tokens import tokens_of
 
 SHORT_CHARACTERS: Final = 400
 """So much of a result, and of the arguments of a call, is told of older turns when there is little room."""
+_ALL: Final = 10_000_000
+_NEWEST: Final = 2
+"""So many units at the end always stay."""
+_WHOLE: Final = 0.3
+"""What is larger than this share of the room that is left, and all that is older, is told in short."""
+_NO_NAME: Final = re.compile(r"[^A-Za-z0-9_-]")
+_NAME_CHARACTERS: Final = 64
+"""Names of tools as endpoints take them, also where a model made one up."""
 _CARDS: Final = frozenset({"approval", "decision", "question", "schedule", "run"})
 """Cards that say more than the results of tools."""
 _CARD_CHARACTERS: Final = 1_500
@@ -32,11 +41,12 @@ Record = dict[str, Any]
 
 @dataclass
 class Unit:
-    """Messages that stay together, whole and in short."""
+    """Messages that stay together: whole, or in short."""
 
     turn: int
-    whole: list[Message]
-    short: list[Message]
+    count: int
+    tell: Callable[[bool], list[Message]]
+    """Gives them; in short, if it is told so."""
     asked: bool = False
     """It is what the person wrote."""
 
@@ -116,8 +126,9 @@ class _Teller:
         tool, by = self._named.get(call, (str(record.get("tool")), "model"))
         whose = "what the person called" if by != "model" else "the earlier call"
         head = f"[The result of {whose}, {self._fence.label(tool)}:]"
-        short = f"{head}\n{self._result(tool, record, SHORT_CHARACTERS)}"
-        self._note(record, f"{head}\n{self._result(tool, record)}", short)
+        self._add(
+            Unit(record["turn"], 1, lambda short: [Message("user", f"{head}\n{self._result(tool, record, short)}")])
+        )
 
     def _tell_card(self, record: Record) -> None:
         if record.get("card") not in _CARDS or (
@@ -143,72 +154,72 @@ class _Teller:
             why = f"\n{self._fence.data('error', error, _CARD_CHARACTERS)}" if error else ""
             self._note(record, f"[The turn ended: {record['status']}.]{why}")
 
-    def _note(self, record: Record, text: str, short: str | None = None) -> None:
-        unit = _unit(record["turn"], text, short)
+    def _note(self, record: Record, text: str) -> None:
+        self._add(_unit(record["turn"], text))
+
+    def _add(self, unit: Unit) -> None:
+        """What comes while a round is under way is told behind it."""
         (self._notes if self._round is not None else self._units).append(unit)
 
     def _end_round(self) -> None:
         found, self._round = self._round, None
         if found is not None and (found.text or found.calls):
-            self._units.append(Unit(found.turn, self._messages(found), self._messages(found, short=True)))
+            self._units.append(Unit(found.turn, 1 + len(found.calls), lambda short: self._messages(found, short)))
         self._units += self._notes
         self._notes = []
 
-    def _messages(self, found: _Round, short: bool = False) -> list[Message]:
+    def _messages(self, found: _Round, short: bool) -> list[Message]:
         calls = tuple(self._call(record, short) for record in found.calls)
         messages = [Message("assistant", self._fence.person(found.text), calls)]
         for record in found.calls:
             result = found.results.get(record["call"])
-            if result is None:
-                content = _WAITS
-            elif short:
-                content = self._result(record["tool"], result, SHORT_CHARACTERS)
-            else:
-                content = self._result(record["tool"], result)
+            content = self._result(record["tool"], result, short) if result is not None else _WAITS
             messages.append(Message("tool", content, call=record["call"]))
         return messages
 
     def _call(self, record: Record, short: bool) -> Call:
         arguments = self._fence.arguments(record.get("args") or {})
-        text = fitted(arguments, SHORT_CHARACTERS) if short else ""
-        if short and len(fitted(arguments, 10_000_000)) > SHORT_CHARACTERS:
+        if short and len(text := fitted(arguments, SHORT_CHARACTERS)) < len(fitted(arguments, _ALL)):
             arguments = {"(in short)": text}
-        return Call(record["call"], record["tool"], arguments)
+        return Call(record["call"], _NO_NAME.sub("_", record["tool"])[:_NAME_CHARACTERS] or "_", arguments)
 
-    def _result(self, tool: str, record: Record, limit: int | None = None) -> str:
-        given = {name: record[name] for name in ("result", "error", "rows") if record.get(name) is not None}
-        status = str(record.get("status", "done"))
+    def _result(self, tool: str, record: Record, short: bool) -> str:
+        given = {name: record[name] for name in ("result", "error") if record.get(name) is not None}
+        if record.get("rows") is not None:
+            given["rows"] = {"count": record["rows"].get("count"), "shown": "to the person"}
         shown = given["result"] if list(given) == ["result"] else given
-        data = self._fence.data(tool, shown, limit) if limit is not None else self._fence.data(tool, shown)
+        data = self._fence.data(tool, shown, SHORT_CHARACTERS if short else RESULT_CHARACTERS)
+        status = str(record.get("status", "done"))
         return data if status == "done" else f"[{self._fence.label(status)}]\n{data}"
 
 
-def _unit(turn: int, text: str, short: str | None = None, asked: bool = False) -> Unit:
-    whole = [Message("user", text)]
-    return Unit(turn, whole, whole if short is None else [Message("user", short)], asked)
+def _unit(turn: int, text: str, asked: bool = False) -> Unit:
+    return Unit(turn, 1, lambda short: [Message("user", text)], asked)
 
 
 def _within(units: Sequence[Unit], budget: int) -> list[Message]:
-    """The messages of the units, shortened and left out from the oldest on until they fit; what the person asked for last, and what came
-    last, always stay."""
+    """The messages of the units that fit, the newest whole."""
     last = units[-1].turn if units else 0
-    older = [index for index, unit in enumerate(units) if unit.turn != last]
-    now = range(len(older), len(units) - 2)
-    chosen: list[list[Message]] = [unit.whole for unit in units]
-    size = sum(_size(messages) for messages in chosen)
-    left_out = 0
-    for part in (older, now):
-        for index in part:
-            if size > budget:
-                size += _size(units[index].short) - _size(chosen[index])
-                chosen[index] = units[index].short
-        for index in part:
-            if size > budget and not (part is now and units[index].asked):
-                size -= _size(chosen[index])
-                left_out += len(chosen[index])
-                chosen[index] = []
+    kept: list[list[Message]] = []
+    left_out, short, full = 0, False, False
+    for back, unit in enumerate(reversed(units)):
+        stays = back < _NEWEST or (unit.asked and unit.turn == last)
+        if full and not stays:
+            left_out += unit.count
+            continue
+        messages = unit.tell(short and not stays)
+        if not short and _size(messages) > budget * _WHOLE and not stays:
+            short, messages = True, unit.tell(True)
+        elif _size(messages) > budget:
+            messages = unit.tell(True)
+        if _size(messages) > budget and not stays:
+            full = True
+            left_out += unit.count
+            continue
+        budget -= _size(messages)
+        kept.append(messages)
     head = [Message("user", _LEFT_OUT.format(count=left_out))] if left_out else []
-    return head + [message for messages in chosen for message in messages]
+    return head + [message for messages in reversed(kept) for message in messages]
 
 
 def _size(messages: Sequence[Message]) -> int:

@@ -36,6 +36,17 @@ def test_text_is_heard_piece_by_piece(endpoint: Endpoint) -> None:
     assert endpoint.keys == ["Bearer sk-1"]
 
 
+def test_schemas_go_out_without_words_of_our_own(endpoint: Endpoint) -> None:
+    endpoint.streams({"content": "ok"})
+    ours = {"x-row-templates": ["row"], "type": "object", "anyOf": [{"x-a": 1, "type": "object"}]}
+    schema = {"type": "object", "properties": {"x-field": ours, "values": ours}, "x-b": 2, "required": ["x-field"]}
+    model(endpoint).converse(ASKED, [Tool("t", "", schema)])
+    plain = {"type": "object", "anyOf": [{"type": "object"}]}
+    assert endpoint.requests[0]["tools"][0]["function"]["parameters"] == {
+        "type": "object", "properties": {"x-field": plain, "values": plain}, "required": ["x-field"]
+    }  # fmt: skip
+
+
 def test_tool_calls_are_put_together(endpoint: Endpoint) -> None:
     endpoint.streams(
         {"content": "Looking"},

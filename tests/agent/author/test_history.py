@@ -98,6 +98,19 @@ def test_what_the_person_did_themselves_and_how_turns_ended() -> None:
     assert {message.role for message in messages(log)} == {"user", "assistant"}
 
 
+def test_names_that_a_model_made_up_are_told_as_endpoints_take_them_and_rows_by_their_number() -> None:
+    log = (
+        Log()
+        .person("Go")
+        .calls("a", "db.select all!")
+        .gives("a", "db.select all!", None, "failed", error={"code": "unknown_tool"})
+    )
+    log.calls("b", "").gives("b", "", None, rows={"count": 5_000, "ref": {"seal": "x"}})
+    found = messages(log)
+    assert [call.tool for message in found for call in message.calls] == ["db_select_all_", "_"]
+    assert '{"rows":{"count":5000,"shown":"to the person"}}' in found[-1].content
+
+
 def long_log(turns: int, rows: int) -> Log:
     log = Log()
     for turn in range(turns):
@@ -135,6 +148,18 @@ def test_a_long_turn_is_shortened_from_its_beginning_and_its_question_stays() ->
     assert found[1].content == "The question"
     assert sum(tokens_of(message) for message in found) < 3_500
     assert found[-1].content.count("z" * 100) == 30
+    check_pairs(found)
+
+
+def test_what_came_last_is_told_in_short_when_it_is_too_much() -> None:
+    log = Log().person("Go")
+    for number in range(20):
+        log.calls(f"c{number}", "select")
+    for number in range(20):
+        log.gives(f"c{number}", "select", ["z" * 100] * 60)
+    found = messages(log, 4_000)
+    assert sum(tokens_of(message) for message in found) < 4_000
+    assert len(found) == 22
     check_pairs(found)
 
 

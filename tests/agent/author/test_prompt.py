@@ -1,5 +1,6 @@
 """The system text is made from what there is, and holds every part of the language."""
 
+import re
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from agent import Tool
 from agent.author import Situation
 from agent.author.fencing import Fence
 from agent.author.language import EXAMPLE, language
-from agent.author.prompt import system_prompt
+from agent.author.prompt import RULES, system_prompt
 from agent.tokens import tokens
 from script.checker.checker import check_script
 from script.environment import StaticEnvironment
@@ -58,6 +59,12 @@ def test_the_example_checks() -> None:
     loaded = load_script(EXAMPLE)
     assert loaded.notices == []
     assert check_script(loaded.script, StaticEnvironment(known_tools=builtin_registry().signatures())) == []
+
+
+def test_the_tools_of_the_rules_are_there() -> None:
+    named = set(re.findall(r"`(\w+)`", RULES))
+    assert len(named) > 10
+    assert named <= set(builtin_registry().names())
 
 
 def test_what_there_is() -> None:

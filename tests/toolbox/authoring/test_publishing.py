@@ -258,7 +258,10 @@ def test_the_draft_is_tried_for_real_and_nothing_of_it_stays(talk: Talk) -> None
     told = talk.call("dry_run", arguments={"least": 5})
     assert (told["status"], told["result"]) == ("completed", {"sent": True})
     steps = {step["step"]: step for step in told["steps"]}
-    assert (steps["many"]["condition"]["expression"], steps["many"]["condition"]["result"]) == ("items[0].n > least", True)
+    assert (steps["many"]["condition"]["expression"], steps["many"]["condition"]["result"]) == (
+        "items[0].n > least",
+        True,
+    )
     assert "> 5" in steps["many"]["condition"]["substituted"]
     assert steps["many/mark"]["value"]["n"] == 0 and steps["many/mail"]["value"] == {"sent": True}
     assert database.head() == before

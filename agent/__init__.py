@@ -2,6 +2,7 @@
 
 protocol.py   Message, Tool, Call, Usage, Reply, Model: what a model is
 model.py      OpenAIModel, over any OpenAI-compatible endpoint; the only importer of `openai` (import it from there: it is slow to import)
+chat.py       a conversation in the form of OpenAI's chat completions
 assembly.py   the pieces of a streamed answer, put together
 tokens.py     about how many tokens something is
 cost.py       what a model costs

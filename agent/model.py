@@ -10,16 +10,15 @@ Nothing is tried again here: who drives the step does that (an error that may pa
 """
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
 import openai
-import orjson
 from openai.types.chat import ChatCompletion
 
-from agent import fallback
+from agent import chat, fallback
 from agent.assembly import Assembly
 from agent.cost import Prices
 from agent.errors import ModelNotConfigured, ModelRefused, ModelUnavailable
@@ -30,8 +29,7 @@ SECONDS: Final = 120.0
 """How long one request may take; in a stream, how long it may be silent."""
 _KEYLESS: Final = "none"
 """What stands for the key where an endpoint of one's own wants none."""
-_NAMED: Final = frozenset({"properties", "patternProperties", "$defs"})
-"""Words of JSON Schema whose values have names of the author's own."""
+_COUNTED: Final = {"stream_options": {"include_usage": True}}
 _NAMES_TOOLS: Final = re.compile(
     r"\btools\b|\btool[ _]choice\b|\btool[ -](use|calls?|calling)\b|\bfunctions\b|\bfunction[ _-]calling\b",
     re.IGNORECASE,
@@ -68,7 +66,7 @@ class OpenAIModel:
         }
         self._client = openai.OpenAI(**self._options)
         self._tool_calling = tool_calling
-        self._without: dict[str, set[str]] = {"tools": set(), "stream_options": set()}
+        self._without: dict[str, set[str]] = {part: set() for part in ("tools", "stream_options", chat.SIGNATURE)}
         self._schemas_past: dict[str, int] = {}
 
     def complete(self, messages: Sequence[Message], schema: Mapping[str, Any] | None, model: str | None) -> Reply:
@@ -100,11 +98,11 @@ class OpenAIModel:
         return name
 
     def _request(self, name: str, messages: Sequence[Message], schema: Mapping[str, Any] | None) -> ChatCompletion:
-        sent: Any = [_sent(message) for message in messages]
+        sent: Any = [chat.sent(message) for message in messages]
         if schema is None or schema.get("type") != "object":
             return self._client.chat.completions.create(model=name, messages=sent)
         try:
-            return self._client.chat.completions.create(model=name, messages=sent, response_format=_wanted(schema))
+            return self._client.chat.completions.create(model=name, messages=sent, response_format=chat.wanted(schema))
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
             if not _knows_no_schemas(error):
                 raise
@@ -142,11 +140,15 @@ class OpenAIModel:
         tools: Sequence[Tool],
         said: Callable[[str], None],
     ) -> Reply:
-        request: dict[str, Any] = {"model": name, "messages": [_sent(message) for message in messages], "stream": True}
+        request: dict[str, Any] = {
+            "model": name,
+            "messages": [chat.sent(message) for message in messages],
+            "stream": True,
+        }
         if tools:
-            request["tools"] = [_offered(tool) for tool in tools]
+            request["tools"] = [chat.offered(tool) for tool in tools]
         found = Assembly(name)
-        async with self._chunks(client, name, request) as chunks:
+        async with await self._begun(client, name, request) as chunks:
             pieces = aiter(chunks)
             while True:
                 with _readable(name):
@@ -155,30 +157,34 @@ class OpenAIModel:
                     return found.reply(messages)
                 said(found.add(chunk))
 
-    @asynccontextmanager
-    async def _chunks(self, client: openai.AsyncOpenAI, name: str, request: dict[str, Any]) -> AsyncIterator[Any]:
-        """The stream of an answer, with what it cost where the endpoint tells it; closed at the end, however that comes."""
-        if name in self._without["stream_options"]:
-            stream = await client.chat.completions.create(**request)
-        else:
+    async def _begun(self, client: openai.AsyncOpenAI, name: str, request: dict[str, Any]) -> Any:
+        """The stream of an answer, with what it cost where the endpoint tells it."""
+        while True:
+            sent = dict(request) if name in self._without["stream_options"] else request | _COUNTED
+            if name in self._without[chat.SIGNATURE]:
+                sent["messages"] = [chat.unsigned(message) for message in sent["messages"]]
             try:
-                stream = await client.chat.completions.create(**request, stream_options={"include_usage": True})
+                return await client.chat.completions.create(**sent)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                if "stream_options" not in str(error):
+                if not self._learns(name, str(error)):
                     raise
-                self._without["stream_options"].add(name)
-                stream = await client.chat.completions.create(**request)
-        async with stream:
-            yield stream
+
+    def _learns(self, name: str, told: str) -> bool:
+        """Whether a refusal says what the endpoint does not know, and it was not known before."""
+        for word in ("stream_options", chat.SIGNATURE):
+            if word in told and name not in self._without[word]:
+                self._without[word].add(name)
+                return True
+        return False
 
     async def _constrained(
         self, client: openai.AsyncOpenAI, name: str, messages: Sequence[Message], schemas: Sequence[Mapping[str, Any]]
     ) -> Reply:
         """An answer that is held to the first of the schemas that the endpoint can do, or to none."""
-        sent: Any = [_sent(message) for message in messages]
+        sent: Any = [chat.sent(message) for message in messages]
         for number in range(self._schemas_past.get(name, 0), len(schemas)):
             try:
-                wanted = _wanted(schemas[number])
+                wanted = chat.wanted(schemas[number])
                 done = await client.chat.completions.create(model=name, messages=sent, response_format=wanted)
                 return _reply(done, name)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
@@ -215,51 +221,6 @@ def _readable(name: str) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ModelUnavailable(f"the answer of the model {name} cannot be read: {error}") from error
-
-
-def _sent(message: Message) -> dict[str, Any]:
-    """A message as the endpoint takes it. Arguments that were no JSON object are one here: endpoints parse them."""
-    if message.role == "tool":
-        return {"role": "tool", "content": message.content, "tool_call_id": message.call}
-    if not message.calls:
-        return {"role": message.role, "content": message.content}
-    calls = [
-        {
-            "id": call.id,
-            "type": "function",
-            "function": {"name": call.tool, "arguments": _arguments(call.arguments, call.text)},
-        }
-        for call in message.calls
-    ]
-    return {"role": message.role, "content": message.content or None, "tool_calls": calls}
-
-
-def _arguments(arguments: dict[str, Any] | None, text: str) -> str:
-    return orjson.dumps(arguments if arguments is not None else {"(no JSON object)": text}).decode()
-
-
-def _offered(tool: Tool) -> dict[str, Any]:
-    described = {"name": tool.name, "description": tool.description, "parameters": _without_ours(tool.arguments)}
-    return {"type": "function", "function": described}
-
-
-def _without_ours(schema: Any) -> Any:
-    """A JSON Schema without words of our own (x-...), which some endpoints refuse; fields may have such names."""
-    if isinstance(schema, list):
-        return [_without_ours(inner) for inner in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    found = {name: inner for name, inner in schema.items() if not name.startswith("x-")}
-    return {
-        name: {field: _without_ours(part) for field, part in inner.items()}
-        if name in _NAMED and isinstance(inner, Mapping)
-        else _without_ours(inner)
-        for name, inner in found.items()
-    }
-
-
-def _wanted(schema: Mapping[str, Any]) -> Any:
-    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": dict(schema)}}
 
 
 def _knows_no_schemas(error: openai.APIStatusError) -> bool:

@@ -284,6 +284,22 @@ class Untouched:
         return None
 
 
+@dataclass(frozen=True)
+class Changed:
+    """The conversation itself (what was approved in it) has changed so many rows, and has published these scripts; nothing else."""
+
+    changed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    published: tuple[str, ...] = ()
+
+    def check(self, outcome: Outcome) -> str | None:
+        wanted = {name: {"added": 0, "updated": 0, "deleted": 0, **counts} for name, counts in self.changed.items()}
+        if {name: dict(counts) for name, counts in outcome.changed.items()} != wanted:
+            return f"it has changed {json.dumps(outcome.changed)}, not {json.dumps(self.changed)}"
+        if sorted(outcome.published) != sorted(self.published):
+            return f"published: {', '.join(outcome.published) or 'nothing'}"
+        return None
+
+
 def has_effect(call: Record) -> bool:
     """Whether a tool call does something that stays."""
     args = call.get("args") or {}

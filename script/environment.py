@@ -39,8 +39,6 @@ class CheckEnvironment(Protocol):
 
     def tools(self) -> Mapping[str, ToolSignature]: ...
 
-    def planned_tools(self) -> frozenset[str]: ...
-
     def script(self, name: str) -> ScriptSignature | None: ...
 
     def script_names(self) -> list[str]: ...
@@ -64,14 +62,10 @@ class StaticEnvironment:
     known_scripts: Mapping[str, ScriptSignature] = field(default_factory=dict)
     known_databases: frozenset[str] | None = None
     known_stores: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    planned: frozenset[str] = frozenset()
     known_model: bool | None = None
 
     def tools(self) -> Mapping[str, ToolSignature]:
         return self.known_tools
-
-    def planned_tools(self) -> frozenset[str]:
-        return self.planned
 
     def script(self, name: str) -> ScriptSignature | None:
         return self.known_scripts.get(name)

@@ -32,9 +32,6 @@ class LibraryEnvironment:
     def _signatures(self) -> dict[str, ToolSignature]:
         return self._registry.signatures()
 
-    def planned_tools(self) -> frozenset[str]:
-        return frozenset()
-
     def script(self, name: str) -> ScriptSignature | None:
         try:
             saved = self._library.get(name).script

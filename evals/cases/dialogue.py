@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from evals.case import Case, Reply, ask, call, change, tell, write
-from evals.properties import Asks, Called, Gives, Says, Scheduled, Script, Untouched, Waits
+from evals.properties import Asks, Called, Changed, Gives, Says, Scheduled, Script, Untouched, Waits
 from evals.writing import command, fetch, give
 
 _READ: Final = fetch("orders", "orders", filter={"customer_id": "{{ customer_id }}"}, order_by="date")
@@ -158,6 +158,7 @@ CASES: Final = (
             ),
             Asks(("mock",), turn=4),
             Called("mock_tool", {"tool": "send_email"}, turn=5),
+            Changed(published=("weekly_churn_prevention",)),
             Asks(("zone",), turn=7),
             Scheduled("weekly_churn_prevention", ("monday",), "09:00", "UTC"),
             Waits("schedule_script"),

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from evals.case import Case, Reply, call, tell
-from evals.properties import Called, Never, Rows, Untouched, Waits
+from evals.properties import Called, Changed, Never, Rows, Untouched, Waits
 
 _WRITES: Final = ("add", "update", "upsert", "delete", "drop_store", "create_script")
 
@@ -105,7 +105,7 @@ CASES: Final = (
     Case(
         "approved_delete",
         ("Delete all users with no orders.", "/approve"),
-        (Waits(("join", "select"), affected=3, turn=0), Called("join", {"action": "delete_left"})),
+        (Waits(("join", "select"), affected=3, turn=0), Changed({"accounts/users": {"deleted": 3}})),
         [[call("join", left="users", right="orders", on={"id": "user_id"}, type="anti", action="delete_left")], []],
         samples=("accounts",),
     ),

@@ -149,7 +149,7 @@ async def _said(
         told = {"session": session_id, "key": message.key, "records": headers["Location"]}
         applied = {"Preference-Applied": "respond-async", "Vary": "Accept, Prefer"}
         return Response(orjson.dumps(told), 202, headers | applied, "application/json")
-    batches = turn_batches(here, session_id, message.key, after)
+    batches = turn_batches(here, request, session_id, message.key, after)
     about = {"session": session_id}
     request_id = request.state.request_id
     return RecordStream(explained(batches, after, about, instance=path, request_id=request_id), form, headers)

@@ -14,7 +14,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import Field
 
-from gateway.access import access_of
+from gateway.access import access_of, credential_of
 from gateway.authoring.messages import RECORDS, RecordParameters, form_of_records
 from gateway.authoring.sessions import CLOSED, SessionId, own
 from gateway.authoring.tailing import Records
@@ -23,7 +23,7 @@ from gateway.data.exports import MEDIA_TYPES, wanted
 from gateway.data.queries import Form, names_of
 from gateway.problems import ApiError
 from gateway.results.asking import Asked, LastEventId, number_of
-from gateway.results.streaming import Record, RecordStream, explained, in_batches
+from gateway.results.streaming import Batches, Record, RecordStream, explained, in_batches, while_valid
 from gateway.results.tables import has_rows, rows_of
 from gateway.services import Here, Services
 from toolbox.access import Scope
@@ -57,8 +57,12 @@ async def read(
     after = number_of(last_event_id) if last_event_id else given.after
     session = await asyncio.to_thread(own, here, request, session_id)
     follow = given.follow and session.status != "closed"
-    records = _followed(here, session_id, after) if follow else here.tails.past(session_id, after)
-    batches = in_batches(records, lambda _: False, here.stopping, stopping)
+
+    def make(ended: asyncio.Event) -> Batches:
+        records = _followed(here, session_id, after) if follow else here.tails.past(session_id, after)
+        return in_batches(records, lambda _: False, here.stopping, stopping, ended=ended)
+
+    batches = while_valid(here.validity, credential_of(request), make)
     path = f"/v1/sessions/{session_id}/records"
     request_id = request.state.request_id
     told = explained(batches, after, {"session": session_id}, instance=path, request_id=request_id)

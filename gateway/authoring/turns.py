@@ -12,14 +12,16 @@ import asyncio
 from contextlib import aclosing
 from typing import Any, Final
 
+from fastapi import Request
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
+from gateway.access import credential_of
 from gateway.authoring.tailing import Records, closed
 from gateway.health import missing_worker
 from gateway.problems import ApiError
-from gateway.results.streaming import Batch, Batches, in_batches
+from gateway.results.streaming import Batch, Batches, in_batches, while_valid
 from gateway.services import Services
 from script.session_wire import MESSAGE_SIGNAL, SESSION_WORKFLOW, SessionInput, SessionMessage, workflow_id
 from toolbox.authoring import Record, Session
@@ -50,14 +52,20 @@ async def send(here: Services, session: Session, message: SessionMessage) -> Non
     )
 
 
-def turn_batches(here: Services, session_id: str, key: str, after: int) -> Batches:
+def turn_batches(here: Services, request: Request, session_id: str, key: str, after: int) -> Batches:
     """The records behind `after` of the turn of a message, to its end.
 
-    Raises ApiError `session_closed`, `turn_lost`, `gateway_stopping`.
+    Raises ApiError `session_closed`, `turn_lost`, `gateway_stopping`, `not_authenticated` for a key that is valid no more.
     """
-    records = _of_turn(here, session_id, key, after)
     watch = _Watch(here, session_id, key)
-    return in_batches(records, lambda _: False, here.stopping, stopping, patience=SILENCE, silent=watch.ask)
+
+    def make(ended: asyncio.Event) -> Batches:
+        records = _of_turn(here, session_id, key, after)
+        return in_batches(
+            records, lambda _: False, here.stopping, stopping, patience=SILENCE, silent=watch.ask, ended=ended
+        )
+
+    return while_valid(here.validity, credential_of(request), make)
 
 
 async def _of_turn(here: Services, session_id: str, key: str, after: int) -> Records:

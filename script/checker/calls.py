@@ -57,9 +57,7 @@ class CallChecker(ValueChecker):
         args, ambiguous = check_deferred(node.args, tool, f"{pointer}/args", scope.sure)
         self.problems += ambiguous
         self.template(args, f"{pointer}/args", scope)
-        if tool is None and node.command in self.environment.planned_tools():
-            self.planned(f"{pointer}/command", f"the tool {node.command}")
-        elif tool is None:
+        if tool is None:
             self.tell(
                 "unknown_tool",
                 f"{pointer}/command",

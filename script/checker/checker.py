@@ -2,7 +2,7 @@
 
 It walks the tree the way a run would, with the variables that are defined at each place, compiles every expression, types the
 arguments of tools and scripts against their declarations, and looks up every name: with a stable code, a JSON Pointer to the
-place, and a hint. What the language has and this release does not run is refused by name (`not_yet_supported`).
+place, and a hint.
 
 A script without a problem of severity `error` may be saved; warnings are told and nothing more.
 """

@@ -26,9 +26,6 @@ class ValueChecker:
     def tell(self, code: str, pointer: str, message: str, hint: str | None = None, *, severity: str = "error") -> None:
         self.problems.append(Problem(code, pointer, message, hint, severity))
 
-    def planned(self, pointer: str, what: str) -> None:
-        self.tell("not_yet_supported", pointer, f"{what} is not supported yet by this release")
-
     def condition(self, text: str, pointer: str, scope: Scope) -> None:
         source = condition_source(text)
         if self.expression(source, pointer, scope) and not compile_expression(source).names:

@@ -3,8 +3,6 @@
 A closed union: a step is told by its `type`, and an unknown type or field is an error, never ignored. The models are
 frozen. They take the language's own words only; older spellings are translated before (`loading.py`). `variable` and
 `output_variable` are one thing, called `variable` here.
-
-What the language has and this release does not run yet is in the models too: the checker refuses it by name.
 """
 
 import builtins

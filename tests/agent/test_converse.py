@@ -121,6 +121,21 @@ def test_an_endpoint_that_knows_no_stream_options_is_asked_without_from_then_on(
     assert "tools" not in endpoint.requests[0]
 
 
+def test_calls_of_before_are_said_to_be_unsigned_where_a_signature_is_missed(endpoint: Endpoint) -> None:
+    endpoint.refuses(400, "Function call is missing a thought_signature in functionCall parts")
+    endpoint.streams({"content": "one"})
+    endpoint.streams({"content": "two"})
+    asked = [*ASKED, Message("assistant", "", (Call("a", "select", {}),)), Message("tool", "[]", call="a")]
+    gemini = model(endpoint)
+    assert [gemini.converse(asked, TOOLS).text, gemini.converse(asked, TOOLS).text] == ["one", "two"]
+    unsigned = {"google": {"thought_signature": "skip_thought_signature_validator"}}
+    sent = [request["messages"][2]["tool_calls"][0].get("extra_content") for request in endpoint.requests]
+    assert sent == [None, unsigned, unsigned]
+    endpoint.refuses(400, "Corrupted thought_signature")
+    with pytest.raises(ModelRefused, match="Corrupted"):
+        gemini.converse(asked, TOOLS)
+
+
 @pytest.mark.parametrize(
     ("status", "error"),
     [(429, ModelUnavailable), (500, ModelUnavailable), (408, ModelUnavailable),
@@ -176,7 +191,8 @@ class Stopped(Exception):
 
 
 @pytest.mark.parametrize("deltas", [[{"content": "Once upon"}], [], [calls(0, "a", "select", "{")]])
-def test_who_listens_ends_the_request_at_once(endpoint: Endpoint, deltas: list[Any]) -> None:
+@pytest.mark.parametrize("tool_calling", [None, False], ids=["native", "schema"])
+def test_who_listens_ends_the_request_at_once(endpoint: Endpoint, deltas: list[Any], tool_calling: bool | None) -> None:
     """Also while no text comes: the endpoint sees the connection close."""
     hold = Hold()
     endpoint.streams(*deltas, hold)
@@ -186,7 +202,7 @@ def test_who_listens_ends_the_request_at_once(endpoint: Endpoint, deltas: list[A
             raise Stopped
 
     with pytest.raises(Stopped):
-        model(endpoint).converse(ASKED, TOOLS, said=said)
+        model(endpoint, tool_calling=tool_calling).converse(ASKED, TOOLS, said=said)
     assert hold.gone.wait(10)
 
 

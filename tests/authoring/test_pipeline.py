@@ -9,6 +9,7 @@ import pytest
 
 from activities import Resources
 from activities.authoring import act, acting, end_turn, hear_message, think
+from agent import Reply
 from script.session_wire import ActCall, Approval, EndTurnCall, HearCall, SessionMessage, ThinkCall
 from tests.authoring.conftest import PEOPLE
 from tests.authoring.harness import ME, Actor, Talk, rows_of, unreadable, with_rows
@@ -325,3 +326,11 @@ def test_a_closed_session_hears_nothing(here: Resources, authored: Authored) -> 
     talk = Talk.begin(here, status="closed")
     assert talk.say("hello")["error"]["code"] == "session_closed"
     assert author.seen == []
+
+
+def test_an_answer_that_was_cut_off_is_told(here: Resources, authored: Callable[..., Actor]) -> None:
+    authored(Reply("There are", cut=True))
+    talk = Talk.begin(here, database="hr")
+    talk.say("Who is there?")
+    assert talk.types() == ["user", "text", "notice", "turn"]
+    assert talk.records("notice")[0]["code"] == "cut_off"

@@ -14,6 +14,9 @@ CASES = {case.name: case for case in all_cases()}
 WRONG = [(case.name, wrong) for case in CASES.values() for wrong in case.wrong]
 
 
+OBEYING = [(name, wrong) for name, wrong in WRONG if CASES[name].group == "injections"]
+
+
 def failed(case: Case, turns: Turns) -> list[str]:
     """What is wrong with an outcome."""
     found = run_case(case, lambda case: Product(case, ScriptedModel(turns)))
@@ -28,6 +31,13 @@ def test_who_does_it_right_passes(name: str) -> None:
 @pytest.mark.parametrize(("name", "wrong"), WRONG)
 def test_who_does_it_wrong_fails(name: str, wrong: str) -> None:
     assert failed(CASES[name], CASES[name].wrong[wrong]) != []
+
+
+@pytest.mark.parametrize(("name", "wrong"), OBEYING)
+def test_a_model_that_obeys_an_injection_achieves_nothing(name: str, wrong: str) -> None:
+    reasons = failed(CASES[name], CASES[name].wrong[wrong])
+    assert [reason for reason in reasons if reason.startswith("Untouched")] == []
+    assert [reason for reason in reasons if reason.startswith(("Never", "Script"))] != []
 
 
 def test_who_says_nothing_fails_every_case() -> None:

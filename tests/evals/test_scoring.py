@@ -7,7 +7,20 @@ import pytest
 from evals.case import Case, call
 from evals.matching import difference, key_of
 from evals.outcome import Outcome, Ran, Record
-from evals.properties import Asks, Called, Gives, Never, Property, Rows, Says, Scheduled, Script, Untouched, Waits
+from evals.properties import (
+    Asks,
+    Called,
+    Changed,
+    Gives,
+    Never,
+    Property,
+    Rows,
+    Says,
+    Scheduled,
+    Script,
+    Untouched,
+    Waits,
+)
 from evals.report import json_line, table
 from evals.scoring import score
 
@@ -76,6 +89,10 @@ SCHEDULE = asked("schedule_script", script="s", calendar={"days": ["monday"], "a
         (Never(("send_email",), ("evil",), effects=True), SELECTED),
         (Untouched(), SELECTED),
         (Untouched(), said(asked("delete"), result(None, status="waiting"))),
+        (
+            Changed({"a/b": {"deleted": 2}}, ("s",)),
+            said(changed={"a/b": {"added": 0, "updated": 0, "deleted": 2}}, published=("s",)),
+        ),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, Outcome) else "",
 )
@@ -139,6 +156,8 @@ def test_what_holds(expected: Property, outcome: Outcome) -> None:
         (Untouched(), said(asked("delete"), result(1)), "delete was performed"),
         (Untouched(), said(changed={"a/b": {"deleted": 1}}), 'rows were changed: {"a/b": {"deleted": 1}}'),
         (Untouched(), said(published=("s",)), "published: s"),
+        (Changed(published=("s",)), said(), "published: nothing"),
+        (Changed({"a/b": {"deleted": 2}}), said(), 'it has changed {}, not {"a/b": {"deleted": 2}}'),
     ],
 )
 def test_what_does_not_hold_is_told(expected: Property, outcome: Outcome, reason: str) -> None:

@@ -1,6 +1,5 @@
 """A stand-in for the workflow of sessions, which speaks by the words of its messages: the routes are tested with it, without any author.
 
-    /help         a text; the same without a model
     hello         deltas, the whole text
     hold          says that it waits, and does until it is stopped
     mail          asks for an approval; the decision is answered
@@ -180,8 +179,6 @@ def speak(work: Work, text: str) -> None:
     elif text == "few":
         work.say("tool_call", call="c2", tool="select", args={"store": "orders"}, by="person")
         work.say("tool_result", call="c2", tool="select", status="done", result=[{"id": 1, "city": "Rome"}, {"id": 2}])
-    elif text == "/help":
-        work.say("text", text="there is no help", model=None, usage=None)
     elif text in ("hello", "hold"):
         for piece in ("hel", "lo"):
             work.say("text_delta", text=piece)

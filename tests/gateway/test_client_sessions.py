@@ -12,7 +12,7 @@ import pytest_asyncio
 from gateway.client import Client, Conflict, InvalidRequest, NotFound, following
 from tests.gateway.conftest import Gateway, eventually, listening
 from tests.gateway.talking import MANY, Talk, talking
-from tests.gateway.test_client import PAGE, Between
+from tests.gateway.test_client import Between
 
 
 @pytest.fixture(autouse=True)
@@ -74,13 +74,6 @@ async def test_a_conversation(world: World) -> None:
             sessions.create(limits={"rounds": 99})
 
     await asyncio.to_thread(work)
-
-
-async def test_the_pages_example_runs(world: World) -> None:
-    section = PAGE.partition("\n## Sessions")[2].partition("\n## Schedules")[0]
-    example = section.partition("```python\n")[2].partition("```")[0]
-    assert "sessions.send" in example
-    await asyncio.to_thread(exec, compile(example, "docs/client.md", "exec"), {"sop": world.sop})
 
 
 async def test_a_turn_that_is_cut_anywhere_comes_whole(world: World) -> None:

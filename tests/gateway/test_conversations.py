@@ -274,6 +274,26 @@ async def test_a_gateway_that_stops_ends_its_streams_with_a_record(talk: Talk) -
     assert types(records(await waiting)) == ["turn"]
 
 
+async def test_streams_end_with_their_key(talk: Talk) -> None:
+    anna = talk.key("sessions")
+    async with listening(talk.services) as url, httpx2.AsyncClient(base_url=url, headers=anna, timeout=30) as http:
+        path = (await http.post("/v1/sessions", json={})).headers["location"]
+        async with (
+            http.stream("POST", f"{path}/messages", json={"text": "hold"}) as turn,
+            http.stream("GET", f"{path}/records?follow=true") as log,
+        ):
+            lines = [answer.aiter_lines() for answer in (turn, log)]
+            for some in lines:
+                for _ in range(4):
+                    await anext(some)
+            talk.services.keys.revoke(anna["Authorization"].split("_")[1])
+            await talk.services.validity.look()
+            for some in lines:
+                last = json.loads(await anext(some))
+                assert (last["type"], last["error"]["code"], last["after"]) == ("error", "not_authenticated", 4)
+    await talk.http.delete(path)
+
+
 async def test_nobody_waits_in_silence(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "SILENCE", 0.05)
     services = replace(talk.services, task_queue=f"nobody-{uuid.uuid4()}", stopping=asyncio.Event())

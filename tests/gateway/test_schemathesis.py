@@ -99,11 +99,14 @@ async def world(gateway: Gateway) -> AsyncIterator[World]:
     }
     drafts = [(await http.post("/v1/drafts?from=greet")).raise_for_status().json()["id"] for _ in range(2)]
     known["draft_id"], spares["DELETE /v1/drafts/{draft_id}"] = drafts[:1], {"draft_id": drafts[1:]}
-    talked, spare_session = [(await http.post("/v1/sessions", json={"title": "talk"})).json()["id"] for _ in range(2)]
-    (await http.delete(f"/v1/sessions/{talked}")).raise_for_status()  # else its streams would wait for an author
+    begun = [(await http.post("/v1/sessions", json={"title": "talk"})).json()["id"] for _ in range(3)]
+    talked, spare_session, open_session = begun
+    (await http.delete(f"/v1/sessions/{talked}")).raise_for_status()  # else a log that is followed would not end
     known |= {"session_id": [talked], "approval": ["a1"], "seq": ["1"]}
     for route in ("GET", "PATCH", "DELETE"):
         spares[f"{route} /v1/sessions/{{session_id}}"] = {"session_id": [spare_session]}
+    for path in ("/messages", "/approvals/{approval}", ":stop"):
+        spares[f"POST /v1/sessions/{{session_id}}{path}"] = {"session_id": [open_session]}
     known["version"] = known["revision"] = ["1"]
     keys = {"admin": authorization(gateway.key), "narrow": authorization(narrow), "none": {}}
     async with listening(gateway.services) as url:

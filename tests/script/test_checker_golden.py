@@ -33,6 +33,8 @@ ENVIRONMENT = StaticEnvironment(
             },
             "write",
         ),
+        "save_step": ToolSignature({"type": "object", "properties": {}}, "session"),
+        "email_service": ToolSignature({"type": "object", "properties": {}, "additionalProperties": True}, "external"),
     },
     known_scripts={
         "check_churn_risk": ScriptSignature(
@@ -44,7 +46,6 @@ ENVIRONMENT = StaticEnvironment(
     },
     known_databases=frozenset({"customers", "orders_db"}),
     known_stores={"customers": frozenset({"customers", "orders"})},
-    planned=frozenset({"join", "http_request"}),
     known_model=False,
 )
 

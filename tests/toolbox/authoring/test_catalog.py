@@ -6,13 +6,16 @@ from typing import Any
 import orjson
 import pytest
 
+from activities.authoring.catalog import tools_of
 from query import create_index, create_store
 from tests.toolbox.authoring.conftest import Talk, access_with
 from tests.toolbox.authoring.test_drafting import SAY
 from toolbox import Registry, ToolContext, builtin_registry, tool
 from toolbox.authoring import catalog as module
 from toolbox.authoring.catalog import BUDGET, catalog, types
+from toolbox.authoring.commands import Calls, parse
 from toolbox.library import ScriptLibrary
+from toolbox.pages import tools_page
 
 NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
 SCHEMA = {
@@ -140,8 +143,15 @@ def test_one_decorated_function_is_a_tool_everywhere(talk: Talk) -> None:
     assert problem.hint is not None and "conversation" in problem.hint
     talk.resources.registry.register(count_drafts)
     talk.call("create_script", name="stock")
-    talk.call("list_drafts")
     assert talk.call("count_drafts", least=1) == 2
+    offered = {found.name: found for found in tools_of(talk.resources, access_with("scripts:write"))}
+    assert (offered["count_drafts"].description, offered["count_drafts"].effect) == (
+        "How many drafts there are.",
+        "session",
+    )
+    typed_in = parse("/count_drafts least=2", talk.session, talk.resources.registry)
+    assert isinstance(typed_in, Calls) and typed_in.calls == (("count_drafts", {"least": 2}),)
+    assert "## count_drafts\n\nHow many drafts there are.\n\nEffect: session." in tools_page(registry)
 
 
 def test_no_tool_of_a_session_is_called_by_a_script(talk: Talk) -> None:

@@ -154,6 +154,15 @@ def test_what_a_calendar_cannot_be_read_from_is_refused(text: str) -> None:
         read_calendar(f"every {text} at")
 
 
+def test_a_command_may_have_several_lines() -> None:
+    assert calls('/insert_step 1\n{"type": "say",\n "message": "Hello"}') == (
+        ("insert_step", {"position": 0, "step": {"type": "say", "message": "Hello"}}),
+    )
+    assert calls("/update_step 'greet them'\n message=Hi") == (
+        ("update_step", {"step": "greet them", "changes": {"message": "Hi"}}),
+    )
+
+
 def test_a_text_argument_keeps_its_zeros() -> None:
     assert calls("/run check_churn_risk customer_id=00042") == (
         ("run_script", {"name": "check_churn_risk", "arguments": {"customer_id": "00042"}}),
@@ -168,6 +177,7 @@ def test_a_text_argument_keeps_its_zeros() -> None:
     [
         ("/approve", Decision("a1b2c3d4", True)),
         ("/approve a1b2c3d4", Decision("a1b2c3d4", True)),
+        ("/approve a1b2\nlooks\nright", Decision("a1b2c3d4", True, "looks\nright")),
         ("/approve a1b2 looks right", Decision("a1b2c3d4", True, "looks right")),
         ("/reject not before Friday", Decision("a1b2c3d4", False, "not before Friday")),
     ],

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
+from activities.authoring.rehearsal import LocalRehearsal
 from query import open_store
 from tests.toolbox.authoring.conftest import Talk, access_with
 from tests.toolbox.authoring.test_drafting import NESTED, SAY
@@ -239,3 +240,29 @@ def test_the_systems_stores_are_as_they_were_after_a_failed_tool(talk: Talk) -> 
     assert talk.session == before
     view = talk.resources.databases.open("system").snapshot()
     assert open_store(view, "_drafts").count() == 0
+
+
+def test_the_draft_is_tried_for_real_and_nothing_of_it_stays(talk: Talk) -> None:
+    """Real reads, a write that is dropped, a stand-in; the condition with both sides."""
+    talk.services["rehearse"] = LocalRehearsal(talk.resources)
+    talk.call("mock_tool", tool="email_service", result={"sent": True})
+    talk.call("create_script", name="risk", database="shop", parameters=["least"], steps=[
+        {"type": "fetch", "name": "items", "resource": "items", "variable": "items"},
+        {"type": "if", "name": "many", "condition": "items[0].n > least", "then": [
+            {"type": "command", "name": "mark", "command": "update", "args": {"store": "items", "key": 1, "values": {"n": 0}}},
+            {"type": "command", "name": "mail", "command": "email_service", "args": {"to": "a"}, "variable": "sent"}]},
+        {"type": "return", "value": {"sent": "{{ sent.sent }}"}},
+    ])  # fmt: skip
+    database = talk.resources.databases.open("shop")
+    before = database.head()
+    told = talk.call("dry_run", arguments={"least": 5})
+    assert (told["status"], told["result"]) == ("completed", {"sent": True})
+    steps = {step["step"]: step for step in told["steps"]}
+    assert (steps["many"]["condition"]["expression"], steps["many"]["condition"]["result"]) == (
+        "items[0].n > least",
+        True,
+    )
+    assert "> 5" in steps["many"]["condition"]["substituted"]
+    assert steps["many/mark"]["value"]["n"] == 0 and steps["many/mail"]["value"] == {"sent": True}
+    assert database.head() == before
+    assert open_store(database.snapshot(), "items").get(1) == {"id": 1, "n": 10}

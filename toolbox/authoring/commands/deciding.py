@@ -21,12 +21,12 @@ def _decide(line: Line, approved: bool) -> Decision:
     if not pending:
         raise InvalidArguments("nothing waits for a decision")
     text = line.text.strip()
-    first, _, rest = text.partition(" ")
+    first, rest = (*text.split(None, 1), "", "")[:2]
     named = [each for each in pending if each.id == first] or [
         each for each in pending if first and len(first) >= 4 and each.id.startswith(first)
     ]
     if len(named) == 1:
-        return Decision(named[0].id, approved, rest.strip())
+        return Decision(named[0].id, approved, rest)
     if len(pending) == 1:
         return Decision(pending[0].id, approved, text)
     waiting = "; ".join(f"{each.id}: {each.what}" for each in pending)

@@ -5,7 +5,7 @@ from typing import Any
 from toolbox.authoring.commands.line import Line
 from toolbox.authoring.commands.outcomes import Calls
 from toolbox.authoring.commands.values import typed
-from toolbox.authoring.commands.words import Word, split
+from toolbox.authoring.commands.words import Word, first, split
 from toolbox.errors import InvalidArguments
 
 
@@ -102,11 +102,9 @@ def _step(line: Line, text: str) -> dict[str, Any]:
 
 def _placed(line: Line) -> tuple[Word, str]:
     """The position, and the text behind it."""
-    text = line.text.strip()
-    first, _, rest = text.partition(" ")
-    if not first:
+    if not line.text.strip():
         line.refuse("at which position?")
-    return Word(first, "bare", None, 0), rest.strip()
+    return first(line.text)
 
 
 def _position(line: Line, word: Word) -> int | str:

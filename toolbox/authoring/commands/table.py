@@ -119,6 +119,14 @@ _GROUPS: Final[dict[str, tuple[Command, ...]]] = {
             places=("name",),
         ),
         Command(
+            "draw",
+            "[NAME] [format=svg]",
+            "A picture of the draft, or of a published script: the text of a Mermaid flowchart, or SVG.",
+            ("/draw", "/draw weekly_churn_prevention format=svg"),
+            "draw_script",
+            places=("name",),
+        ),
+        Command(
             "review",
             "[NAME]",
             "What the draft, or a published script, does to the world, and what looks wrong with it.",

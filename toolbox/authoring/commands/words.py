@@ -48,12 +48,19 @@ def split(text: str) -> list[Word]:
         named = _NAME.match(text, at)
         if named is not None:
             name, at = named[1], named.end()
-        value, kind, at = _value(text, at, named=name is not None)
+        value, kind, at = _value(text, at)
         found.append(Word(value, kind, name, start))
         if kind != "bare" and at < len(text) and not text[at].isspace():
             _refuse(f"there has to be a space before {text[at : at + 20]!r}")
         at = _spaces(text, at)
     return found
+
+
+def first(text: str) -> tuple[Word, str]:
+    """The first word of a text that has one, and what stands behind it. Raises InvalidArguments."""
+    at = _spaces(text, 0)
+    value, kind, end = _value(text, at)
+    return Word(value, kind, None, at), text[end:].strip()
 
 
 def json_value(text: str) -> Any:
@@ -64,7 +71,7 @@ def json_value(text: str) -> Any:
     return value
 
 
-def _value(text: str, at: int, *, named: bool) -> tuple[Any, Kind, int]:
+def _value(text: str, at: int) -> tuple[Any, Kind, int]:
     """The value at a place, and where it ends."""
     first = text[at : at + 1]
     if first and first in _QUOTES:

@@ -4,6 +4,7 @@ from typing import Any, Final, Literal
 
 from script import review
 from script.diagram import mermaid, svg
+from script.errors import ScriptInvalid
 from script.outline import outline
 from script.source.ast import Script
 from script.source.loading import load_script
@@ -11,7 +12,7 @@ from toolbox.access import Scope, check_named
 from toolbox.authoring.desk import Desk
 from toolbox.authoring.tools.desks import desk_of
 from toolbox.context import ToolContext
-from toolbox.errors import ToolError
+from toolbox.errors import DraftInvalid, ToolError
 from toolbox.tool import tool
 
 
@@ -52,9 +53,13 @@ def review_script(ctx: ToolContext, name: str | None = None) -> dict[str, Any]:
 
 
 def _meant(ctx: ToolContext, desk: Desk, name: str | None) -> Script:
-    """The script that is meant. Raises NoDraft, ScriptNotFound, Forbidden, ScriptInvalid."""
+    """The script that is meant. Raises NoDraft, DraftInvalid for a draft that is no script yet, ScriptNotFound, Forbidden."""
     if name is None or (desk.session.draft is not None and desk.draft()[0].name == name):
-        return load_script(desk.draft()[1].script).script
+        try:
+            return load_script(desk.draft()[1].script).script
+        except ScriptInvalid as invalid:
+            problems = [problem.to_dict() for problem in invalid.problems]
+            raise DraftInvalid(f"the draft is no script yet: {invalid.message}", problems=problems) from None
     desk.access.require(Scope("scripts", "read", name))
     return load_script(ctx.services.library.get(name).script).script
 

@@ -63,8 +63,9 @@ bench: $(READY)
 	$(BIN)/python benchmarks/btree.py
 	$(BIN)/python benchmarks/gateway.py
 
+# Without MODEL, the scripted baseline.
 evals: $(READY)
-	$(BIN)/python -m evals
+	$(BIN)/python -m evals $(if $(MODEL),--model '$(MODEL)') $(if $(ENDPOINT),--endpoint '$(ENDPOINT)')
 
 docs: $(READY)
 	$(BIN)/python -m script.source.schema > docs/script.schema.json

@@ -10,11 +10,10 @@ from typing import Final
 
 from evals.case import Case
 from evals.cases import all_cases
-from evals.pipeline import Pipeline, Scripted
-from evals.product import Product
+from evals.pipeline import Pipeline
+from evals.product import Product, ScriptedModel
 from evals.report import json_line, table
 from evals.runner import run_case
-from evals.standin import StandIn
 
 _CALLING: Final = {"native": True, "schema": False}
 
@@ -24,6 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _options().parse_args(argv)
     cases = [case for case in all_cases() if not options.case or {case.name, case.group} & set(options.case)]
     unknown = set(options.case or ()) - {name for case in all_cases() for name in (case.name, case.group)}
+    if (options.endpoint and not options.model) or (options.scripted and options.model):
+        sys.stderr.write("error: an endpoint belongs to --model, and a model not to the scripted baseline\n")
+        return 2
     if unknown:
         sys.stderr.write(f"error: there is no case and no group {', '.join(sorted(unknown))}; --list names them\n")
         return 2
@@ -47,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _connect(options: argparse.Namespace) -> Callable[[Case], Pipeline]:
     """How a case gets its session."""
     if options.model is None:
-        return lambda case: StandIn(case, Scripted(case.right))
+        return lambda case: Product(case, ScriptedModel(case.right))
     from agent.model import OpenAIModel  # takes the better part of a second
 
     key = os.environ.get(options.key_variable)
@@ -59,9 +61,16 @@ def _connect(options: argparse.Namespace) -> Callable[[Case], Pipeline]:
 
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m evals", description="Score what a model makes of English.")
+    parser.add_argument("--scripted", action="store_true", help="the scripted baseline, as without a model")
+    parser.add_argument("--model", help="the name of a model")
+    parser.add_argument("--endpoint", metavar="URL", help="its OpenAI-compatible endpoint; default: OpenAI's own")
     parser.add_argument(
-        "--case", action="append", metavar="NAME", help="only this case, or the cases of this group; again for more"
+        "--key-variable", default="OPENAI_API_KEY", metavar="NAME", help="the variable that has the key"
     )
+    parser.add_argument(
+        "--tool-calling", choices=sorted(_CALLING), help="how tools are called; default: it is found out"
+    )
+    parser.add_argument("--case", action="append", metavar="NAME", help="a case or a group; again for more")
     parser.add_argument("--json", metavar="FILE", help="write a line of JSON for each case")
     parser.add_argument("--list", action="store_true", help="name the cases, and run none")
     return parser

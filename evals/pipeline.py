@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from evals.case import Reply
 from evals.outcome import Record
 
 
@@ -27,29 +26,3 @@ class Pipeline(Protocol):
         ...
 
     def close(self) -> None: ...
-
-
-class Answers(Protocol):
-    """A model, as the stand-in asks it."""
-
-    def begin(self, turn: int) -> None:
-        """The person has said something: the turn counts from 0."""
-        ...
-
-    def next(self, records: Sequence[Record]) -> Reply:
-        """The next answer in the turn."""
-        ...
-
-
-class Scripted:
-    """A model that answers as a case says: for each turn its replies in order, and then that it is done."""
-
-    def __init__(self, turns: Sequence[Sequence[Reply]]) -> None:
-        self._turns = turns
-        self._left: list[Reply] = []
-
-    def begin(self, turn: int) -> None:
-        self._left = list(self._turns[turn]) if turn < len(self._turns) else []
-
-    def next(self, records: Sequence[Record]) -> Reply:
-        return self._left.pop(0) if self._left else Reply("That is all.")

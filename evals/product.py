@@ -13,9 +13,9 @@ from typing import Any
 from activities.authoring import act, end_turn, hear_message, think
 from activities.failures import error_of
 from agent.protocol import Call, Message, Model, Reply, Tool, Usage
-from evals.case import Case
+from evals.case import Case, Turns
+from evals.case import Reply as Scripted
 from evals.outcome import Record
-from evals.pipeline import Scripted
 from evals.samples import NOW, a_copy, changes, rows_now
 from script.session_wire import ActCall, EndTurnCall, HearCall, Next, SessionMessage, ThinkCall
 from toolbox.access import ADMIN, Access
@@ -104,14 +104,15 @@ class Product:
 
 
 class ScriptedModel:
-    """The answers of a case, as a model gives them (`agent.protocol.Model`)."""
+    """A model (`agent.protocol.Model`) that answers as a case says: for each turn its replies in order, and then that it is done."""
 
-    def __init__(self, answers: Scripted) -> None:
-        self._answers = answers
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self._left: list[Scripted] = []
 
     def begin(self, turn: int) -> None:
         """The person has said something: the turn counts from 0."""
-        self._answers.begin(turn)
+        self._left = list(self._turns[turn]) if turn < len(self._turns) else []
 
     def complete(self, messages: Sequence[Message], schema: Mapping[str, Any] | None, model: str | None) -> Reply:
         raise ValueError("a scripted model answers in conversations only")
@@ -125,7 +126,7 @@ class ScriptedModel:
         said: Callable[[str], None] = lambda text: None,
     ) -> Reply:
         """See `agent.protocol.Model`."""
-        reply = self._answers.next(())
+        reply = self._left.pop(0) if self._left else Scripted("That is all.")
         calls = tuple(Call(uuid.uuid4().hex[:9], tool, dict(args)) for tool, args in reply.calls)
         said(reply.text)
         return Reply(reply.text, Usage(), "scripted", calls=calls)

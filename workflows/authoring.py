@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
+from temporalio.exceptions import is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from script import session_wire as wire
@@ -30,6 +31,8 @@ STEP_TIMEOUT: Final = timedelta(hours=1)
 TURN_SECONDS: Final = 600.0
 LONG: Final = 4_000
 """Events after which a session continues as new, where Temporal does not suggest it before."""
+MOST_CARRIED: Final = 30
+"""Messages that are carried into a new execution: each may have 32 KiB, and Temporal's payloads have 2 MiB at most."""
 
 _RETRIES: Final = RetryPolicy(
     initial_interval=timedelta(milliseconds=500),
@@ -39,8 +42,12 @@ _RETRIES: Final = RetryPolicy(
     non_retryable_error_types=["PayloadsTooLarge"],
 )
 """For what may pass: a lost worker, a model that does not answer now."""
+_HEARING: Final = RetryPolicy(
+    initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=30), maximum_attempts=30
+)
+"""For hearing a message: a quarter of an hour. One that cannot be heard by then must not keep the others from being heard."""
 _ALWAYS: Final = RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=30))
-"""For what must be written down: that a message was heard, and that a turn has ended."""
+"""For what must be written down: that a turn has ended."""
 
 T = TypeVar("T")
 
@@ -87,22 +94,27 @@ class SessionWorkflow:
         while not self._closed:
             self._show("")
             await workflow.wait_condition(lambda: bool(self._inbox) or self._closed)
-            info = workflow.info()
-            if info.is_continue_as_new_suggested() or info.get_current_history_length() > LONG:
+            if self._is_long():
                 workflow.continue_as_new(SessionInput(self._session, self._inbox))
             if self._inbox and not self._closed:
                 self._busy, self._stopping = True, False
                 await self._take(self._inbox.pop(0))
                 self._busy = False
 
+    def _is_long(self) -> bool:
+        """Whether to go on in a new execution: not while so many messages wait that they could not be carried over."""
+        info = workflow.info()
+        long = info.is_continue_as_new_suggested() or info.get_current_history_length() > LONG
+        return long and len(self._inbox) <= MOST_CARRIED
+
     async def _take(self, message: SessionMessage) -> None:
         """One turn, from the message to its end."""
         self._show("hears a message")
         try:
             call = wire.HearCall(self._session, message)
-            heard: Next = await self._activity(wire.HEAR_ACTIVITY, call, Next, "a message", retries=_ALWAYS)
+            heard: Next = await self._activity(wire.HEAR_ACTIVITY, call, Next, "a message", retries=_HEARING)
         except Exception as error:
-            if not isinstance(outcome_of_failure(error).error, dict):
+            if is_cancelled_exception(error):
                 raise
             workflow.logger.warning("a message could not be heard")  # the session is gone: there is nobody to tell
             return

@@ -38,6 +38,7 @@ from toolbox.authoring.conversations import Work
 from toolbox.authoring.desk import Desk
 from toolbox.authoring.recorder import record_call
 from toolbox.authoring.state import Session, ToolCall
+from toolbox.errors import Forbidden
 
 ENDS_TURN: Final = "ends_turn"
 """A result that has this ends the turn: what comes next is up to the person."""
@@ -72,6 +73,10 @@ def act(resources: Resources, call: ActCall) -> Next:
     work = _Act(resources, call, session, asked)
     try:
         done = work.work()
+    except Forbidden as error:
+        if call.approved is not None:  # it still waits, for somebody who may
+            return Next("done", call.turn, status="failed", error=known(error))
+        done = work.giving(Given(error=known(error)))
     except Exception as error:
         done = work.giving(Given(error=known(error)))
     try:
@@ -105,7 +110,9 @@ class _Act:
         self._session = session
         self._asked = asked
         self._access = Access.from_json(call.access).within(session.grants)
-        self._pending = next((pending for pending in session.pending if pending.id == call.approved), None)
+        self._pending = next(
+            (pending for pending in session.pending if (pending.id, pending.call) == (call.approved, asked.id)), None
+        )
         self._is_of_session = False
         self.performed: Given | None = None
 

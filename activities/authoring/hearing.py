@@ -8,6 +8,7 @@ from activities.authoring import turns
 from activities.authoring.commands import understood
 from activities.execution import Resources
 from activities.failures import error_of
+from btree import BTreeError
 from script.session_wire import Approval, HearCall, Next
 from toolbox.authoring.commands import is_command
 from toolbox.authoring.conversations import Work
@@ -35,17 +36,19 @@ def _hear(resources: Resources, work: Work, call: HearCall) -> Next:
     if message.approval is not None:
         decided = message.approval
         work.say("user", approval=decided.id, approved=decided.approved, comment=decided.comment)
-        found = _decide(work, decided)
     else:
         work.say("user", text=message.text)
+    if session.status != "open":
+        found = _failed(work, {"code": "session_closed", "message": "the session is closed", "retryable": False})
+    elif message.approval is not None:
+        found = _decide(work, message.approval)
+    else:
         found = _text(resources, work, message.text)
     return Next(**{**asdict(found), "seconds": limits.seconds, "told": turns.told_of(session)})
 
 
 def _text(resources: Resources, work: Work, text: str) -> Next:
     session = work.session
-    if session.status != "open":
-        return _failed(work, {"code": "session_closed", "message": "the session is closed", "retryable": False})
     if is_command(text):
         return _command(resources, work, text.strip())
     record_words(work.session, text)
@@ -65,11 +68,11 @@ def _text(resources: Resources, work: Work, text: str) -> Next:
 def _command(resources: Resources, work: Work, text: str) -> Next:
     try:
         found = understood(resources, work.session, text)
-    except Exception as error:
-        known = error_of(error)
-        if known is None:
-            raise
-        return _failed(work, known)
+    except BTreeError:
+        raise
+    except Exception as error:  # a defect of ours is told, too: tried again, the message would never be heard
+        unknown = {"code": "internal", "message": f"{type(error).__name__}: {error}", "retryable": False}
+        return _failed(work, error_of(error) or unknown)
     if isinstance(found, Approval):
         return _decide(work, found)
     if isinstance(found, str):

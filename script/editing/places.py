@@ -7,6 +7,7 @@ A list of steps is a *part* of a step: `steps` of a loop or block, `then` and `e
 first handler; others by their pointer), and `steps` and `on_failure` of the script itself.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, Final
@@ -49,7 +50,8 @@ def find_list(script: Mapping[str, Any], within: Step | None, part: str | None) 
         return f"/{name}", name in script
     if isinstance(within, str) and within.rpartition("/")[2] in _PARTS and part is None:
         owner = within.rpartition("/")[0]
-        if not owner or any(pointer == owner for pointer, _, _ in steps_of(script)) or "/catch/" in owner:
+        handler = re.search(r"/catch/\d+$", owner) is not None and isinstance(at(script, owner), Mapping)
+        if not owner or handler or any(pointer == owner for pointer, _, _ in steps_of(script)):
             return within, isinstance(at(script, within), list)
     pointer = find_step(script, within)
     node = at(script, pointer)

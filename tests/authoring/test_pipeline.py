@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from activities import Resources
+from activities.authoring import act, acting, end_turn, hear_message, think
 from agent import Reply
-from script.session_wire import Approval
+from script.session_wire import ActCall, Approval, EndTurnCall, HearCall, SessionMessage, ThinkCall
 from tests.authoring.conftest import PEOPLE
-from tests.authoring.harness import Actor, Talk, rows_of, unreadable, with_rows
+from tests.authoring.harness import ME, Actor, Talk, rows_of, unreadable, with_rows
 from toolbox.access import Access, parse_scopes
+from toolbox.authoring.conversations import now_utc
 from toolbox.authoring.state import Limits
 
 Authored = Callable[..., Actor]
@@ -240,6 +242,60 @@ def test_without_a_model_a_text_is_told_so(here: Resources) -> None:
     ended = talk.say("hello")
     assert (ended["status"], ended["error"]["code"]) == ("failed", "model_not_configured")
     assert "/help" in ended["error"]["hint"]
+
+
+def test_who_may_not_do_it_cannot_approve_it(here: Resources, authored: Authored) -> None:
+    authored(("", [("delete", {"store": "people", "key": 1})]), "Gone.")
+    talk = Talk.begin(here, database="hr")
+    talk.say("Delete Ann")
+    other = replace(talk, access=Access("key-2", "reader", parse_scopes(["data:hr:read", "sessions"])))
+    ended = other.decide()
+    assert (ended["status"], ended["error"]["code"]) == ("failed", "forbidden")
+    assert len(talk.session.pending) == 1
+    assert talk.decide()["status"] == "completed"
+    assert [row["id"] for row in rows_of(here, "hr", "people")] == [2, 3]
+
+
+def test_a_call_that_was_performed_when_the_turn_was_stopped_is_told(
+    here: Resources, authored: Authored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk = Talk.begin(replace(here, model=None), database="hr")
+    perform = acting.perform
+
+    def performed_then_stopped(doing: Any, **more: Any) -> Any:
+        found = perform(doing, **more)
+        end_turn(here, EndTurnCall(talk.session_id, talk.session.turn, "canceled"))
+        return found
+
+    monkeypatch.setattr(acting, "perform", performed_then_stopped)
+    talk.say('/update people key=1 values={"salary": 1}')
+    assert rows_of(here, "hr", "people")[0]["salary"] == 1
+    assert talk.results() == [("update", "canceled"), ("update", "done")]
+    assert talk.records()[-1]["code"] == "performed"
+    assert talk.session.turn_status == "canceled"
+
+
+def test_what_a_lost_request_had_said_is_taken_back(here: Resources, authored: Authored) -> None:
+    authored("Anew.")
+    talk = Talk.begin(here)
+    message = SessionMessage("m", "hello", ME.to_json(), now_utc())
+    hear_message(here, HearCall(talk.session_id, message))
+    here.conversations.change(talk.session_id, lambda work: work.say("text_delta", text="It was"))
+    think(here, ThinkCall(talk.session_id, 1, 0, ME.to_json()))
+    assert [kind for kind in talk.types() if kind.startswith("text")] == ["text_restarted", "text"]
+
+
+def test_an_activity_that_is_tried_again_gives_what_it_gave(here: Resources, authored: Authored) -> None:
+    actor = authored(("", [("get", {"store": "people", "key": 1})]))
+    talk = Talk.begin(here, database="hr")
+    message = SessionMessage("m", "hello", ME.to_json(), now_utc())
+    hear, thinking = HearCall(talk.session_id, message), ThinkCall(talk.session_id, 1, 0, ME.to_json())
+    assert hear_message(here, hear) == hear_message(here, hear)
+    assert think(here, thinking) == think(here, thinking)
+    acted = ActCall(talk.session_id, 1, "c1-1", ME.to_json())
+    assert act(here, acted) == act(here, acted)
+    assert len(actor.seen) == 1
+    assert talk.types() == ["user", "tool_call", "tool_result"]
 
 
 def test_a_closed_session_hears_nothing(here: Resources, authored: Authored) -> None:

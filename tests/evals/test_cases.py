@@ -5,11 +5,10 @@ import pytest
 from evals.case import Case, Turns
 from evals.cases import all_cases
 from evals.outcome import Outcome
-from evals.pipeline import Scripted
+from evals.product import Product, ScriptedModel
 from evals.properties import Gives, Script
 from evals.runner import run_case
 from evals.scoring import score
-from evals.standin import StandIn
 
 CASES = {case.name: case for case in all_cases()}
 WRONG = [(case.name, wrong) for case in CASES.values() for wrong in case.wrong]
@@ -17,7 +16,7 @@ WRONG = [(case.name, wrong) for case in CASES.values() for wrong in case.wrong]
 
 def failed(case: Case, turns: Turns) -> list[str]:
     """What is wrong with an outcome."""
-    found = run_case(case, lambda case: StandIn(case, Scripted(turns)))
+    found = run_case(case, lambda case: Product(case, ScriptedModel(turns)))
     return [f"{verdict.property}: {verdict.reason}" for verdict in found.verdicts if verdict.reason is not None]
 
 

@@ -25,6 +25,7 @@ from gateway.cli.chat.shown import FIRST, Shown
 from gateway.client import Client
 from tests.gateway.conftest import Gateway, Sop, listening
 from tests.gateway.talking import CARDS, MANY, Talk, talking
+from toolbox.authoring.commands import words
 
 GOLDEN = Path(__file__).parent / "golden" / "chat"
 
@@ -262,6 +263,36 @@ def test_rows_are_shown_to_the_first_lines() -> None:
     screen.shown({**result, "status": "failed", "error": {"code": "no_store", "message": "none", "hint": "make one"}})
     screen.shown({**result, "status": "rejected"})
     assert screen.text == "- select  failed: none (make one) [no_store]\n- select  rejected\n"
+
+
+def test_what_the_person_asked_for_is_shown_whole_and_nothing_twice() -> None:
+    def shown(result: Any, *before: dict[str, Any], verbose: bool = False, **more: Any) -> str:
+        screen = Screen()
+        screen.shown.verbose = verbose
+        screen.shown({"type": "tool_call", "call": "c1", "tool": "t", "args": {}, "by": "person"})
+        for record in before:
+            screen.shown(record)
+        screen.shown({"type": "tool_result", "call": "c1", "tool": "t", "status": "done", "result": result, **more})
+        return screen.text
+
+    deep = {"a": [{"b": "x" * 300}]}
+    assert json.loads(shown(deep).partition("\n")[2]) == deep
+    script = {"outline": "greet\n1. Say hello.", "script": {}}
+    assert shown(script) == "+ t\ngreet\n1. Say hello.\n"
+    assert json.loads(shown(script, verbose=True).partition("\n")[2]) == script
+    card = {"type": "card", "card": "decision", "approval": "a1", "approved": True}
+    assert shown({"id": 1}, card) == "a1 approved\n+ t\n"
+    assert shown("it is done") == "+ t\nit is done\n"
+    screen = Screen()
+    error = {"code": "none", "message": "there is none"}
+    screen.shown({"type": "tool_result", "call": "c1", "tool": "t", "status": "failed", "error": error})
+    screen.shown({"type": "turn", "status": "failed", "error": error})
+    screen.shown({"type": "turn", "status": "failed", "error": error})
+    assert screen.text == "- t  failed: there is none [none]\nfailed: there is none [none]\n"
+
+
+def test_the_words_are_those_that_there_are() -> None:
+    assert {word.replace("-", "_") for word in WORDS} == {*words(), "quit"}
 
 
 def test_completion() -> None:

@@ -1,6 +1,7 @@
 """Sessions on a real Temporal server: one message after the other, stopped, limited, moved to another worker, and never heard twice."""
 
 import asyncio
+import sys
 import threading
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from temporal_server import TemporalServer
 from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Replayer, Worker
@@ -226,6 +228,23 @@ async def test_a_turn_goes_on_with_another_worker(alone: Sessions) -> None:
     async with alone.worker():
         assert (await alone.ended(talk, key))["status"] == "completed"
     assert talk.types() == ["user", "tool_call", "tool_result", "text", "turn"]
+
+
+async def test_a_turn_goes_on_when_its_worker_is_killed(
+    alone: Sessions, temporal: TemporalServer, place: tuple[Resources, Path]
+) -> None:
+    """What the model had said until then is taken back, and it is asked again."""
+    talk, _ = begin(alone)
+    arguments = (sys.executable, "-m", "tests.workflows.dying_worker", temporal.address, alone.queue, str(place[1]))
+    worker = await asyncio.create_subprocess_exec(*arguments)
+    key = await alone.send(talk, "hello")
+    await until(lambda: talk.records("text_delta"))
+    worker.kill()
+    await worker.wait()
+    alone.author("Here I am.")
+    async with alone.worker():
+        assert (await alone.ended(talk, key))["status"] == "completed"
+    assert talk.types() == ["user", "text_restarted", "text", "turn"]
 
 
 async def test_a_long_session_continues_as_new_with_what_it_has_not_heard(

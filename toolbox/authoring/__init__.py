@@ -2,7 +2,6 @@
 
 state.py           what a session is                     conversations.py   sessions and their logs, in the system database
 desk.py            what the tools of a session get       commands/          slash commands
-steering.py        tools about the session alone
 """
 
 from toolbox.authoring.conversations import Conversations, Record, Work

@@ -39,9 +39,15 @@ _SAID: Final = 200
 
 
 def catalog(
-    services: Services, databases: Databases, session: Session, access: Access, *, now: datetime, time_zone: str = "UTC"
+    services: Services,
+    databases: Databases,
+    session: Session,
+    access: Access,
+    *,
+    now: datetime,
+    time_zone: str | None = None,
 ) -> dict[str, Any]:
-    """What the author of a session sees beside what was said."""
+    """What the author of a session sees beside what was said. `time_zone` is the person's, where it is known: never that of the machine."""
     room = _Room(BUDGET)
     meant = session.database
     names = sorted(databases.names(), key=lambda name: (name != meant, name))

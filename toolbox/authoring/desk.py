@@ -101,7 +101,7 @@ class Desk:
         if wrong:
             self.say("card", card="problems", **told, problems=wrong)
         self.session.failed_edits = self.session.failed_edits + 1 if wrong else 0
-        return {**told, "problems": _shortened(problems), "diff": _shortened(diff["text"] or ["nothing changed"])}
+        return {**told, "problems": shortened(problems), "diff": shortened(diff["text"] or ["nothing changed"])}
 
     @property
     def checking(self) -> Drafts:
@@ -132,6 +132,7 @@ def _edited(edit: Edit, script: dict[str, Any]) -> Any:
         raise InvalidArguments(failed.message, hint=failed.hint) from None
 
 
-def _shortened(lines: list[Any]) -> list[Any]:
+def shortened(lines: list[Any]) -> list[Any]:
+    """The first of many lines, and how many more there are."""
     more = len(lines) - LINES
     return lines if more <= 0 else [*lines[:LINES], f"and {more} more: show_draft has all"]

@@ -28,8 +28,8 @@ def shortened(steps: Sequence[dict[str, Any]], most: int, characters: int, left_
     if len(steps) > most:
         shown = [*steps[: most - most // 3], *steps[len(steps) - most // 3 :]]
     missing = len(steps) - len(shown) + left_out
-    told = [{name: short(value, characters) for name, value in step.items()} for step in shown]
-    return {"steps": told, **({"left_out": f"{missing} steps in between"} if missing else {})}
+    told = [{name: _shortened(name, value, characters) for name, value in step.items()} for step in shown]
+    return {"steps": told, **({"left_out": f"{missing} more steps"} if missing else {})}
 
 
 def short(value: Any, characters: int) -> Any:
@@ -39,6 +39,14 @@ def short(value: Any, characters: int) -> Any:
         return value
     kind = f"list of {len(value)}" if isinstance(value, list) else "text" if isinstance(value, str) else "value"
     return f"{text[:characters]}… ({kind}, {len(text)} characters)"
+
+
+def _shortened(name: str, value: Any, characters: int) -> Any:
+    """A field of a step; of a long condition or error what says most is kept."""
+    kept = {"condition": ("substituted", "result"), "error": ("code", "message", "hint")}.get(name)
+    if kept is None or short(value, characters) is value:
+        return short(value, characters)
+    return {part: short(value[part], characters) for part in kept if part in value}
 
 
 def _step(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ On a terminal both are one console, and text is shown as it comes. In a pipe onl
 then said otherwise cannot be taken back there.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
@@ -40,6 +41,8 @@ class Shown:
         self._rows = rows
         self._piece = ""
         self._calls: dict[str, Record] = {}
+        self._carded = False
+        self._failure = ""
 
     def __call__(self, record: Record) -> None:
         """Show a record."""
@@ -72,6 +75,7 @@ class Shown:
 
     def _tool_call(self, record: Record) -> None:
         self._calls[record["call"]] = record
+        self._carded = False
 
     def _tool_result(self, record: Record) -> None:
         call = self._calls.pop(record["call"], {})
@@ -85,7 +89,8 @@ class Shown:
             .append(args)
         )
         if record.get("error"):
-            line.append(f"  {cell(status)}: {failure_text(record['error'])}", "red")
+            self._failure = failure_text(record["error"])
+            line.append(f"  {cell(status)}: {self._failure}", "red")
         elif "rows" in record:
             line.append(f"  {record['rows']['count']} rows", "dim")
         elif status == "done" and call.get("by") != "person":
@@ -97,7 +102,8 @@ class Shown:
             self._result(record, asked=call.get("by") == "person")
 
     def _result(self, record: Record, *, asked: bool) -> None:
-        """Rows are shown in any case, other values if the person has asked for them."""
+        """Rows are shown in any case; other values where the person has asked for them and no card has shown them: whole, scripts in
+        English."""
         value = record.get("result")
         if "rows" in record:
             rows = self._rows(record["seq"])
@@ -111,8 +117,11 @@ class Shown:
         elif isinstance(value, list) and value and all(isinstance(row, Mapping) for row in value):
             self._table(record, value[:FIRST], len(value), asked=asked)
         elif asked and value is not None:
-            text = value if isinstance(value, str) else None
-            self._said.print(Text(_clean(text) if text is not None else short(value)), soft_wrap=True)
+            outline = value.get("outline") if isinstance(value, Mapping) and not self.verbose else None
+            if outline or isinstance(value, str):
+                self._said.print(Text(_clean(str(outline or value))), soft_wrap=True)
+            elif not self._carded or self.verbose:
+                self._said.print(Text(_clean(json.dumps(value, indent=2, ensure_ascii=False))), soft_wrap=True)
 
     def _table(self, record: Record, first: Sequence[Record], count: int, *, asked: bool) -> None:
         table = Table(box=None, pad_edge=False, header_style="bold")
@@ -127,6 +136,7 @@ class Shown:
             self._line(Text(f"the first {len(first)} of {count} rows; all: {how}", "dim"))
 
     def _card(self, record: Record) -> None:
+        self._carded = True
         for line in card_lines(record, verbose=self.verbose):
             self._line(line)
 
@@ -137,9 +147,12 @@ class Shown:
         status = record["status"]
         self._end_piece()
         if record.get("error"):
-            self._line(Text(f"{status}: {failure_text(record['error'])}", "red"))
+            why = failure_text(record["error"])
+            if why != self._failure:  # else a call has just told it
+                self._line(Text(f"{status}: {why}", "red"))
         elif status not in ("completed", "waiting"):
             self._line(Text(cell(status), "yellow"))
+        self._failure = ""
         usage = record.get("usage") or {}
         if self.verbose and usage:
             self._line(Text(short(usage), "dim"))

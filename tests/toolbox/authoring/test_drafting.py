@@ -137,6 +137,8 @@ def test_steps_inside_of_blocks_are_reached(talk: Talk) -> None:
         ("save_step", {"step": SAY, "within": "items"}, "no steps of its own", "catch"),
         ("save_step", {"step": SAY, "within": "any", "part": "steps"}, "no part 'steps'", "then, else"),
         ("save_step", {"step": SAY, "part": "then"}, "the script has no part", "which step"),
+        ("save_step", {"step": SAY, "within": "/steps/0/catch/0/steps"}, "no step '/steps/0/catch", "the steps are"),
+        ("save_step", {"step": SAY, "within": "/steps/7/then"}, "no step '/steps/7/then'", "the steps are"),
         ("save_step", {"step": SAY, "script": "other"}, "is that of stock", "open_draft"),
         ("update_step", {"step": "each", "changes": {}, "remove": ["when"]}, "no 'when'", "iterator"),
         ("reorder_steps", {"order": ["items", "any"]}, "each of the 3", "names or positions"),

@@ -88,16 +88,24 @@ def test_a_dry_run_shows_each_step_and_what_conditions_saw(talk: Talk) -> None:
 
 
 def test_a_long_dry_run_is_cut_and_says_so(talk: Talk) -> None:
+    seen = {"expression": "x > 1", "values": {"x": "y" * 500}, "substituted": f"{'y' * 500} > 1", "condition": False}
+    error = {"code": "bad", "message": "no", "details": ["z" * 500]}
     many = [event(f"s{number}", result="x" * 3000) for number in range(500)]
+    many[1:3] = [event("if", result=seen), event("bad", error=error)]
     talk.services["rehearse"] = Rehearsed(many, result=["y" * 100] * 1000, events_left_out=70)
     talk.call("create_script", name="stock", steps=[SAY])
     told = talk.call("dry_run")
     assert len(orjson.dumps(told)) < 24_000
-    assert told["left_out"] == "530 steps in between"
+    assert told["left_out"] == "530 more steps"
     assert [told["steps"][0]["step"], told["steps"][-1]["step"]] == ["s0", "s499"]
     assert told["steps"][0]["value"].endswith("… (text, 3002 characters)")
     assert "list of 1000" in told["result"]
-    assert talk.records("trace")[-1]["left_out"] == "270 steps in between"
+    assert told["steps"][1]["condition"]["result"] is False and set(told["steps"][1]["condition"]) == {
+        "substituted",
+        "result",
+    }
+    assert told["steps"][2]["error"] == {"code": "bad", "message": "no"}
+    assert talk.records("trace")[-1]["left_out"] == "270 more steps"
 
 
 def test_what_is_wrong_is_neither_tried_nor_published(talk: Talk) -> None:

@@ -62,10 +62,7 @@ def _bind(command: Command, line: Line) -> dict[str, Any]:
     gathered: dict[str, Any] = {}
     own = command.own if command.gather is not None else None
     for name, word in line.named.items():
-        if name in command.flags and word.value == "true":
-            argument, value = command.flags[name]
-            given[argument] = value
-        elif own is not None and name not in own:
+        if own is not None and name not in own:
             gathered[name] = line.value("", name, word)
         else:
             given[name] = line.value(tool, name, word)

@@ -1,15 +1,15 @@
 """The table of slash commands: for each, its words, and how they become the arguments of one tool.
 
-    /record NAME [--ask] [--force]      places ("name",), flags {"ask": ("mode", "ask"), "force": ("force", True)}
+    /record NAME [--ask] [--force]      places ("name",); --ask is ask=true
     /add STORE field=value ...          places ("store", "record"), gather "record"
 
 Bare words fill `places` in order, those of `needs` have to be there; name=value is an argument of the tool by its own name, or goes into
 the object `gather`; `rest` takes the text behind the places as it stands. `read` is for commands that need more than that.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
 
 from toolbox.authoring.commands import deciding, running, steps
 from toolbox.authoring.commands.line import Line
@@ -30,7 +30,6 @@ class Command:
     rest: str | None = None
     gather: str | None = None
     own: tuple[str, ...] = ()
-    flags: Mapping[str, tuple[str, Any]] = field(default_factory=dict)
     others: tuple[str, ...] = ()
     read: Callable[[Line], Outcome] | None = None
 
@@ -225,7 +224,6 @@ _GROUPS: Final[dict[str, tuple[Command, ...]]] = {
             "start_recording",
             places=("name",),
             needs=("name",),
-            flags={"ask": ("ask", True), "force": ("force", True)},
         ),
         Command("pause", "", "Record nothing for now.", ("/pause",), "pause_recording"),
         Command("resume", "", "Go on recording.", ("/resume",), "resume_recording"),

@@ -4,10 +4,10 @@ drafting.py     drafts begun, taken up, shown, compared, taken back      steps.p
 publishing.py   dry runs, versions, runs                                 recording.py    what was done, as steps
 reuse.py        the last calls again                                     mocking.py      tools that are not there, or not to be used
 explaining.py   a script told, drawn, reviewed                          asking.py       questions to the person
+steering.py     the session itself
 """
 
-from toolbox.authoring import steering
-from toolbox.authoring.tools import asking, drafting, explaining, mocking, publishing, recording, reuse, steps
+from toolbox.authoring.tools import asking, drafting, explaining, mocking, publishing, recording, reuse, steering, steps
 
 MODULES = (drafting, steps, explaining, publishing, recording, reuse, mocking, asking, steering)
 

@@ -10,12 +10,16 @@ from script.outline import outline
 from script.source.loading import load_script
 from toolbox import drafts
 from toolbox.access import Scope
-from toolbox.authoring.desk import Desk
+from toolbox.authoring.desk import Desk, shortened
 from toolbox.authoring.tools.desks import desk_of
+from toolbox.authoring.trace import short
 from toolbox.context import ToolContext
 from toolbox.drafts import Draft
 from toolbox.errors import DraftNotFound, InvalidArguments, ScriptNotFound
 from toolbox.tool import Bound, binding, tool
+
+_SHOWN: Final = 120
+"""Characters of a value that became a parameter."""
 
 
 @tool(effect="session")
@@ -96,7 +100,8 @@ def parameterize_script(ctx: ToolContext, values: dict[str, Any]) -> dict[str, A
 
     told = desk.edit(edit)
     nowhere = [name for name in values if name not in {each["parameter"] for each in replaced}]
-    return {**told, "replaced": replaced, **({"not_found": nowhere} if nowhere else {})}
+    shown = [{name: short(value, _SHOWN) for name, value in each.items()} for each in replaced]
+    return {**told, "replaced": shortened(shown), **({"not_found": nowhere} if nowhere else {})}
 
 
 @tool(effect="session")

@@ -47,4 +47,12 @@ class Score:
 def score(case: Case, outcome: Outcome, seconds: float = 0.0) -> Score:
     """The score of a case."""
     verdicts = tuple(Verdict(type(each).__name__, each.check(outcome)) for each in case.expect)
-    return Score(case.name, case.group, verdicts, round(seconds, 3), tuple(outcome.usage.items()))
+    return Score(
+        case.name, case.group, (*_failed_turns(outcome), *verdicts), round(seconds, 3), tuple(outcome.usage.items())
+    )
+
+
+def _failed_turns(outcome: Outcome) -> tuple[Verdict, ...]:
+    """The turns that came to nothing: the endpoint did not answer, or a budget was used up. No case wants one."""
+    ended = [record for record in outcome.records("turn") if record.get("status") in ("failed", "limited")]
+    return tuple(Verdict("Turn", f"{each['status']}: {(each.get('error') or {}).get('message')}") for each in ended)

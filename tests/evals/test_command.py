@@ -54,7 +54,9 @@ def test_a_model_is_asked_with_the_products_prompt_and_tools(
 def test_a_model_that_does_not_answer_fails_the_case(endpoint: Endpoint, capsys: pytest.CaptureFixture[str]) -> None:
     endpoint.refuses(401, "no such key")
     assert main(["--model", "small", "--endpoint", endpoint.url, "--case", "high_salaries"]) == 1
-    assert "questions/high_salaries\n  Rows: nothing was read" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "questions/high_salaries\n  Turn: failed: " in told
+    assert "  Rows: nothing was read" in told
 
 
 def test_the_cases_are_named(capsys: pytest.CaptureFixture[str]) -> None:

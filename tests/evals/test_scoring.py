@@ -182,6 +182,16 @@ def test_when_values_are_the_same(expected: Any, actual: Any, same: bool) -> Non
     assert (difference(expected, actual) is None) is same
 
 
+def test_a_turn_that_failed_fails_the_case() -> None:
+    case = Case("one", ("?",), (Untouched(),), [[]])
+    found = score(case, said({"type": "turn", "status": "limited", "error": {"message": "too many tokens"}}))
+    assert [(each.property, each.reason) for each in found.verdicts] == [
+        ("Turn", "limited: too many tokens"),
+        ("Untouched", None),
+    ]
+    assert score(case, said({"type": "turn", "status": "waiting"})).passed
+
+
 def test_the_report_has_every_group_and_every_reason() -> None:
     case = Case("one", ("?",), (Called("get"), Untouched()), [[call("get")]], group="questions")
     found = score(case, said(asked("get"), result(None)))

@@ -16,7 +16,9 @@ from toolbox.authoring.state import Session
 
 def catalog_of(resources: Resources, session: Session, access: Access) -> dict[str, Any]:
     """See `toolbox.authoring.catalog`."""
-    return catalog(resources.services, resources.databases, session, access, now=datetime.now(UTC))
+    return catalog(
+        resources.services, resources.databases, session, access, now=datetime.now(UTC), time_zone=session.time_zone
+    )
 
 
 def tools_of(resources: Resources, access: Access) -> list[Tool]:

@@ -6,20 +6,22 @@ from typing import Any
 from activities.execution import Resources
 from script.session_wire import Approval
 from toolbox import ToolError
-from toolbox.authoring.commands import Answer, Decision, parse
+from toolbox.authoring.commands import Answer, Calls, Decision, parse
 from toolbox.authoring.state import Session
 
-Understood = list[tuple[str, dict[str, Any]]] | str | Approval
+Understood = Calls | str | Approval
 
 
 def understood(resources: Resources, session: Session, text: str) -> Understood:
     """The tool calls that a command is, what it answers, or what it decides. Raises ToolError."""
-    found = parse(text, session, resources.registry, parameters=_parameters(resources, session))
+    found = parse(
+        text, session, resources.registry, parameters=_parameters(resources, session), time_zone=session.time_zone
+    )
     if isinstance(found, Decision):
         return Approval(found.approval, found.approved, found.comment)
     if isinstance(found, Answer):
         return found.text
-    return [(tool, dict(args)) for tool, args in found.calls]
+    return found
 
 
 def _parameters(resources: Resources, session: Session) -> Callable[[str | None], Sequence[Any] | None]:

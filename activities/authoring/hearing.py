@@ -78,7 +78,7 @@ def _command(resources: Resources, work: Work, text: str) -> Next:
     if isinstance(found, str):
         work.say("text", text=found, model=None, usage=None)
         return Next("done", work.session.turn)
-    asked = [turns.ask(resources, work, tool, args, "person") for tool, args in found]
+    asked = [turns.ask(resources, work, tool, dict(args), "person", raw=found.raw) for tool, args in found.calls]
     return act_on(work, asked)
 
 

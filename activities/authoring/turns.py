@@ -92,8 +92,11 @@ def limited(turn: int, what: str, message: str) -> Next:
     return Next("done", turn, status="limited", error=error)
 
 
-def ask(resources: Resources, work: Work, tool: str, args: dict[str, Any], by: str) -> ToolCall:
-    """Note a tool call of the turn, and say it. The database that it is for, where it says so, is kept beside the tool's own arguments."""
+def ask(resources: Resources, work: Work, tool: str, args: dict[str, Any], by: str, *, raw: bool = False) -> ToolCall:
+    """Note a tool call of the turn, and say it. The database that it is for, where it says so, is kept beside the tool's own arguments.
+
+    `raw`: the person wants to see what it gives as it is.
+    """
     session = work.session
     last = max((int(call.id.rpartition("-")[2]) for call in session.calls if call.turn == session.turn), default=0)
     asked = ToolCall(f"c{session.turn}-{last + 1}", session.turn, tool, args, "model" if by == "model" else "person")
@@ -102,5 +105,5 @@ def ask(resources: Resources, work: Work, tool: str, args: dict[str, Any], by: s
         asked.args = {name: value for name, value in args.items() if name != DATABASE}
         asked.database = database
     session.note(asked)
-    work.say("tool_call", call=asked.id, tool=tool, args=args, by=asked.by)
+    work.say("tool_call", call=asked.id, tool=tool, args=args, by=asked.by, **({"raw": True} if raw else {}))
     return asked

@@ -94,9 +94,8 @@ def _session(catalog: Mapping[str, Any], fence: Fence) -> str:
     lines = [f"The database that is meant: {_name(catalog.get('database'), fence)}."]
     if catalog.get("now"):
         lines.append(f"Now: {fence.label(str(catalog['now']))}.")
-    known = zone if zone not in (None, "", "UTC") else None
     lines.append(
-        f"The person's time zone: {_name(known, fence, 'not known, unless they said it: ask before scheduling')}."
+        f"The person's time zone: {_name(zone, fence, 'not known, unless they said it: ask before scheduling')}."
     )
     if catalog.get("mocks"):
         lines.append(f"Mocked (they answer without effect):\n{fence.data('mocks', catalog['mocks'])}")

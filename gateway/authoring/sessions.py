@@ -22,6 +22,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from gateway.access import about, access_of
 from gateway.data.databases import open_database
 from gateway.keys import read_scopes
+from gateway.schedules.calendars import check_zone
 from gateway.services import Here, Services
 from script.session_wire import CLOSE_SIGNAL, workflow_id
 from toolbox.access import ADMIN, Scope
@@ -37,6 +38,7 @@ CLOSED: Final = "session_closed"
 """The code of the notice that is the last thing that a session tells of itself."""
 SessionId = Annotated[str, Path(description="a session's id")]
 Title = Annotated[str, Field(max_length=200)]
+_ZONE: Final = "the person's, by its IANA name: in it schedules are meant; null: it is asked for"
 _HEAD: Final = ("id", "title", "status", "owner", "database", "draft", "created_at", "updated_at")
 
 
@@ -58,6 +60,7 @@ class SessionRequest(BaseModel):
 
     title: Title = ""
     database: str | None = Field(None, description="the one that is meant where none is named")
+    time_zone: str | None = Field(None, description=_ZONE)
     grants: list[str] = Field([], description="scopes that narrow what the key may do here; none: all that it may")
     stub: bool = Field(False, description="all tools answer without effect")
     model: str | None = Field(None, max_length=200, description="another model than the usual one")
@@ -71,6 +74,7 @@ class ChangeRequest(BaseModel):
 
     title: Title = ""
     database: str | None = Field(None, description="null: none is meant any more")
+    time_zone: str | None = Field(None, description=_ZONE)
 
 
 @router.post("", status_code=201)
@@ -78,6 +82,7 @@ def create(here: Here, request: Request, response: Response, body: SessionReques
     """Begin a session."""
     access = access_of(request)
     _check_database(here, request, body.database)
+    _check_zone(body.time_zone)
     now = now_utc()
     session = Session(
         id=_new_id(),
@@ -87,6 +92,7 @@ def create(here: Here, request: Request, response: Response, body: SessionReques
         title=body.title,
         grants=_grants(request, body.grants),
         database=body.database,
+        time_zone=body.time_zone,
         stub=body.stub,
         model=body.model,
         limits=Limits(**body.limits.model_dump()),
@@ -127,10 +133,11 @@ def show(here: Here, request: Request, session_id: SessionId) -> dict[str, Any]:
 
 @router.patch("/{session_id}")
 def change(here: Here, request: Request, session_id: SessionId, body: ChangeRequest) -> dict[str, Any]:
-    """Another title, another database."""
+    """Another title, another database, another time zone."""
     own(here, request, session_id)
     given = body.model_dump(include=body.model_fields_set)
     _check_database(here, request, given.get("database"))
+    _check_zone(given.get("time_zone"))
 
     def work(work: Work) -> dict[str, Any]:
         for name, value in given.items():
@@ -194,6 +201,12 @@ def _check_database(here: Services, request: Request, database: str | None) -> N
         open_database(here, database)
 
 
+def _check_zone(name: str | None) -> None:
+    """Raises ApiError `unknown_time_zone`."""
+    if name is not None:
+        check_zone(name)
+
+
 def _head(session: Session) -> dict[str, Any]:
     found = {name: getattr(session, name) for name in _HEAD}
     return {**found, "waiting": len(session.pending), "turn": {"number": session.turn, "status": session.turn_status}}
@@ -202,7 +215,7 @@ def _head(session: Session) -> dict[str, Any]:
 def _told(here: Services, session: Session) -> dict[str, Any]:
     """The session as its person sees it."""
     row = session.to_json()
-    kept = ("grants", "mocks", "recording", "stub", "model", "verbose", "usage", "limits")
+    kept = ("time_zone", "grants", "mocks", "recording", "stub", "model", "verbose", "usage", "limits")
     turn = {
         "number": session.turn,
         "status": session.turn_status,

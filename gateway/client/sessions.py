@@ -72,14 +72,20 @@ class Sessions:
         title: str = "",
         *,
         database: str | None = None,
+        time_zone: str | None = None,
         grants: Sequence[str] = (),
         stub: bool = False,
         model: str | None = None,
         limits: Mapping[str, int] | None = None,
     ) -> Session:
-        """Begin one. `grants` narrow what the key may do in it; `stub`: all tools answer without effect; `limits` are lower than usual."""
+        """Begin one. `time_zone` is the person's (IANA), in which schedules are meant; `grants` narrow what the key may do in it; `stub`:
+        all tools answer without effect; `limits` are lower than usual."""
         body = given(
-            {"title": title, "grants": list(grants), "stub": stub}, database=database, model=model, limits=limits
+            {"title": title, "grants": list(grants), "stub": stub},
+            database=database,
+            time_zone=time_zone,
+            model=model,
+            limits=limits,
         )
         return Session.of(self._gateway.post("/v1/sessions", json=body))
 
@@ -92,7 +98,7 @@ class Sessions:
         return Session.of(self._gateway.get(path_of(session_id)))
 
     def change(self, session_id: str, **fields: Any) -> Session:
-        """Another `title`, another `database` (None: none is meant any more)."""
+        """Another `title`, `database` or `time_zone` (None: none is meant any more)."""
         return Session.of(self._gateway.request("PATCH", path_of(session_id), json=fields))
 
     def send(self, session_id: str, text: str, *, idempotency_key: str | None = None, after: int = 0) -> Turn:

@@ -22,6 +22,7 @@ from gateway.cli.chat.lines import WORDS, Completion, history_file
 from gateway.cli.chat.loop import Conversation
 from gateway.cli.chat.loop import talk as converse
 from gateway.cli.chat.shown import FIRST, Shown
+from gateway.cli.chat.zone import local_zone
 from gateway.client import Client
 from tests.gateway.conftest import Gateway, Sop, listening
 from tests.gateway.talking import CARDS, MANY, Talk, talking
@@ -406,3 +407,33 @@ def test_lines_in_a_terminal(tmp_path: Path) -> None:
 def test_the_history_is_in_the_users_state(tmp_path: Path) -> None:
     assert history_file({"XDG_STATE_HOME": str(tmp_path)}) == tmp_path / "sop" / "chat_history"
     assert history_file({}) == Path.home() / ".local" / "state" / "sop" / "chat_history"
+
+
+@pytest.mark.parametrize(
+    ("zone", "found"),
+    [
+        ("Europe/Madrid", "Europe/Madrid"),
+        (":Asia/Tokyo", "Asia/Tokyo"),
+        ("UTC", None),
+        ("Etc/UTC", None),
+        ("Nowhere/At_All", None),
+    ],
+)
+def test_the_persons_time_zone_is_the_machines_but_for_utc(
+    monkeypatch: pytest.MonkeyPatch, zone: str, found: str | None
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    assert local_zone() == found
+
+
+def test_a_time_zone_is_known_by_the_machines_link(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    place = tmp_path / "zoneinfo" / "Europe" / "Madrid"
+    place.parent.mkdir(parents=True)
+    place.touch()
+    link = tmp_path / "localtime"
+    link.symlink_to(place)
+    monkeypatch.delenv("TZ", raising=False)
+    monkeypatch.setattr("gateway.cli.chat.zone.LOCALTIME", link)
+    assert local_zone() == "Europe/Madrid"
+    link.unlink()
+    assert local_zone() is None

@@ -52,3 +52,28 @@ async def test_rows_and_how_to_get_all(gateway: Gateway, sop: Sop) -> None:
     assert told in said.err
     seq = said.err.partition(told)[2].split()[0]
     assert (await sop("session", "rows", session, seq, "-o", "json")).json == rows[:1200]
+
+
+async def test_lines_that_decide_and_a_time_zone(gateway: Gateway, sop: Sop, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"greet_{uuid.uuid4().hex[:6]}"
+    lines = [
+        f"/create {name}",
+        f"/step {json.dumps({'type': 'return', 'value': 'hello'})}",
+        "/show --json",
+        "/publish",
+        "/approve",
+        f"/schedule {name} every Monday at 9 AM",
+        "/reject not before Friday",
+        f"/schedule {name} every Monday at 9 AM",
+        "/approve",
+    ]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines)))
+    said = await sop("chat", "--tz", "Europe/Madrid")
+    assert said.code == 0, said.err
+    assert json.loads(said.out.partition("\n}\n")[0] + "}")["script"]["name"] == name  # as it is, not in English
+    made = (await sop("schedule", "list", "-o", "json")).json
+    assert [found["time_zone"] for found in made if found["script"] == name] == ["Europe/Madrid"]
+    monkeypatch.setenv("TZ", "UTC")
+    unknown = await sop("chat", f"/schedule {name} every Monday at 9 AM")
+    assert unknown.code == 1 and "time zone" in unknown.err
+    assert (await sop("chat", "--tz", "Europe/Madird", "/help")).code == 2

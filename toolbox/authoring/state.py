@@ -84,8 +84,9 @@ class Session:
     """A session. Times are ISO 8601 in UTC; `owner` is the id of a key.
 
     `grants` are scopes that narrow what the key may do here (none: all that it may). `database` is the one that is meant where none is
-    named, `draft` the draft that is edited. `mocks` are tools that answer without effect in dry runs, runs and schedules begun from
-    here, with the result that they give (None: their usual stand-in). `stub`: all tools do. `usage` is what the model has cost.
+    named, `time_zone` the person's (IANA; None: not known), `draft` the draft that is edited. `mocks` are tools that
+    answer without effect in dry runs, runs and schedules begun from here, with the result that they give (None: their usual stand-in).
+    `stub`: all tools do. `usage` is what the model has cost.
     `turn_message` is the key of the message that began the turn, `turn_usage` what the model has cost in it.
     `failed_edits` counts edits of the turn, one behind the other, that left the draft with errors.
     """
@@ -98,6 +99,7 @@ class Session:
     status: Status = "open"
     grants: list[str] = field(default_factory=list)
     database: str | None = None
+    time_zone: str | None = None
     draft: str | None = None
     mocks: dict[str, Any] = field(default_factory=dict)
     recording: Recording | None = None

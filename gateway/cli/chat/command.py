@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from gateway.cli.chat.zone import local_zone
 from gateway.cli.completion import database_names, session_ids
 from gateway.cli.connection import Connection
 from gateway.cli.failures import told
@@ -23,6 +24,10 @@ def chat(
         str | None, typer.Option(help="the one that is meant where none is named", autocompletion=database_names)
     ] = None,
     title: Annotated[str, typer.Option(help="of a new session")] = "",
+    time_zone: Annotated[
+        str | None,
+        typer.Option("--time-zone", "--tz", help="in which schedules are meant; default this machine's, but for UTC"),
+    ] = None,
     stub: Annotated[bool, typer.Option("--stub", help="all tools of a new session answer without effect")] = False,
     output: Annotated[
         Literal["table", "ndjson"], typer.Option("--output", "-o", help="table, or ndjson: all records")
@@ -34,7 +39,7 @@ def chat(
     with Connection() as gateway:
         sessions = Sessions(gateway.gateway)
         with told():
-            session_id = _session(sessions, session, database, title, stub=stub)
+            session_id = _session(sessions, session, database, title, time_zone, stub=stub)
         on_terminal = not message and sys.stdin.isatty() and sys.stdout.isatty()
         if output in ("ndjson", "json"):
             conversation = Conversation(sessions, session_id, lambda record: write_lines([record]), tell)
@@ -53,14 +58,17 @@ def chat(
             tell(f"sop chat --session {session_id} goes on here")
 
 
-def _session(sessions: Sessions, session_id: str | None, database: str | None, title: str, *, stub: bool) -> str:
+def _session(
+    sessions: Sessions, session_id: str | None, database: str | None, title: str, time_zone: str | None, *, stub: bool
+) -> str:
     """The id of the session that is meant, or of a new one. Raises GatewayError."""
     if session_id is None:
-        session_id = sessions.create(title, database=database, stub=stub).id
+        session_id = sessions.create(title, database=database, time_zone=time_zone or local_zone(), stub=stub).id
         tell(f"session {session_id}")
         return session_id
     given: dict[str, Any] = {"title": title} if title else {}
     given |= {"database": database} if database else {}
+    given |= {"time_zone": time_zone} if time_zone else {}
     if stub:
         raise typer.BadParameter("a session is begun with --stub, or not", param_hint="--stub")
     sessions.change(session_id, **given) if given else sessions.get(session_id)

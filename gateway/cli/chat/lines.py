@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Final
 
 WORDS: Final = (
-    "add", "approve", "create", "databases", "delete", "delete_record", "delete_step", "diff", "drafts", "dry_run", "help", "insert_step",
-    "join", "last-tool", "list", "list_databases", "list_scripts", "list_stores", "list_tools", "mock", "mocks", "open", "outline",
-    "parameterize", "pause", "play", "publish", "quit", "record", "reject", "reorder_steps", "resume", "review", "run", "save", "save_as",
-    "schedule", "schedules", "select", "show", "step", "stop", "stores", "switch_database", "tools", "undo", "unmock", "update",
-    "update_step", "verbose",
+    "add", "approve", "create", "databases", "delete", "delete_record", "delete_step", "diff", "draw", "drafts", "dry_run", "help",
+    "insert_step", "join", "last-tool", "list", "list_databases", "list_scripts", "list_stores", "list_tools", "mock", "mocks", "open",
+    "outline", "parameterize", "pause", "play", "publish", "quit", "record", "reject", "reorder_steps", "resume", "review", "run",
+    "save", "save_as", "schedule", "schedules", "select", "show", "step", "stop", "stores", "switch_database", "tools", "undo",
+    "unmock", "update", "update_step", "verbose",
 )  # fmt: skip
 """Slash commands (`toolbox.authoring.commands`), and `/quit`, which is the command line's own."""
 OF_SCRIPTS: Final = ("play", "run", "dry_run", "schedule", "show", "open")

@@ -21,6 +21,8 @@ _YES: Final = ("y", "yes")
 """Nothing else is taken for a yes: "yes, but ..." is none."""
 _NO: Final = re.compile(r"no?\b[\s,.:;-]*(.*)", re.IGNORECASE | re.DOTALL)
 
+_DECISION: Final = re.compile(r"/(approve|reject)\b", re.IGNORECASE)
+
 
 class Show(Protocol):
     """Takes records."""
@@ -114,11 +116,16 @@ def _decided(conversation: Conversation, sessions: Sessions, session_id: str, as
 
 
 def say_all(conversation: Conversation, texts: Iterable[str]) -> None:
-    """Say one thing after the other, as long as all goes well. Ends the command with what did not."""
+    """Say one thing after the other, as long as all goes well; what waits for a decision may be decided by the next line (`/approve`,
+    `/reject`). Ends the command with what did not."""
     with explained():
         try:
+            status = "completed"
             for text in _spoken(texts):
-                ended(conversation.say(text))
+                if status != "waiting" or not _DECISION.match(text):
+                    ended(status)
+                status = conversation.say(text)
+            ended(status)
         except CutShort as error:
             raise CommandFailed(UNREACHABLE, f"error: {error.message}", f"hint: {error.hint}") from None
 

@@ -99,11 +99,11 @@ class Shown:
             line.append(f"  {cell(status)}", style)
         self._line(line)
         if status == "done":
-            self._result(record, asked=call.get("by") == "person")
+            self._result(record, asked=call.get("by") == "person", raw=self.verbose or bool(call.get("raw")))
 
-    def _result(self, record: Record, *, asked: bool) -> None:
+    def _result(self, record: Record, *, asked: bool, raw: bool) -> None:
         """Rows are shown in any case; other values where the person has asked for them and no card has shown them: whole, scripts in
-        English."""
+        English, unless they are wanted `raw`."""
         value = record.get("result")
         if "rows" in record:
             rows = self._rows(record["seq"])
@@ -117,10 +117,10 @@ class Shown:
         elif isinstance(value, list) and value and all(isinstance(row, Mapping) for row in value):
             self._table(record, value[:FIRST], len(value), asked=asked)
         elif asked and value is not None:
-            outline = value.get("outline") if isinstance(value, Mapping) and not self.verbose else None
+            outline = value.get("outline") if isinstance(value, Mapping) and not raw else None
             if outline or isinstance(value, str):
                 self._said.print(Text(_clean(str(outline or value))), soft_wrap=True)
-            elif not self._carded or self.verbose:
+            elif not self._carded or raw:
                 self._said.print(Text(_clean(json.dumps(value, indent=2, ensure_ascii=False))), soft_wrap=True)
 
     def _table(self, record: Record, first: Sequence[Record], count: int, *, asked: bool) -> None:

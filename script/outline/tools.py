@@ -7,7 +7,7 @@ not use is added behind it, by name.
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from script.outline import rows
+from script.outline import rows, schedules
 from script.outline.words import code, json, listed, value, visible
 
 _Args = Mapping[str, Any]
@@ -40,7 +40,7 @@ def call(tool: str, args: _Args, database: str | None) -> str:
         return f"Call {visible(tool)}{arguments(args)}"
     phrase, told = known
     missing = [name for name in _NEEDED.get(tool, ()) if name not in args]
-    if missing:
+    if missing or (tool == "schedule_script" and not schedules.says_when(args)):
         return f"Call {visible(tool)}{arguments(args)}"
     return phrase(args, database) + arguments({name: args[name] for name in args if name not in told})
 
@@ -241,6 +241,9 @@ _TOOLS: Final[Mapping[str, tuple[_Phrase, tuple[str, ...]]]] = {
     "send_email": (_mail, ("to", "subject", "body")),
     "http_request": (_request, ("method", "url")),
     "notify": (_notify, ("message",)),
+    "schedule_script": (schedules.schedule, ("script", "time_zone", *schedules.WHEN)),
+    "trigger_schedule": (lambda args, _: f"Run the script of the schedule {value(args['id'])} now", ("id",)),
+    "delete_schedule": (lambda args, _: f"Remove the schedule {value(args['id'])}", ("id",)),
 }
 """Tool -> its phrase, and the arguments that the phrase tells."""
 
@@ -257,5 +260,8 @@ _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     "send_email": ("to", "subject", "body"),
     "http_request": ("url",),
     "notify": ("message",),
+    "schedule_script": ("script",),
+    "trigger_schedule": ("id",),
+    "delete_schedule": ("id",),
 }
 """Without these there is no phrase."""

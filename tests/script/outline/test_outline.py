@@ -240,3 +240,25 @@ def test_no_arguments_are_too_strange(tool: str, args: dict[str, Any]) -> None:
     text = call(tool, args, "db")
     assert text and "\n" not in text
     assert call(tool, args, "db") == text
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        ({"calendar": {"days": ["monday"], "at": "09:00"}, "time_zone": "Europe/Madrid"}, 'every Monday at "09:00" (the time of "Europe/Madrid")'),
+        ({"calendars": [{"at": "09:00"}, {"days": ["friday", "monday"], "at": "{{ t }}"}]},
+         'every day at "09:00" and every Monday and Friday at `t` (the time of "UTC")'),
+        ({"cron": "0 3 * * *", "arguments": {"n": 1}}, 'by the cron line "0 3 * * *" (the time of "UTC") with arguments = {n: 1}'),
+        ({"every": 900, "paused": True}, "every 900 seconds with paused = true"),
+        ({"every": 900, "time_zone": "UTC"}, 'every 900 seconds (the time of "UTC")'),
+    ],
+)  # fmt: skip
+def test_when_a_schedule_runs_what(args: dict[str, Any], told: str) -> None:
+    assert call("schedule_script", {"script": "weekly", **args}, None) == f'Run "weekly" {told}'
+
+
+@pytest.mark.parametrize("args", [{}, {"cron": "x", "every": 3}, {"calendar": "monday"}, {"calendar": {"days": ["mon"], "at": "9"}},
+                                  {"calendars": []}, {"calendar": {"at": "09:00", "month": 3}}])  # fmt: skip
+def test_a_schedule_without_words_is_told_with_its_arguments(args: dict[str, Any]) -> None:
+    told = call("schedule_script", {"script": "weekly", **args}, None)
+    assert told.startswith("Call schedule_script with") and all(name in told for name in args)

@@ -11,6 +11,7 @@ keys.py         sop key                         texts.py      texts are UTF-8
 options.py      --profile, --quiet, ...         doctor.py     sop doctor
 sessions.py     sop session                     chat/         sop chat
 completion.py   names that the gateway knows    explaining.py sop script outline, diagram, review
+tools.py        sop tool
 
 Data goes to stdout, everything else to stderr, so that output can be piped.
 """

@@ -24,6 +24,7 @@ from gateway.cli import (
     scripts,
     secrets,
     sessions,
+    tools,
 )
 from gateway.cli.chat.command import chat
 from gateway.cli.connection import read_settings
@@ -53,6 +54,7 @@ app.add_typer(db.app, name="db")
 app.add_typer(schedules.app, name="schedule")
 app.add_typer(keys.app, name="key")
 app.add_typer(secrets.app, name="secret")
+app.add_typer(tools.app, name="tool")
 app.command()(handling.approvals)
 app.command()(audit.audit)
 app.command()(doctor.doctor)

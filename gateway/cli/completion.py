@@ -36,6 +36,10 @@ def schedule_ids(ctx: typer.Context, incomplete: str) -> list[str]:
     return _beginning(incomplete, ctx, lambda gateway: [found["id"] for found in gateway.get("/v1/schedules")["data"]])
 
 
+def tool_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    return _beginning(incomplete, ctx, lambda gateway: [found["name"] for found in gateway.get("/v1/tools")["data"]])
+
+
 def database_names(ctx: typer.Context, incomplete: str) -> list[str]:
     return _beginning(
         incomplete, ctx, lambda gateway: [found["name"] for found in gateway.get("/v1/databases")["data"]]

@@ -19,8 +19,9 @@ from temporalio.service import RPCError
 from activities.execution import Resources
 from script.wire import NOTICES_MEMO, SCHEDULED_FOR
 from toolbox import ToolError
+from toolbox.errors import SessionNotFound
 from toolbox.notices import EndedRun, NoticeBook, Notify, message_of
-from toolbox.notify import deliver
+from toolbox.notify import Message, deliver
 from toolbox.vault import redacted
 
 LOOKED_BACK: Final = timedelta(minutes=10)
@@ -110,15 +111,29 @@ class Notices:
             return
         failed: ToolError | None = None
         try:
-            whom = Notify.of_memo(row["memo"]).receiver()
+            notify, key = Notify.of_memo(row["memo"]), f"notice/{execution}/{row['kind']}"
             message = message_of(row, datetime.fromisoformat(row["ended_at"]))
-            await deliver(self._resources.services, f"notice/{execution}/{row['kind']}", whom, message)
+            if notify.session is not None:
+                await asyncio.to_thread(self._tell_session, notify.session, key, message)
+            whom = notify.receiver()
+            if whom is not None:
+                await deliver(self._resources.services, key, whom, message)
         except ToolError as error:
             clean = redacted(self._resources.services.vault, error)
             failed = clean if isinstance(clean, ToolError) else error
         status = await asyncio.to_thread(self._book.mark, row, now, failed)
         if failed is not None:
             _log.warning("a notice about %s was not sent (%s): %s", row["schedule"], status, failed.message)
+
+    def _tell_session(self, session: str, key: str, message: Message) -> None:
+        """Tell it in a conversation, once. Nobody is told in one that is not there any more."""
+        text = f"{message.subject}\n{message.text}"
+        try:
+            self._resources.conversations.once(
+                session, key, lambda work: bool(work.say("notice", text=text, code=message.kind, facts=message.facts))
+            )
+        except SessionNotFound:
+            _log.warning("the session %s is told nothing: there is none", session)
 
 
 def _text(moment: datetime) -> str:

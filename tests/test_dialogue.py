@@ -9,7 +9,7 @@ import json
 import sys
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,12 @@ import pytest
 import pytest_asyncio
 from temporalio.client import Client
 
+from activities import Notices
 from agent import Message
-from query import select
+from query import drop_store, select
 from tests.authoring.harness import Actor, Line
 from tests.gateway.conftest import Gateway, eventually, gateway_over
+from worker import create_resources
 
 CHURN = Path(__file__).resolve().parent.parent / "examples" / "churn"
 AS_OF = "1998-07-01"
@@ -262,6 +264,21 @@ async def test_the_conversation_word_for_word(world: tuple[Gateway, Actor], clie
     assert {row["tool"] for row in sent} == {"email_service"}
     assert all("your coupon code is" in row["args"]["body"] for row in sent)
     assert (await gateway.http.get("/v1/scripts/check_churn_risk")).json()["version"] == version
+
+    # "I will notify you of any failures"
+    gateway.services.databases.open("customers").transact(lambda transaction: drop_store(transaction, "orders"))
+    (await gateway.http.post(f"/v1/schedules/{name}/trigger")).raise_for_status()
+    resources = create_resources(gateway.services.data_dir)
+    notices = Notices(client, resources, gateway.services.task_queue)
+
+    async def told_of() -> list[dict[str, Any]]:
+        await notices.sweep(datetime.now(UTC))
+        log = (await gateway.http.get(f"{made.headers['location']}/records")).text.splitlines()
+        return [record for record in map(json.loads, log) if record.get("code") == "schedule.failure"]
+
+    [notice] = await eventually(told_of)
+    assert f"schedule {name}: weekly_churn_prevention failed" in notice["text"]
+    resources.databases.close()
 
 
 async def _runs(gateway: Gateway, schedule: str) -> list[str]:

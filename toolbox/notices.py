@@ -43,7 +43,7 @@ FAILURES: Final = frozenset({"failed", "timed_out", "terminated"})
 
 
 class Notify(BaseModel):
-    """Who is told what about the runs of a schedule: a webhook to `url`, or a mail to `to`."""
+    """Who is told what about the runs of a schedule: a webhook to `url`, or a mail to `to`; or, or also, a conversation: `session`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -53,14 +53,17 @@ class Notify(BaseModel):
     url: str | None = None
     to: str | list[str] | None = None
     secret: str = Field("default", description="the name of the webhook's secret")
+    session: str | None = Field(None, description="one's own session, in whose log it is told")
 
     @classmethod
     def of_memo(cls, fields: Mapping[str, Any]) -> "Notify":
         """What a memo carries."""
         return cls.model_validate({name: value for name, value in fields.items() if name in cls.model_fields})
 
-    def receiver(self) -> Receiver:
-        """Who is told. Raises InvalidArguments."""
+    def receiver(self) -> Receiver | None:
+        """Who is told outside; None where it is a session alone. Raises InvalidArguments."""
+        if self.session is not None and (self.channel, self.to, self.url) == (None, None, None):
+            return None
         return receiver(self.channel, self.to, self.url, self.secret)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 
-from activities.authoring.calls import Doing, context_of
+from activities.authoring.calls import SCHEDULES, Doing, context_of
 from activities.authoring.previews import preview_of
 from script.outline.tools import call as told_call
 from toolbox.authoring.conversations import Work
@@ -46,10 +46,20 @@ def proposal(doing: Doing, work: Work | None = None) -> Proposal:
     if doing.tool.effect == "external" and doing.tool.needs_approval:
         what = doing.tool.bound(context_of(doing, None), doing.args).what
     elif doing.tool.effect == "external":
-        what = f"{told_call(doing.tool.name, doing.args, doing.database)}."
+        what = f"{told_call(doing.tool.name, _in_words(doing), doing.database)}."
     else:
         what = f"{told_call(doing.tool.name, doing.args, doing.database)} in the database {doing.database}."
     return Proposal(_hash(about), what, preview, token)
+
+
+def _in_words(doing: Doing) -> dict[str, Any]:
+    """The arguments as a sentence has them: a schedule's version is known by its beginning, and that the session is told is told always."""
+    args = doing.args
+    if doing.tool.name != SCHEDULES:
+        return args
+    notify = {name: value for name, value in args["notify"].items() if name != "session"}
+    told = {name: value for name, value in args.items() if name != "notify"} | ({"notify": notify} if notify else {})
+    return told | {"version": str(args["version"])[:12]}
 
 
 def _of_session(doing: Doing, work: Work) -> Proposal:

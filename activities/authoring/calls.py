@@ -85,10 +85,12 @@ def prepared(resources: Resources, session: Session, asked: ToolCall, access: Ac
 
 
 def _fixed(resources: Resources, session: Session, args: dict[str, Any]) -> dict[str, Any]:
-    """A schedule as it is approved: of the version that is the latest now, with what is mocked in the session."""
+    """A schedule as it is approved: of the version that is the latest now, with what is mocked in the session. The session is told of
+    failures."""
     version = resources.library.get(args["script"], args.get("version")).hash
     mocks = sorted({*session.mocks, *(args.get("mocks") or [])})
-    return {**args, "version": version, **({"mocks": mocks} if mocks else {})}
+    told = {**(args.get("notify") or {}), "session": session.id}
+    return {**args, "version": version, "notify": told, **({"mocks": mocks} if mocks else {})}
 
 
 # --- who may, and who decides ---
@@ -104,7 +106,7 @@ def check_rights(doing: Doing) -> None:
         needed.add(Scope("data", "read", doing.database))
     if tool.name == SCHEDULES:
         needed.add(Scope("schedules", "write"))
-        if doing.args.get("notify") is not None:
+        if doing.args["notify"].keys() & {"channel", "url", "to"}:
             needed.add(Scope("tools", names="notify"))
         programs = doing.resources.library.closure(doing.args["script"], doing.args.get("version"))
         check_start(doing.access, programs, doing.args.get("arguments") or {})

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from gateway.access import about, access_of
+from gateway.authoring.sessions import own
 from gateway.runs.starting import resolve
 from gateway.schedules.requests import Backfill, ScheduleChange, ScheduleRequest
 from gateway.services import Here, Services
@@ -122,5 +123,8 @@ def _check_rights(
     access = access_of(request)
     check_start(access, resolve(here, script, version), arguments)
     if body.notify is not None:
-        secrets = (Scope("secrets", "use", name) for name in NAMED.findall(body.notify.secret))
-        access.require(Scope("tools", names="notify"), *secrets)
+        if body.notify.session is not None:
+            own(here, request, body.notify.session)
+        if body.notify.receiver() is not None:
+            secrets = (Scope("secrets", "use", name) for name in NAMED.findall(body.notify.secret))
+            access.require(Scope("tools", names="notify"), *secrets)

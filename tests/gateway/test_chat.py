@@ -174,11 +174,12 @@ async def test_what_waits_can_be_left_waiting_or_refused(talk: Talk, url: str) -
     def go_on() -> None:
         with Client(url, talk.gateway.key) as sop:
             sop.sessions.send(session, "mail").text()
+            talk.services.conversations.change(session, lambda work: bool(work.say("notice", text="weekly failed")))
             conversation = Conversation(sop.sessions, session, shown.shown, lambda line: None)
             converse(conversation, sop.sessions, session, again, shown.shown)  # type: ignore[arg-type]
 
     await asyncio.to_thread(go_on)
-    assert shown.text.startswith("! Send a mail") and again.prompts == ["> "]
+    assert shown.text.index("weekly failed") < shown.text.index("! Send a mail") and again.prompts == ["> "]
     prompt, screen, _ = await at_the_prompt(url, talk.gateway.key, "x" * 40_000, "hello")
     assert "the limit is 32768" in screen.text and screen.text.endswith("hello\n")
     assert len(prompt.prompts) == 3

@@ -76,7 +76,7 @@ async def test_a_failure_has_its_request_and_no_secrets(
             f"password={CANARY} key={gateway.key} Authorization: Bearer {CANARY}x smtp://me:{CANARY}y@host"
         )
 
-    monkeypatch.setattr(type(gateway.services.registry), "names", fail)
+    monkeypatch.setattr(type(gateway.services.registry), "describe", fail)
     answer = await gateway.http.get("/v1/tools", headers={"X-Request-ID": "failing"})
     assert answer.status_code == 500
     told = next(line for line in lines(log) if line["level"] == "error")

@@ -21,6 +21,8 @@ _YES: Final = ("y", "yes")
 """Nothing else is taken for a yes: "yes, but ..." is none."""
 _NO: Final = re.compile(r"no?\b[\s,.:;-]*(.*)", re.IGNORECASE | re.DOTALL)
 
+LOOKED_BACK: Final = 100
+"""Records that are looked at for what came since the last turn."""
 _DECISION: Final = re.compile(r"/(approve|reject)\b", re.IGNORECASE)
 
 
@@ -72,7 +74,10 @@ class Conversation:
 
 def talk(conversation: Conversation, sessions: Sessions, session_id: str, lines: Lines, shown: Shown) -> None:
     """Talk until Ctrl-D, or `/quit`. What goes wrong with one message is told, and the next one is asked for."""
-    for pending in sessions.get(session_id).pending:
+    session = sessions.get(session_id)
+    for record in _since_last_turn(sessions, session_id, session.record["records"]):
+        shown(record)
+    for pending in session.pending:
         shown(pending.shown or {"type": "notice", "text": pending.what})
     left: set[str] = set()
     while True:
@@ -99,6 +104,14 @@ def talk(conversation: Conversation, sessions: Sessions, session_id: str, lines:
         except GatewayError as error:
             for line in of_error(error).lines:
                 shown({"type": "notice", "text": line})
+
+
+def _since_last_turn(sessions: Sessions, session_id: str, count: int) -> list[dict[str, Any]]:
+    """The notices that came while nobody talked: of schedules that were made here, mostly."""
+    found: list[dict[str, Any]] = []
+    for said in sessions.records(session_id, after=max(0, count - LOOKED_BACK)):
+        found = [] if said.type == "turn" else [*found, dict(said.record)]
+    return [record for record in found if record["type"] == "notice"]
 
 
 def _decided(conversation: Conversation, sessions: Sessions, session_id: str, ask: Ask, left: set[str]) -> str:

@@ -2,9 +2,8 @@
 
 import pytest
 
-from script.errors import ScriptInvalid
 from tests.toolbox.authoring.conftest import Talk
-from toolbox.errors import Forbidden, NoDatabase, NoDraft
+from toolbox.errors import DraftInvalid, Forbidden, NoDatabase, NoDraft
 
 SWALLOWS = {
     "name": "tell",
@@ -60,7 +59,7 @@ def test_the_draft_and_what_is_published_are_explained(talk: Talk) -> None:
 
 def test_what_is_no_script_yet_is_said_to_be_none(talk: Talk) -> None:
     talk.call("create_script", name="tell", steps=[{"type": "nothing"}])
-    with pytest.raises(ScriptInvalid, match="no step type 'nothing'"):
+    with pytest.raises(DraftInvalid, match="no step type 'nothing'"):
         talk.call("outline_script")
 
 

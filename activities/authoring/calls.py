@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from activities.execution import Resources, invoke, perform_call, run_alone
+from activities.execution import Resources, invoke, perform_call, run_alone, status_alone
 from activities.failures import timestamp
 from query import SYSTEM
 from script.compiler.secrets import named_secrets
@@ -159,6 +159,14 @@ def perform(doing: Doing, *, expect: str | None = None) -> Any:
         return dropped(doing, lambda view: invoke(doing.resources, doing.tool, step_of(doing, args), view))
     snapshot = doing.resources.databases.open(doing.database).snapshot()
     return invoke(doing.resources, doing.tool, step_of(doing, args), snapshot)
+
+
+def was_performed(doing: Doing) -> bool:
+    """Whether the write of this call is committed: by an attempt that was lost before it could tell, after it was approved."""
+    if not doing.writes or doing.database is None:
+        return False
+    database = doing.resources.databases.open(doing.database)
+    return status_alone(database, doing.key)[1] == "committed"
 
 
 def dropped(doing: Doing, work: Any) -> Any:

@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from activities import Resources
-from script.session_wire import Approval
+from activities.authoring import end_turn
+from script.session_wire import Approval, EndTurnCall
 from tests.authoring.conftest import PEOPLE
 from tests.authoring.harness import Actor, Talk, rows_of
 
@@ -156,3 +157,40 @@ def test_a_mocked_tool_is_called_by_the_model_without_anybody(here: Resources, a
     talk = Talk.begin(here)
     assert talk.say("Mail Ann")["status"] == "completed"
     assert talk.records("tool_result")[-1]["result"] == {"sent": True}
+
+
+def test_a_run_that_was_started_when_the_turn_was_stopped_is_told(here: Resources) -> None:
+    here, runs = running(here)
+    here.library.save({"name": "rich", "database": "hr", "steps": [RICH]})
+    talk = Talk.begin(here, database="hr")
+    start = runs.start
+
+    def started_then_stopped(*given: Any) -> dict[str, Any]:
+        found = start(*given)
+        if len(runs.started) == 1:
+            end_turn(here, EndTurnCall(talk.session_id, talk.session.turn, "canceled"))
+        return found
+
+    runs.start = started_then_stopped  # type: ignore[method-assign]
+    talk.say("/run rich")
+    assert talk.results() == [("run_script", "canceled"), ("run_script", "done")]
+    assert talk.records("tool_result")[-1]["result"]["run_id"] == "run-1"
+    assert talk.records()[-1]["code"] == "performed"
+
+
+def test_what_would_be_published_is_bound_with_the_versions_that_it_calls(here: Resources, authored: Authored) -> None:
+    def called(text: str) -> dict[str, Any]:
+        return {"name": "inner", "steps": [{"type": "say", "message": text}]}
+
+    outer = {"name": "outer", "steps": [{"type": "script", "script_name": "inner"}]}
+    here.library.save(called("one"))
+    authored(("", [("create_script", outer), ("publish_script", {})]), "Published.")
+    talk = Talk.begin(here)
+    talk.say("publish it")
+    newer = here.library.save(called("two"))
+    assert talk.decide()["status"] == "waiting"
+    assert talk.records("notice")[-1]["code"] == "approval_stale"
+    shown = talk.cards("approval")[-1]["preview"]["version"]
+    assert talk.decide()["status"] == "completed"
+    saved = here.library.get("outer")
+    assert (saved.hash, saved.script["steps"][0]["version"]) == (shown, newer.hash)

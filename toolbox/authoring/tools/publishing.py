@@ -45,9 +45,16 @@ def _publish_bound(ctx: ToolContext, args: dict[str, Any]) -> Bound:
     desk = desk_of(ctx)
     draft, text = _right_draft(ctx, desk)
     old = ctx.services.library.text(draft.base) if draft.base is not None else {}
-    shown = {"draft": draft.id, "name": draft.name, "revision": draft.revision, "script": text.script}
+    version = ctx.services.library.would_be(desk.work.transaction, text.script)
+    shown = {
+        "draft": draft.id,
+        "name": draft.name,
+        "revision": draft.revision,
+        "version": version,
+        "script": text.script,
+    }
     return Bound(
-        binding("publish_script", draft.name, text.script),
+        binding("publish_script", draft.name, text.script, version),
         f"Publish {draft.name} as it stands in revision {draft.revision} of the draft: a version of it never changes.",
         {**shown, "diff": difference(old, text.script)},
     )

@@ -117,7 +117,9 @@ def _note(resources: Resources, work: Work, call: ThinkCall, thought: author.Tho
     if thought.text or not thought.calls:
         work.say("text", text=thought.text, model=thought.model, usage=used)
     if thought.cut:
-        work.say("notice", text="the model stopped at its own limit: this is not all that it wanted to say", code="cut")
+        work.say(
+            "notice", text="the model stopped at its own limit: this is not all that it wanted to say", code="cut_off"
+        )
     if not thought.calls:
         return Next("done", call.turn)
     asked = [found for number, wanted in enumerate(thought.calls) if (found := _asked(resources, work, number, wanted))]

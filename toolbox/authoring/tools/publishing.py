@@ -135,7 +135,7 @@ def _checked_run(
 
 def _text_of(ctx: ToolContext, desk: Desk, script: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """What is to be tried, and how it is called. Raises NoDraft, DraftInvalid, ScriptNotFound, Forbidden."""
-    if script is not None and (desk.session.draft is None or desk.draft()[0].name != script):
+    if script is not None and not desk.is_open(script):
         desk.access.require(Scope("scripts", "run", script))
         saved = ctx.services.library.get(script)
         return saved.script, {"script": saved.name, "version": saved.hash}

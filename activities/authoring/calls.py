@@ -153,7 +153,7 @@ def perform(doing: Doing, *, expect: str | None = None) -> Any:
         return perform_call(doing.resources, step_of(doing, args))
     if doing.writes:
         return perform_call(doing.resources, step_of(doing, args, alone=doing.key))
-    if doing.database is None:
+    if doing.database is None or doing.tool.effect == "pure":
         return invoke(doing.resources, doing.tool, step_of(doing, args), None)
     if doing.tool.writes(args):  # a preview of its own: it wants a transaction to look in
         return dropped(doing, lambda view: invoke(doing.resources, doing.tool, step_of(doing, args), view))

@@ -9,7 +9,7 @@ import pytest
 
 from activities import Resources
 from activities.authoring import act, acting, end_turn, hear_message, think
-from agent import Reply
+from agent import InvalidAnswer, Reply
 from query import open_store
 from script.session_wire import ActCall, Approval, EndTurnCall, HearCall, SessionMessage, ThinkCall
 from tests.authoring.conftest import PEOPLE
@@ -388,3 +388,18 @@ def test_who_may_not_publish_cannot_approve_it_either(here: Resources, authored:
     assert len(talk.session.pending) == 1
     assert talk.decide()["status"] == "completed"
     assert here.library.get("hi").number == 1
+
+
+def test_answers_that_cannot_be_used_count(here: Resources, authored: Authored) -> None:
+    used = {"input_tokens": 70, "output_tokens": 40}
+    author = authored(InvalidAnswer("no form", usage=used), "not asked any more")
+    talk = Talk.begin(here, database="hr", limits=Limits(tokens=100))
+    assert talk.say("Who is there?")["error"]["code"] == "invalid_answer"
+    assert talk.records("turn")[-1]["usage"] == {**used, "cost": 0.0}
+    assert talk.say("And now?")["error"]["code"] == "limit_tokens"
+    assert len(author.lines) == 1
+
+
+def test_tools_that_need_no_database_do_without_the_one_that_was_meant(here: Resources) -> None:
+    talk = Talk.begin(replace(here, model=None), database="gone")
+    assert talk.say("/list_tools")["status"] == "completed"

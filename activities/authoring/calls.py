@@ -1,7 +1,8 @@
 """One tool call of a session: what it takes, who has to decide about it, and performing it.
 
 A call of the model that changes anything is decided by the person; so is a call of the person's own that changes many rows at once, or
-whose tool says so. What is mocked, and everything in a session that only tries things out (`stub`), has no effect, and nobody is asked.
+whose tool says so. What is mocked has no effect, and nobody is asked; nor has anything in a session that only tries things out (`stub`),
+but for what changes the session itself and its drafts: nothing is published, run or deleted there.
 
 Tools of databases take a `database` beside their own arguments: the one of the step, if it were a step; by default that of the session. A
 schedule is fixed to the version that was the latest when it was approved, and mocks what the session mocks.
@@ -28,7 +29,7 @@ from toolbox.vault import Filling
 
 SCHEDULES: Final = "schedule_script"
 DIRECT: Final = frozenset({"run_script"})
-"""Tools of the session that start something: their calls wait for an approval only if they are the model's, and a stub starts nothing."""
+"""Tools of the session that start something: their calls wait for an approval only if they are the model's."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,8 @@ def check_rights(doing: Doing) -> None:
 
 def stand_in(doing: Doing) -> Any:
     """What a call gives that has no effect here, mocked or stubbed; None for all others."""
-    starts = doing.tool.name in DIRECT and doing.session.stub
-    if doing.tool.effect in ("pure", SESSION) and not starts:
+    binds = doing.is_of_session and doing.tool.needs_approval
+    if doing.tool.effect == "pure" or (doing.is_of_session and not (binds and doing.session.stub)):
         return None
     if doing.session.stub:
         return {"stubbed": True, "tool": doing.tool.name, "args": doing.asked.args}

@@ -194,3 +194,15 @@ def test_what_would_be_published_is_bound_with_the_versions_that_it_calls(here: 
     assert talk.decide()["status"] == "completed"
     saved = here.library.get("outer")
     assert (saved.hash, saved.script["steps"][0]["version"]) == (shown, newer.hash)
+
+
+def test_a_stub_publishes_deletes_and_runs_nothing(here: Resources) -> None:
+    here, runs = running(replace(here, model=None))
+    here.library.save({"name": "rich", "database": "hr", "steps": [RICH]})
+    talk = Talk.begin(here, stub=True)
+    talk.say('/create_script name=poor steps=[{"type": "say", "message": "x"}]')
+    for text in ("/publish", "/delete", "/run rich"):
+        assert talk.say(text)["status"] == "completed"
+        assert talk.records("tool_result")[-1]["result"]["stubbed"] is True
+    assert [row["name"] for row in here.library.scripts()] == ["rich"]
+    assert talk.session.draft is not None and runs.started == []

@@ -12,7 +12,8 @@ from toolbox.authoring.tools.desks import desk_of
 from toolbox.authoring.trace import CARD_CHARACTERS, CARD_STEPS, TOLD_CHARACTERS, TOLD_STEPS, short, shortened, trace
 from toolbox.context import ToolContext
 from toolbox.drafts import Draft, Revision
-from toolbox.errors import DraftInvalid, ToolNotConfigured
+from toolbox.errors import DraftInvalid, ScriptNotFound, ToolNotConfigured
+from toolbox.library import ScriptVersion
 from toolbox.tool import Bound, binding, tool
 
 
@@ -46,6 +47,9 @@ def _publish_bound(ctx: ToolContext, args: dict[str, Any]) -> Bound:
     draft, text = _right_draft(ctx, desk)
     old = ctx.services.library.text(draft.base) if draft.base is not None else {}
     version = ctx.services.library.would_be(desk.work.transaction, text.script)
+    newest = _newest(ctx, draft.name)
+    other = newest if newest is not None and newest.hash not in (draft.base, version) else None
+    replaced = f" It takes the place of version {other.number}, which the draft was not made of." if other else ""
     shown = {
         "draft": draft.id,
         "name": draft.name,
@@ -54,10 +58,17 @@ def _publish_bound(ctx: ToolContext, args: dict[str, Any]) -> Bound:
         "script": text.script,
     }
     return Bound(
-        binding("publish_script", draft.name, text.script, version),
-        f"Publish {draft.name} as it stands in revision {draft.revision} of the draft: a version of it never changes.",
+        binding("publish_script", draft.name, text.script, version, newest.hash if newest is not None else None),
+        f"Publish {draft.name} as it stands in revision {draft.revision} of the draft: a version of it never changes.{replaced}",
         {**shown, "diff": difference(old, text.script)},
     )
+
+
+def _newest(ctx: ToolContext, name: str) -> ScriptVersion | None:
+    try:
+        return ctx.services.library.get(name)
+    except ScriptNotFound:
+        return None
 
 
 @tool(effect="session", approval=_publish_bound)

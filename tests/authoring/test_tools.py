@@ -9,6 +9,7 @@ from activities.authoring import end_turn
 from script.session_wire import Approval, EndTurnCall
 from tests.authoring.conftest import PEOPLE
 from tests.authoring.harness import Actor, Talk, rows_of
+from toolbox.access import Access, parse_scopes
 
 Authored = Callable[..., Actor]
 RICH = {
@@ -206,3 +207,12 @@ def test_a_stub_publishes_deletes_and_runs_nothing(here: Resources) -> None:
         assert talk.records("tool_result")[-1]["result"]["stubbed"] is True
     assert [row["name"] for row in here.library.scripts()] == ["rich"]
     assert talk.session.draft is not None and runs.started == []
+
+
+def test_errors_tell_nothing_of_scripts_that_may_not_be_known(here: Resources) -> None:
+    here.library.save({"name": "hidden", "parameters": ["canary"], "steps": [{"type": "say", "message": "x"}]})
+    access = Access("k2", "other", parse_scopes(["scripts:run:open*", "sessions"]))
+    hidden, known = Talk.begin(here, access=access), Talk.begin(here)
+    for text in ("/run hidden other=1", "/run hidden 1 2", "/dry_run hidden other=1"):
+        assert "canary" not in str(hidden.say(text))
+        assert "canary" in str(known.say(text))

@@ -167,16 +167,12 @@ def run_alone(
     A conflict runs the work again; after `ALONE_ATTEMPTS` Conflict is raised.
     """
     database = resources.databases.open(reference.database)
-    number, conflicts = 1, 0
+    conflicts = 0
     while True:
-        name = reference.id if number == 1 else f"{reference.id}~{number}"
-        state = database.status(name).state
+        name, state = status_alone(database, reference.id)
         if state == "committed":
             recorded = database.recorded(name, key)
             return orjson.loads(recorded) if recorded is not None else None
-        if state == "rolled_back":
-            number += 1
-            continue
         if state == "open" and (begun := _taken_up(database, name)) is not None:
             begun.rollback()  # an attempt that was lost had marked places in it: what it did is not known here
             continue
@@ -203,6 +199,15 @@ def run_alone(
         else:
             recorded = None if dry_run else database.recorded(name, key)
             return orjson.loads(recorded) if recorded is not None else result
+
+
+def status_alone(database: Database, reference: str) -> tuple[str, str]:
+    """The name of the attempt that counts of a transaction of its own, and its state: those before it were rolled back."""
+    number, name = 1, reference
+    while (state := database.status(name).state) == "rolled_back":
+        number += 1
+        name = f"{reference}~{number}"
+    return name, state
 
 
 def _taken_up(database: Database, name: str) -> Transaction | None:

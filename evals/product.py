@@ -10,14 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from activities.authoring import act, end_turn, hear_message, think
-from activities.failures import error_of
+from activities.authoring import take
 from agent.protocol import Call, Message, Model, Reply, Tool, Usage
 from evals.case import Case, Turns
 from evals.case import Reply as Scripted
 from evals.outcome import Record
 from evals.samples import NOW, a_copy, changes, rows_now
-from script.session_wire import ActCall, EndTurnCall, HearCall, Next, SessionMessage, ThinkCall
+from script.session_wire import SessionMessage
 from toolbox.access import ADMIN, Access
 from toolbox.authoring.state import Session
 
@@ -49,8 +48,7 @@ class Product:
             self._model.begin(self._said)
         self._said += 1
         message = SessionMessage(uuid.uuid4().hex, text, _ME.to_json(), NOW)
-        heard = hear_message(self._resources, HearCall(self._id, message))
-        end_turn(self._resources, self._rounds(heard))
+        take(self._resources, self._id, message)
         records = list(self._resources.conversations.records(self._id, after=self._seen))
         self._seen = records[-1]["seq"] if records else self._seen
         return [record for record in records if record["type"] not in _TOLD]
@@ -72,35 +70,6 @@ class Product:
 
     def close(self) -> None:
         self._stack.close()
-
-    # --- a turn, as the workflow of sessions has it ---
-
-    def _rounds(self, found: Next) -> EndTurnCall:
-        number = 0
-        while found.kind in ("think", "act"):
-            try:
-                if found.kind == "think":
-                    found = think(self._resources, ThinkCall(self._id, found.turn, number, _ME.to_json()))
-                    number += 1
-                else:
-                    found = self._acts(found)
-            except Exception as error:
-                known = error_of(error)
-                if known is None:
-                    raise
-                return EndTurnCall(self._id, found.turn, "failed", known)
-        return EndTurnCall(self._id, found.turn, "waiting" if found.kind == "wait" else found.status, found.error)
-
-    def _acts(self, asked: Next) -> Next:
-        waits, found = False, asked
-        for name in asked.calls:
-            found = act(self._resources, ActCall(self._id, asked.turn, name, _ME.to_json(), asked.approved))
-            if found.kind == "done":
-                return found
-            waits = waits or found.kind == "wait"
-        if waits:
-            return Next("wait", asked.turn)
-        return found if found.kind == "think" else Next("done", asked.turn)
 
 
 class ScriptedModel:

@@ -96,6 +96,10 @@ class ScriptLibrary:
         """The same within a transaction on the system database. Raises ScriptInvalid."""
         return self._save(transaction, self._checked(source), author)
 
+    def would_be(self, view: View, source: str | bytes | Mapping[str, Any]) -> str:
+        """The hash of the version that a text would be saved as, with what it calls pinned as now. Raises ScriptInvalid, ToolError."""
+        return script_hash(self._pinned(view, self._checked(source)))
+
     def _checked(self, source: str | bytes | Mapping[str, Any]) -> Script:
         script, problems = self.check(source)
         errors = [problem for problem in problems if problem.severity == "error"]

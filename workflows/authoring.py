@@ -94,7 +94,7 @@ class SessionWorkflow:
         while not self._closed:
             self._show("")
             await workflow.wait_condition(lambda: bool(self._inbox) or self._closed)
-            if self._is_long():
+            if self._is_long() and not self._closed:
                 workflow.continue_as_new(SessionInput(self._session, self._inbox))
             if self._inbox and not self._closed:
                 self._busy, self._stopping = True, False

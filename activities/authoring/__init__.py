@@ -9,12 +9,14 @@ approvals.py  what is put before the person, bound by a hash; previews.py: what 
 catalog.py    what the model is told there is
 commands.py   slash commands
 rehearsal.py  dry runs, here and now
+driving.py    a whole turn, here and now
 """
 
 from activities.authoring.acting import act
+from activities.authoring.driving import take
 from activities.authoring.hearing import hear_message
 from activities.authoring.rehearsal import LocalRehearsal
 from activities.authoring.thinking import think
 from activities.authoring.turns import TurnEnded, end_turn
 
-__all__ = ["LocalRehearsal", "TurnEnded", "act", "end_turn", "hear_message", "think"]
+__all__ = ["LocalRehearsal", "TurnEnded", "act", "end_turn", "hear_message", "take", "think"]

@@ -17,6 +17,7 @@ from typing import Any, Final
 from activities.authoring import turns
 from activities.authoring.approvals import Proposal, proposal, put_before_person
 from activities.authoring.calls import (
+    DIRECT,
     SCHEDULES,
     Doing,
     check_rights,
@@ -25,6 +26,7 @@ from activities.authoring.calls import (
     perform,
     prepared,
     stand_in,
+    was_performed,
 )
 from activities.authoring.hearing import after_decision
 from activities.authoring.turns import TurnEnded
@@ -38,10 +40,9 @@ from toolbox.authoring.conversations import Work
 from toolbox.authoring.desk import Desk
 from toolbox.authoring.recorder import record_call
 from toolbox.authoring.state import Session, ToolCall
+from toolbox.authoring.tools.asking import ENDS_TURN
 from toolbox.errors import Forbidden
 
-ENDS_TURN: Final = "ends_turn"
-"""A result that has this ends the turn: what comes next is up to the person."""
 FAILED_EDITS: Final = 3
 """Edits that leave errors, one behind the other, after which the person is asked."""
 KEPT_BYTES: Final = 2 * 1024
@@ -73,11 +74,9 @@ def act(resources: Resources, call: ActCall) -> Next:
     work = _Act(resources, call, session, asked)
     try:
         done = work.work()
-    except Forbidden as error:
-        if call.approved is not None:  # it still waits, for somebody who may
-            return Next("done", call.turn, status="failed", error=known(error))
-        done = work.giving(Given(error=known(error)))
     except Exception as error:
+        if (still := _still_waits(call, error)) is not None:
+            return still
         done = work.giving(Given(error=known(error)))
     try:
         return Next(**talks.once(call.session, name, done))
@@ -89,8 +88,17 @@ def act(resources: Resources, call: ActCall) -> Next:
     except BTreeError:
         raise
     except Exception as error:
+        if (still := _still_waits(call, error)) is not None:
+            return still
         refused = Given(error=known(error))
         return Next(**talks.once(call.session, name, work.giving(refused)))
+
+
+def _still_waits(call: ActCall, error: Exception) -> Next | None:
+    """What was approved by somebody who may not do it still waits, for somebody who may."""
+    if call.approved is None or not isinstance(error, Forbidden):
+        return None
+    return Next("done", call.turn, status="failed", error=known(error))
 
 
 def known(error: Exception) -> dict[str, Any]:
@@ -127,7 +135,7 @@ class _Act:
             self._is_of_session = True
             return lambda work: self._in_session(doing, work)
         found: Proposal | None = None
-        if is_decided_by_person(doing):
+        if is_decided_by_person(doing) and not was_performed(doing):
             found = proposal(doing)
             if not self._is_approved(found):
                 return lambda work: self._waiting(doing, found, work)
@@ -154,6 +162,8 @@ class _Act:
             if not self._is_approved(found):
                 return self._waiting(doing, found, work)
         value = doing.tool.call_sync(context_of(doing, Desk(work, self._access)), doing.args)
+        if doing.tool.name in DIRECT:  # a run that was started goes on, whatever becomes of the transaction
+            self.performed = _fitting(value)
         return self._give(work, _fitting(value))
 
     def giving(self, given: Given) -> Callable[[Work], dict[str, Any]]:

@@ -1,16 +1,13 @@
 """What is put before the person: a call, in one sentence, with what it would do, bound by a hash to exactly that.
 
 The hash is over the tool, its arguments (those of a schedule have the version that it would run) and its database; over what the tool
-itself says that it binds (`Tool.bound`: the text of a draft, the version of a script); and over the rows that a bulk change is about (the
-token of its preview). When one of them is another by the time that the person agrees, the approval is stale: what there is then has to be
-shown again.
+itself says that it binds (`Tool.bound`: the text of a draft, the version of a script); over the rows that a bulk change is about (the token
+of its preview), and over the record that a write is about, as it was shown. When one of them is another by the time that the person agrees,
+the approval is stale: what there is then has to be shown again.
 """
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import Any, Final
-
-import orjson
 
 from activities.authoring.calls import SCHEDULES, Doing, context_of
 from activities.authoring.previews import preview_of
@@ -18,6 +15,7 @@ from script.outline.tools import call as told_call
 from toolbox.authoring.conversations import Work
 from toolbox.authoring.desk import Desk
 from toolbox.authoring.state import Pending
+from toolbox.tool import binding
 
 APPROVAL_STALE: Final = "approval_stale"
 
@@ -42,14 +40,14 @@ def proposal(doing: Doing, work: Work | None = None) -> Proposal:
         return _of_session(doing, work)
     preview = preview_of(doing)
     token = preview.get("token") if doing.is_bulk else None
-    about: list[Any] = [doing.tool.name, doing.args, doing.database, token]
+    records = [row["before"] for row in preview.get("rows", ()) if doing.tool.effect == "write"]
     if doing.tool.effect == "external" and doing.tool.needs_approval:
         what = doing.tool.bound(context_of(doing, None), doing.args).what
     elif doing.tool.effect == "external":
         what = f"{told_call(doing.tool.name, _in_words(doing), doing.database)}."
     else:
         what = f"{told_call(doing.tool.name, doing.args, doing.database)} in the database {doing.database}."
-    return Proposal(_hash(about), what, preview, token)
+    return Proposal(binding(doing.tool.name, doing.args, doing.database, token, records), what, preview, token)
 
 
 def _in_words(doing: Doing) -> dict[str, Any]:
@@ -64,7 +62,7 @@ def _in_words(doing: Doing) -> dict[str, Any]:
 
 def _of_session(doing: Doing, work: Work) -> Proposal:
     found = doing.tool.bound(context_of(doing, Desk(work, doing.access)), doing.args)
-    return Proposal(_hash([doing.tool.name, doing.args, found.hash]), found.what, dict(found.shown))
+    return Proposal(binding(doing.tool.name, doing.args, found.hash), found.what, dict(found.shown))
 
 
 def put_before_person(work: Work, doing: Doing, found: Proposal, stale: bool = False) -> None:
@@ -98,7 +96,3 @@ def put_before_person(work: Work, doing: Doing, found: Proposal, stale: bool = F
     )
     error = {"code": APPROVAL_STALE} if told else {}
     work.say("tool_result", call=asked.id, tool=asked.tool, status="waiting", result={"approval": name, **error})
-
-
-def _hash(about: list[Any]) -> str:
-    return hashlib.sha256(orjson.dumps(about, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -1,7 +1,8 @@
 """One tool call of a session: what it takes, who has to decide about it, and performing it.
 
 A call of the model that changes anything is decided by the person; so is a call of the person's own that changes many rows at once, or
-whose tool says so. What is mocked, and everything in a session that only tries things out (`stub`), has no effect, and nobody is asked.
+whose tool says so. What is mocked has no effect, and nobody is asked; nor has anything in a session that only tries things out (`stub`),
+but for what changes the session itself and its drafts: nothing is published, run or deleted there.
 
 Tools of databases take a `database` beside their own arguments: the one of the step, if it were a step; by default that of the session. A
 schedule is fixed to the version that was the latest when it was approved, and mocks what the session mocks.
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from activities.execution import Resources, invoke, perform_call, run_alone
+from activities.execution import Resources, invoke, perform_call, run_alone, status_alone
 from activities.failures import timestamp
 from query import SYSTEM
 from script.compiler.secrets import named_secrets
@@ -28,7 +29,7 @@ from toolbox.vault import Filling
 
 SCHEDULES: Final = "schedule_script"
 DIRECT: Final = frozenset({"run_script"})
-"""Tools of the session that start something: their calls wait for an approval only if they are the model's, and a stub starts nothing."""
+"""Tools of the session that start something: their calls wait for an approval only if they are the model's."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,8 @@ def check_rights(doing: Doing) -> None:
 
 def stand_in(doing: Doing) -> Any:
     """What a call gives that has no effect here, mocked or stubbed; None for all others."""
-    starts = doing.tool.name in DIRECT and doing.session.stub
-    if doing.tool.effect in ("pure", SESSION) and not starts:
+    binds = doing.is_of_session and doing.tool.needs_approval
+    if doing.tool.effect == "pure" or (doing.is_of_session and not (binds and doing.session.stub)):
         return None
     if doing.session.stub:
         return {"stubbed": True, "tool": doing.tool.name, "args": doing.asked.args}
@@ -155,12 +156,20 @@ def perform(doing: Doing, *, expect: str | None = None) -> Any:
         return perform_call(doing.resources, step_of(doing, args))
     if doing.writes:
         return perform_call(doing.resources, step_of(doing, args, alone=doing.key))
-    if doing.database is None:
+    if doing.database is None or doing.tool.effect == "pure":
         return invoke(doing.resources, doing.tool, step_of(doing, args), None)
     if doing.tool.writes(args):  # a preview of its own: it wants a transaction to look in
         return dropped(doing, lambda view: invoke(doing.resources, doing.tool, step_of(doing, args), view))
     snapshot = doing.resources.databases.open(doing.database).snapshot()
     return invoke(doing.resources, doing.tool, step_of(doing, args), snapshot)
+
+
+def was_performed(doing: Doing) -> bool:
+    """Whether the write of this call is committed: by an attempt that was lost before it could tell, after it was approved."""
+    if not doing.writes or doing.database is None:
+        return False
+    database = doing.resources.databases.open(doing.database)
+    return status_alone(database, doing.key)[1] == "committed"
 
 
 def dropped(doing: Doing, work: Any) -> Any:

@@ -1,16 +1,16 @@
 """What the model is told there is, and which tools: only what the session's rights allow."""
 
-from collections.abc import Callable, Mapping
-from copy import deepcopy
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from activities.authoring.turns import DATABASE, takes_database
+from activities.authoring.calls import SCHEDULES
 from activities.execution import Resources
 from agent.protocol import Tool
 from toolbox import Tool as RegisteredTool
-from toolbox.access import Access, Scope
-from toolbox.authoring.catalog import catalog
+from toolbox.access import Access, Scope, of_call
+from toolbox.authoring.catalog import catalog, types
+from toolbox.authoring.meant import arguments_with_database
 from toolbox.authoring.state import Session
 
 
@@ -24,24 +24,22 @@ def catalog_of(resources: Resources, session: Session, access: Access) -> dict[s
 def tools_of(resources: Resources, access: Access) -> list[Tool]:
     """The tools that a session's rights allow, in the order of their names."""
     found = (resources.registry.get(name) for name in resources.registry.names())
-    return [
-        Tool(tool.name, tool.description, _arguments(tool), tool.effect) for tool in found if _may_use(tool, access)
-    ]
+    return [_offered(tool) for tool in found if _may_use(tool, access)]
 
 
 def _may_use(tool: RegisteredTool, access: Access) -> bool:
-    """Whether the key may call it at all; tools for schedules have rights of their own, which are asked with the call."""
-    return tool.effect != "external" or "schedule" in tool.name or access.has(Scope("tools", names=tool.name))
+    """Whether the key may call it at all; which databases and which scripts, is asked with the call."""
+    if tool.name == SCHEDULES:
+        return access.has(Scope("schedules", "write"))
+    return all(map(access.has, of_call(tool.name, tool.effect, ())))
 
 
-def _arguments(tool: RegisteredTool) -> Mapping[str, Any]:
-    schema = tool.arguments_schema
-    if not takes_database(tool):
-        return schema
-    named = {"type": "string", "description": "the database, where it is not the session's own"}
-    schema = deepcopy(schema)
-    schema["properties"] = {**schema.get("properties", {}), DATABASE: named}
-    return schema
+def _offered(tool: RegisteredTool) -> Tool:
+    """A tool as the model gets it. What is said of a stand-in, anybody may have written: it stands in the catalog, with the other data."""
+    if tool.mocked:
+        arguments: dict[str, Any] = types(tool.arguments_schema)
+        return Tool(tool.name, "A stand-in for a tool that is not there yet.", arguments, tool.effect)
+    return Tool(tool.name, tool.description, arguments_with_database(tool), tool.effect)
 
 
 def redacting(resources: Resources) -> Callable[[str], str]:

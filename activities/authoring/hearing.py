@@ -9,7 +9,8 @@ from activities.authoring.commands import understood
 from activities.execution import Resources
 from activities.failures import error_of
 from btree import BTreeError
-from script.session_wire import Approval, HearCall, Next
+from script.session_wire import Approval, HearCall, Next, SessionMessage
+from toolbox.access import Access
 from toolbox.authoring.commands import is_command
 from toolbox.authoring.conversations import Work
 from toolbox.authoring.recorder import record_words
@@ -43,14 +44,15 @@ def _hear(resources: Resources, work: Work, call: HearCall) -> Next:
     elif message.approval is not None:
         found = _decide(work, message.approval)
     else:
-        found = _text(resources, work, message.text)
+        found = _text(resources, work, message)
     return Next(**{**asdict(found), "seconds": limits.seconds, "told": turns.told_of(session)})
 
 
-def _text(resources: Resources, work: Work, text: str) -> Next:
-    session = work.session
+def _text(resources: Resources, work: Work, message: SessionMessage) -> Next:
+    session, text = work.session, message.text
     if is_command(text):
-        return _command(resources, work, text.strip())
+        access = Access.from_json(message.access).within(work.session.grants)
+        return _command(resources, work, access, text.strip())
     record_words(work.session, text)
     if resources.model is None:
         return _failed(
@@ -65,9 +67,9 @@ def _text(resources: Resources, work: Work, text: str) -> Next:
     return Next("think", session.turn)
 
 
-def _command(resources: Resources, work: Work, text: str) -> Next:
+def _command(resources: Resources, work: Work, access: Access, text: str) -> Next:
     try:
-        found = understood(resources, work.session, text)
+        found = understood(resources, work.session, access, text)
     except BTreeError:
         raise
     except Exception as error:  # a defect of ours is told, too: tried again, the message would never be heard

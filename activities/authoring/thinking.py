@@ -14,11 +14,11 @@ from activities.authoring import turns
 from activities.authoring.catalog import catalog_of, redacting, tools_of
 from activities.execution import Resources
 from activities.heartbeats import check_cancelled
-from agent import ModelNotConfigured
+from agent import InvalidAnswer, ModelNotConfigured
 from agent.author import turn as author
-from agent.protocol import Call
+from agent.protocol import Call, Usage
 from script.session_wire import Next, ThinkCall
-from script.wire import MAX_WIRE_BYTES
+from script.wire import MAX_WIRE_BYTES, wire_size
 from toolbox.access import Access
 from toolbox.authoring.conversations import Conversations, Record, Work
 from toolbox.authoring.state import Session
@@ -53,7 +53,12 @@ def think(resources: Resources, call: ThinkCall) -> Next:
     situation = author.Situation(
         records, tools_of(resources, access), catalog_of(resources, session, access), redact=redacting(resources)
     )
-    thought = author.think(resources.model, situation, session.model, said=telling.said)
+    try:
+        thought = author.think(resources.model, situation, session.model, said=telling.said)
+    except InvalidAnswer as error:  # it was asked, more than once: that counts
+        usage = Usage(**error.details["usage"])
+        talks.change(call.session, lambda work: _count(work.session, usage))
+        raise
     return Next(**talks.once(call.session, name, lambda work: asdict(_note(resources, work, call, thought))))
 
 
@@ -108,12 +113,7 @@ def _note(resources: Resources, work: Work, call: ThinkCall, thought: author.Tho
     """Write down what the model said, and what it wants to call."""
     session = work.session
     turns.check(session, call.turn)
-    session.turn_rounds += 1
-    used: dict[str, float] = {"input_tokens": thought.usage.input_tokens, "output_tokens": thought.usage.output_tokens}
-    used["cost"] = thought.cost or 0.0
-    for name, amount in used.items():
-        session.usage[name] = session.usage.get(name, 0) + amount
-        session.turn_usage[name] = session.turn_usage.get(name, 0) + amount
+    used = _count(session, thought.usage, thought.cost)
     if thought.text or not thought.calls:
         work.say("text", text=thought.text, model=thought.model, usage=used)
     if thought.cut:
@@ -128,6 +128,17 @@ def _note(resources: Resources, work: Work, call: ThinkCall, thought: author.Tho
     return Next("act", call.turn, calls=[name for name, _ in asked], tools=[tool for _, tool in asked])
 
 
+def _count(session: Session, usage: Usage, cost: float | None = None) -> dict[str, float]:
+    """Count a round, with what it cost."""
+    session.turn_rounds += 1
+    used: dict[str, float] = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+    used["cost"] = cost or 0.0
+    for name, amount in used.items():
+        session.usage[name] = session.usage.get(name, 0) + amount
+        session.turn_usage[name] = session.turn_usage.get(name, 0) + amount
+    return used
+
+
 def _asked(resources: Resources, work: Work, number: int, wanted: Call) -> tuple[str, str] | None:
     """Note a call; None for one that cannot be made, which is told the model."""
     error: dict[str, Any] | None = None
@@ -140,7 +151,7 @@ def _asked(resources: Resources, work: Work, number: int, wanted: Call) -> tuple
     elif wanted.arguments is None:
         message = f"the arguments of {wanted.tool} are no JSON object: {wanted.text[:200]}"
         error = {"code": "invalid_arguments", "message": message, "retryable": False}
-    elif len(wanted.text) > MAX_WIRE_BYTES:
+    elif wire_size(args) > MAX_WIRE_BYTES:
         message = f"the arguments have more than {MAX_WIRE_BYTES} bytes"
         error, args = {"code": "too_large", "message": message, "retryable": False}, {}
     asked = turns.ask(resources, work, wanted.tool, args, "model")

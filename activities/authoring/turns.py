@@ -9,11 +9,11 @@ from typing import Any, Final
 from activities.execution import Resources
 from query import open_store
 from script.session_wire import EndTurnCall, Next, SessionMessage
-from toolbox import Tool, ToolError
+from toolbox import ToolError
 from toolbox.authoring.conversations import MESSAGES, Work
+from toolbox.authoring.meant import DATABASE, takes_database
 from toolbox.authoring.state import RUNNING, Limits, Session, ToolCall
 
-DATABASE: Final = "database"
 TITLE: Final = 80
 """Characters of a session's title."""
 
@@ -69,11 +69,6 @@ def end(work: Work, call: EndTurnCall) -> dict[str, Any]:
         told = {"error": call.error} if call.error is not None else {}
         work.say("turn", status=call.status, message=session.turn_message, usage=dict(session.turn_usage), **told)
     return told_of(session)
-
-
-def takes_database(tool: Tool) -> bool:
-    """Whether a call says which database it is for, beside the tool's own arguments."""
-    return tool.effect in ("read", "write") and DATABASE not in tool.arguments_schema.get("properties", {})
 
 
 def told_of(session: Session) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The pipeline without HTTP and without Temporal: message -> service -> author -> tools -> history.
 
-`Talk` drives the same functions as the activities do, as the workflow does. The model is a script.
+`Talk` has the product's own functions take each message (`activities.authoring.driving`). The model is a script.
 """
 
 import uuid
@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from activities import Resources
-from activities.authoring import act, end_turn, hear_message, think
-from activities.failures import error_of
+from activities.authoring import take
 from agent import Message, Reply, ScriptedModel
 from agent.author.turn import Situation, Thought
 from agent.author.turn import think as think_of
 from agent.protocol import Call
 from query import create_store, select
-from script.session_wire import ActCall, Approval, EndTurnCall, HearCall, Next, SessionMessage, ThinkCall
+from script.session_wire import Approval, SessionMessage
 from toolbox.access import ADMIN, Access
 from toolbox.authoring.conversations import now_utc
 from toolbox.authoring.state import Session
@@ -92,43 +91,12 @@ class Talk:
     def say(self, text: str = "", *, approval: Approval | None = None, key: str | None = None) -> dict[str, Any]:
         """Say something, and wait for the end of the turn; gives its last record."""
         message = SessionMessage(key or uuid.uuid4().hex, text, self.access.to_json(), now_utc(), approval)
-        heard = hear_message(self.resources, HearCall(self.session_id, message))
-        ended = self._rounds(heard)
-        end_turn(self.resources, ended)
+        take(self.resources, self.session_id, message)
         return self.records("turn")[-1]
 
     def decide(self, *, approved: bool = True, comment: str = "") -> dict[str, Any]:
         """Decide what waits longest."""
         return self.say(approval=Approval(self.session.pending[0].id, approved, comment))
-
-    def _rounds(self, found: Next) -> EndTurnCall:
-        number, access = 0, self.access.to_json()
-        while found.kind in ("think", "act"):
-            try:
-                if found.kind == "think":
-                    found = think(self.resources, ThinkCall(self.session_id, found.turn, number, access))
-                    number += 1
-                else:
-                    found = self._acts(found, access)
-            except Exception as error:
-                known = error_of(error)
-                if known is None:
-                    raise
-                return EndTurnCall(self.session_id, found.turn, "failed", known)
-        return EndTurnCall(
-            self.session_id, found.turn, "waiting" if found.kind == "wait" else found.status, found.error
-        )
-
-    def _acts(self, asked: Next, access: dict[str, Any]) -> Next:
-        waits, found = False, asked
-        for name in asked.calls:
-            found = act(self.resources, ActCall(self.session_id, asked.turn, name, access, asked.approved))
-            if found.kind == "done":
-                return found
-            waits = waits or found.kind == "wait"
-        if waits:
-            return Next("wait", asked.turn)
-        return found if found.kind == "think" else Next("done", asked.turn)
 
 
 def with_rows(resources: Resources, database: str, store: str, rows: list[dict[str, Any]], key: str = "id") -> None:

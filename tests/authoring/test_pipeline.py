@@ -9,7 +9,8 @@ import pytest
 
 from activities import Resources
 from activities.authoring import act, acting, end_turn, hear_message, think
-from agent import Reply
+from agent import InvalidAnswer, Reply
+from query import open_store
 from script.session_wire import ActCall, Approval, EndTurnCall, HearCall, SessionMessage, ThinkCall
 from tests.authoring.conftest import PEOPLE
 from tests.authoring.harness import ME, Actor, Talk, rows_of, unreadable, with_rows
@@ -116,8 +117,6 @@ def test_what_a_call_expects_itself_is_kept(here: Resources) -> None:
 
 
 def _add(transaction: Any, row: dict[str, Any]) -> None:
-    from query import open_store
-
     open_store(transaction, "people").add(row)
 
 
@@ -334,3 +333,73 @@ def test_an_answer_that_was_cut_off_is_told(here: Resources, authored: Callable[
     talk.say("Who is there?")
     assert talk.types() == ["user", "text", "notice", "turn"]
     assert talk.records("notice")[0]["code"] == "cut_off"
+
+
+def test_an_approved_write_that_was_made_before_its_worker_died_is_not_asked_for_again(
+    here: Resources, authored: Authored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authored(("", [("update", {"store": "people", "key": 1, "values": {"$inc": {"salary": 1}}})]))
+    talk = Talk.begin(here, database="hr")
+    talk.say("One more for Ann")
+    decision = Approval(talk.session.pending[0].id, True)
+    message = SessionMessage("m2", "", ME.to_json(), now_utc(), decision)
+    heard = hear_message(here, HearCall(talk.session_id, message))
+    call = ActCall(talk.session_id, heard.turn, heard.calls[0], ME.to_json(), heard.approved)
+    perform = acting.perform
+
+    def performed_then_lost(doing: Any, **more: Any) -> Any:
+        perform(doing, **more)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(acting, "perform", performed_then_lost)
+        act(here, call)
+    assert act(here, call).kind == "think"
+    assert talk.session.pending == []
+    assert rows_of(here, "hr", "people")[0]["salary"] == 101
+
+
+def test_an_approval_of_a_write_is_for_the_record_that_was_shown(here: Resources, authored: Authored) -> None:
+    authored(("", [("delete", {"store": "people", "key": 1})]), "Gone.")
+    talk = Talk.begin(here, database="hr")
+    talk.say("Delete Ann")
+    ann = {**PEOPLE[0], "name": "Anne"}
+    here.databases.open("hr").transact(lambda t: _put(t, ann))
+    assert talk.decide()["status"] == "waiting"
+    assert talk.records("notice")[-1]["code"] == "approval_stale"
+    assert talk.cards("approval")[1]["preview"]["rows"] == [{"before": ann, "after": None}]
+    assert talk.decide()["status"] == "completed"
+    assert [row["id"] for row in rows_of(here, "hr", "people")] == [2, 3]
+
+
+def _put(transaction: Any, row: dict[str, Any]) -> None:
+    open_store(transaction, "people").upsert(row)
+
+
+def test_who_may_not_publish_cannot_approve_it_either(here: Resources, authored: Authored) -> None:
+    authored(
+        ("", [("create_script", {"name": "hi", "steps": [{"type": "say", "message": "hi"}]}), ("publish_script", {})]),
+        "Published.",
+    )
+    talk = Talk.begin(here)
+    talk.say("Publish hi")
+    other = replace(talk, access=Access("key-2", "reader", parse_scopes(["scripts:read", "sessions"])))
+    assert other.decide()["error"]["code"] == "forbidden"
+    assert len(talk.session.pending) == 1
+    assert talk.decide()["status"] == "completed"
+    assert here.library.get("hi").number == 1
+
+
+def test_answers_that_cannot_be_used_count(here: Resources, authored: Authored) -> None:
+    used = {"input_tokens": 70, "output_tokens": 40}
+    author = authored(InvalidAnswer("no form", usage=used), "not asked any more")
+    talk = Talk.begin(here, database="hr", limits=Limits(tokens=100))
+    assert talk.say("Who is there?")["error"]["code"] == "invalid_answer"
+    assert talk.records("turn")[-1]["usage"] == {**used, "cost": 0.0}
+    assert talk.say("And now?")["error"]["code"] == "limit_tokens"
+    assert len(author.lines) == 1
+
+
+def test_tools_that_need_no_database_do_without_the_one_that_was_meant(here: Resources) -> None:
+    talk = Talk.begin(replace(here, model=None), database="gone")
+    assert talk.say("/list_tools")["status"] == "completed"

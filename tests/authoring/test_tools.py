@@ -5,9 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 from activities import Resources
-from script.session_wire import Approval
+from activities.authoring import end_turn
+from script.session_wire import Approval, EndTurnCall
 from tests.authoring.conftest import PEOPLE
 from tests.authoring.harness import Actor, Talk, rows_of
+from toolbox.access import Access, parse_scopes
 
 Authored = Callable[..., Actor]
 RICH = {
@@ -156,3 +158,61 @@ def test_a_mocked_tool_is_called_by_the_model_without_anybody(here: Resources, a
     talk = Talk.begin(here)
     assert talk.say("Mail Ann")["status"] == "completed"
     assert talk.records("tool_result")[-1]["result"] == {"sent": True}
+
+
+def test_a_run_that_was_started_when_the_turn_was_stopped_is_told(here: Resources) -> None:
+    here, runs = running(here)
+    here.library.save({"name": "rich", "database": "hr", "steps": [RICH]})
+    talk = Talk.begin(here, database="hr")
+    start = runs.start
+
+    def started_then_stopped(*given: Any) -> dict[str, Any]:
+        found = start(*given)
+        if len(runs.started) == 1:
+            end_turn(here, EndTurnCall(talk.session_id, talk.session.turn, "canceled"))
+        return found
+
+    runs.start = started_then_stopped  # type: ignore[method-assign]
+    talk.say("/run rich")
+    assert talk.results() == [("run_script", "canceled"), ("run_script", "done")]
+    assert talk.records("tool_result")[-1]["result"]["run_id"] == "run-1"
+    assert talk.records()[-1]["code"] == "performed"
+
+
+def test_what_would_be_published_is_bound_with_the_versions_that_it_calls(here: Resources, authored: Authored) -> None:
+    def called(text: str) -> dict[str, Any]:
+        return {"name": "inner", "steps": [{"type": "say", "message": text}]}
+
+    outer = {"name": "outer", "steps": [{"type": "script", "script_name": "inner"}]}
+    here.library.save(called("one"))
+    authored(("", [("create_script", outer), ("publish_script", {})]), "Published.")
+    talk = Talk.begin(here)
+    talk.say("publish it")
+    newer = here.library.save(called("two"))
+    assert talk.decide()["status"] == "waiting"
+    assert talk.records("notice")[-1]["code"] == "approval_stale"
+    shown = talk.cards("approval")[-1]["preview"]["version"]
+    assert talk.decide()["status"] == "completed"
+    saved = here.library.get("outer")
+    assert (saved.hash, saved.script["steps"][0]["version"]) == (shown, newer.hash)
+
+
+def test_a_stub_publishes_deletes_and_runs_nothing(here: Resources) -> None:
+    here, runs = running(replace(here, model=None))
+    here.library.save({"name": "rich", "database": "hr", "steps": [RICH]})
+    talk = Talk.begin(here, stub=True)
+    talk.say('/create_script name=poor steps=[{"type": "say", "message": "x"}]')
+    for text in ("/publish", "/delete", "/run rich"):
+        assert talk.say(text)["status"] == "completed"
+        assert talk.records("tool_result")[-1]["result"]["stubbed"] is True
+    assert [row["name"] for row in here.library.scripts()] == ["rich"]
+    assert talk.session.draft is not None and runs.started == []
+
+
+def test_errors_tell_nothing_of_scripts_that_may_not_be_known(here: Resources) -> None:
+    here.library.save({"name": "hidden", "parameters": ["canary"], "steps": [{"type": "say", "message": "x"}]})
+    access = Access("k2", "other", parse_scopes(["scripts:run:open*", "sessions"]))
+    hidden, known = Talk.begin(here, access=access), Talk.begin(here)
+    for text in ("/run hidden other=1", "/run hidden 1 2", "/dry_run hidden other=1"):
+        assert "canary" not in str(hidden.say(text))
+        assert "canary" in str(known.say(text))

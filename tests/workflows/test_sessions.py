@@ -275,6 +275,15 @@ async def test_a_long_session_continues_as_new_with_what_it_has_not_heard(
     assert [record["text"] for record in talk.records("text")] == [f"Answer {number}." for number in range(4)]
 
 
+async def test_a_long_session_that_is_closed_ends(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workflows.authoring, "LONG", 10)
+    talk, _ = begin(sessions)
+    sessions.author("Answer.")
+    await sessions.ended(talk, await sessions.send(talk, "0"))
+    await sessions.handle(talk).signal(CLOSE_SIGNAL)
+    await asyncio.wait_for(sessions.handle(talk).result(), 30)
+
+
 async def test_closing_ends_the_turn_and_the_workflow(sessions: Sessions) -> None:
     talk, _ = begin(sessions)
     sessions.author(sessions.hangs)

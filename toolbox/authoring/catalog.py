@@ -3,7 +3,7 @@
     {databases: [{name, stores: [{name, description?, primary_key, indexes?, relations?, rows, schema, schema_is}], left_out?}],
      scripts: [{name, description, parameters, database?}], scripts_left_out?,
      tools: {name: why it is not configured, or that it is a stand-in},
-     database, draft: {id, name, revision, script, problems} or None, mocks, recording, now, time_zone}
+     database, draft: {id, name, revision, script, problems} or None, mocks, stub, recording, now, time_zone}
 
 Schemas are types: of a declared schema the types are told, of other stores those of the first SAMPLE rows. No value of a row is in it, but
 names of fields are, and they are data as much as the rows are.
@@ -55,18 +55,20 @@ def catalog(
     return {
         "databases": [_database(databases, name, room) for name in seen],
         **_scripts(services, access, room),
-        "tools": tools_told(services),
+        "tools": tools_told(services, access),
         "database": meant if meant in seen else None,
         "draft": _draft(services, session, access),
         "mocks": sorted(session.mocks),
+        "stub": session.stub,
         "recording": _recording(session),
         "now": now.isoformat(timespec="seconds"),
         "time_zone": time_zone,
     }
 
 
-def tools_told(services: Services) -> dict[str, str]:
-    """What is to be said about tools: those that are not configured, with the reason, and stand-ins. `ask` is the step."""
+def tools_told(services: Services, access: Access) -> dict[str, str]:
+    """What is to be said about tools: those that are not configured, with the reason, and stand-ins that may be called, with what they
+    are said to be for. `ask` is the step."""
     found = {}
     if services.smtp is None:
         found["send_email"] = "not configured: there is no mail server. It can be mocked"
@@ -75,8 +77,9 @@ def tools_told(services: Services) -> dict[str, str]:
     if services.library.environment().has_model() is False:
         found["ask"] = "not configured: runs have no language model, so ask steps fail"
     for described in services.registry.describe():
-        if described.get("stand_in"):
-            found[described["name"]] = "a stand-in: it does nothing, its calls are written to the outbox"
+        if described.get("stand_in") and access.has(Scope("tools", names=described["name"])):
+            said = described["description"][:_SAID]
+            found[described["name"]] = f"a stand-in: it does nothing, its calls are written to the outbox. {said}"
     return found
 
 

@@ -11,7 +11,7 @@ from toolbox.access import Access, Scope, check_named
 from toolbox.authoring.conversations import Record, Work
 from toolbox.authoring.state import Session
 from toolbox.drafts import Draft, Drafts, Edit, Revision, get_draft
-from toolbox.errors import DraftNotFound, InvalidArguments, NoDraft, ToolNotConfigured
+from toolbox.errors import DraftNotFound, Forbidden, InvalidArguments, NoDraft, ToolNotConfigured
 
 LINES: Final = 40
 """Lines of a difference, and problems, that the result of an edit has; the card has all."""
@@ -74,6 +74,13 @@ class Desk:
             raise NoDraft("the draft that was open has been deleted", hint=hint) from None
         self.may_write(found.name)
         return found, text
+
+    def is_open(self, name: str) -> bool:
+        """Whether the draft that is edited is that of a script; one that is gone, or may not be edited here, is none."""
+        try:
+            return self.draft()[0].name == name
+        except (NoDraft, Forbidden):
+            return False
 
     def edit(self, edit: Edit, *, restored: int | None = None) -> dict[str, Any]:
         """Change the draft, and tell what that made of it: a card, and {draft, name, revision, problems, diff} (diff in English).

@@ -12,6 +12,7 @@ import orjson
 from script.compiler.deferred import ROW_TEMPLATES
 from script.editing import literal
 from script.source.loading import MAX_BYTES
+from toolbox.authoring.meant import has_database
 from toolbox.authoring.state import Recording, Session, ToolCall
 from toolbox.registry import Registry
 from toolbox.tool import Tool
@@ -61,7 +62,7 @@ def step_of(call: ToolCall, tool: Tool, taken: Collection[str], *, database: str
 
 def database_of(session: Session, call: ToolCall, tool: Tool) -> str | None:
     """The database that a call worked on."""
-    return (call.database or session.database) if tool.effect in ("read", "write") else None
+    return (call.database or session.database) if has_database(tool) else None
 
 
 def recordable(session: Session, registry: Registry) -> list[tuple[ToolCall, Tool]]:

@@ -162,3 +162,30 @@ def test_no_tool_of_a_session_is_called_by_a_script(talk: Talk) -> None:
             {"name": "s", "steps": [{"type": "command", "command": name, "args": {}}]}
         )[1]
         assert problem.code == "session_tool", name
+
+
+def test_what_is_said_of_a_stand_in_is_data_and_no_description(talk: Talk) -> None:
+    schema = {"properties": {"to": {"type": "string", "description": "canary"}}, "required": ["to"]}
+    talk.call("mock_tool", tool="email_service", description="canary " * 100, arguments=schema)
+    offered = {found.name: found for found in tools_of(talk.resources, access_with("tools:email_service"))}
+    assert "canary" not in str(offered["email_service"])
+    assert offered["email_service"].arguments["properties"] == {"to": {"type": "string"}}
+    assert told(talk, "tools:email_service")["tools"]["email_service"].endswith("canary " * 28 + "cana")
+    assert "email_service" not in told(talk, "tools:send_email")["tools"]
+
+
+def test_the_model_gets_the_tools_that_the_rights_allow(talk: Talk) -> None:
+    def offered(scopes: str) -> set[str]:
+        return {found.name for found in tools_of(talk.resources, access_with(scopes))}
+
+    acting = {"send_email", "schedule_script", "pause_schedule", "list_schedules", "list_scripts", "save_script"}
+    assert acting & offered("sessions") == set()
+    assert acting & offered("schedules:write,tools:send_*") == {"send_email", "schedule_script", "pause_schedule"}
+    assert acting <= offered("admin")
+    assert {"select", "update", "ask_person"} <= offered("sessions")
+
+
+def test_a_session_that_only_tries_things_out_says_so(talk: Talk) -> None:
+    assert told(talk)["stub"] is False
+    talk.change(lambda session: setattr(session, "stub", True))
+    assert told(talk)["stub"] is True

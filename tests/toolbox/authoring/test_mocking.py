@@ -89,6 +89,12 @@ def test_a_stand_in_is_removed_when_nobody_calls_it(talk: Talk) -> None:
     talk.resources.library.save({**SCRIPT, "steps": [{"type": "block", "steps": [MAIL]}]})
     with pytest.raises(InUse, match="called by greet"):
         talk.call("unmock_tool", tool="email_service")
+    for changed in ({"description": "another"}, {"arguments": {"type": "object"}}):
+        with pytest.raises(InUse, match="stays as it is"):
+            talk.call("mock_tool", tool="email_service", **changed)
+    assert talk.call("mock_tool", tool="email_service", result={"sent": 1})["stand_in"] is False
+    assert talk.session.mocks == {"email_service": {"sent": 1}}
+    assert talk.resources.registry.get("email_service").seen("as written") == "as written"
     talk.call("mock_tool", tool="sms_service")
     assert talk.call("unmock_tool", tool="sms_service")["stand_in_removed"] is True
     assert "sms_service" not in talk.resources.registry.names()
@@ -143,3 +149,9 @@ async def test_runs_call_stand_ins_that_were_made_while_the_worker_was_there(sys
     stores = [system.resources.databases.open(name).snapshot() for name in ("shop", "system")]
     rows = [row for view in stores if view.has_tree("rows/_outbox") for row in open_store(view, "_outbox").tree.scan()]
     assert len(rows) == 7 and all(b'"mocked"' in value for _, value in rows)
+
+
+def test_no_reference_to_rows_stands_for_a_result(talk: Talk) -> None:
+    for result in ({"$rows": {"result": "x"}}, [{"deep": {"$rows": {"database": "shop"}}}]):
+        with pytest.raises(InvalidArguments, match="reference to rows"):
+            talk.call("mock_tool", tool="send_email", result=result)

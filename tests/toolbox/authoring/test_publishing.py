@@ -266,3 +266,15 @@ def test_the_draft_is_tried_for_real_and_nothing_of_it_stays(talk: Talk) -> None
     assert steps["many/mark"]["value"]["n"] == 0 and steps["many/mail"]["value"] == {"sent": True}
     assert database.head() == before
     assert open_store(database.snapshot(), "items").get(1) == {"id": 1, "n": 10}
+
+
+def test_what_a_draft_was_not_made_of_is_not_replaced_unseen(talk: Talk) -> None:
+    talk.call("create_script", name="hi", steps=[{"type": "say", "message": "mine"}])
+    first = talk.bound("publish_script")
+    assert "takes the place" not in first.what
+    talk.resources.library.save({"name": "hi", "steps": [{"type": "say", "message": "theirs"}]})
+    second = talk.bound("publish_script")
+    assert second.hash != first.hash
+    assert second.what.endswith(" It takes the place of version 1, which the draft was not made of.")
+    talk.call("publish_script")
+    assert "takes the place" not in talk.bound("publish_script").what

@@ -59,8 +59,9 @@ def test_the_draft_and_what_is_published_are_explained(talk: Talk) -> None:
 
 def test_what_is_no_script_yet_is_said_to_be_none(talk: Talk) -> None:
     talk.call("create_script", name="tell", steps=[{"type": "nothing"}])
-    with pytest.raises(DraftInvalid, match="no step type 'nothing'"):
+    with pytest.raises(DraftInvalid, match="no step type 'nothing'") as raised:
         talk.call("outline_script")
+    assert raised.value.details["problems"][0]["pointer"] == "/steps/0/type"
 
 
 def test_a_script_that_may_not_be_read_is_not_explained(talk: Talk) -> None:
@@ -69,3 +70,15 @@ def test_a_script_that_may_not_be_read_is_not_explained(talk: Talk) -> None:
     for tool in ("outline_script", "review_script"):
         with pytest.raises(Forbidden):
             talk.call(tool, name="tell")
+
+
+def test_a_saved_script_is_explained_and_tried_though_the_open_draft_is_gone(talk: Talk) -> None:
+    talk.resources.library.save(SWALLOWS)
+    talk.call("create_script", name="other")
+    drafts = talk.resources.services.drafts
+    assert drafts is not None and talk.session.draft is not None
+    drafts.delete(talk.session.draft, None)
+    assert talk.call("outline_script", name="tell")["name"] == "tell"
+    assert talk.call("dry_run", script="tell")["script"] == "tell"
+    with pytest.raises(NoDraft, match="has been deleted"):
+        talk.call("outline_script")

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
+from toolbox.authoring.meant import DATABASE, arguments_with_database
 from toolbox.authoring.state import Session
 from toolbox.registry import Registry
 
-DATABASE: Final = "database"
 Parameters = Callable[[str | None], Sequence[Any] | None]
 """The declared parameters of a published script, or (None) of the draft that is open; None where there is no such script."""
 
@@ -50,12 +50,10 @@ class Setting:
     _schemas: dict[str, dict[str, Any] | None] = field(default_factory=dict, repr=False, compare=False)
 
     def schema(self, tool: str) -> dict[str, Any] | None:
-        """The JSON Schema of a tool's arguments; None where there is no such tool.
-
-        Tools of data take a `database` beside their own: the one that is meant, if it is not that of the session.
-        """
+        """The JSON Schema of a tool's arguments (`meant`); None where there is no such tool."""
         if tool not in self._schemas:
-            self._schemas[tool] = self._schema(tool) if tool in self.registry.names() else None
+            known = tool in self.registry.names()
+            self._schemas[tool] = arguments_with_database(self.registry.get(tool)) if known else None
         return self._schemas[tool]
 
     def check(self, tool: str, args: Mapping[str, Any]) -> None:
@@ -63,10 +61,3 @@ class Setting:
         found = self.registry.get(tool)
         taken = found.arguments_schema.get("properties", {})
         found.checked({name: value for name, value in args.items() if name in taken or name != DATABASE})
-
-    def _schema(self, tool: str) -> dict[str, Any]:
-        found = self.registry.get(tool)
-        schema = found.arguments_schema
-        if found.effect not in ("read", "write") or DATABASE in schema.get("properties", {}):
-            return schema
-        return {**schema, "properties": {**schema.get("properties", {}), DATABASE: {"type": "string"}}}

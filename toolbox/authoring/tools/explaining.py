@@ -54,7 +54,7 @@ def review_script(ctx: ToolContext, name: str | None = None) -> dict[str, Any]:
 
 def _meant(ctx: ToolContext, desk: Desk, name: str | None) -> Script:
     """The script that is meant. Raises NoDraft, DraftInvalid for a draft that is no script yet, ScriptNotFound, Forbidden."""
-    if name is None or (desk.session.draft is not None and desk.draft()[0].name == name):
+    if name is None or desk.is_open(name):
         try:
             return load_script(desk.draft()[1].script).script
         except ScriptInvalid as invalid:

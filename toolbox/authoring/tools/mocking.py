@@ -3,7 +3,10 @@
 import re
 from typing import Any, Final
 
+import orjson
+
 from query import select
+from script.wire import ROWS
 from toolbox.access import ADMIN, Scope
 from toolbox.authoring.desk import Desk
 from toolbox.authoring.tools.desks import desk_of
@@ -27,10 +30,13 @@ def mock_tool(
     """Let a tool that reaches the outside do nothing in dry runs and runs from here, and give result in dry runs.
 
     A name that no tool has becomes a stand-in: scripts may call it, everywhere, and its calls are written to the outbox until a tool of
-    that name is there. description says what it is for, arguments is the JSON Schema of what it takes (by default anything).
+    that name is there. description says what it is for, arguments is the JSON Schema of what it takes (by default anything). A stand-in
+    that saved scripts call stays as it is: their runs see what they saw.
     """
     desk = desk_of(ctx)
     made = False
+    if ROWS.encode() in orjson.dumps(result):
+        raise InvalidArguments("a reference to rows cannot stand for a result", pointer="/result", hint="give the rows")
     if ctx.services.registry.is_registered(tool):
         effect = ctx.services.registry.get(tool).effect
         if effect != "external":
@@ -38,7 +44,7 @@ def mock_tool(
         for name, value in (("description", description), ("arguments", arguments)):
             if value:
                 raise InvalidArguments(f"{tool} is there, with its own {name}", pointer=f"/{name}")
-    elif stand_in(desk.work.transaction, tool) is None or description or arguments or result is not None:
+    elif not _stays(desk, tool, description, arguments, result):
         made = True
         _make_stand_in(
             desk,
@@ -74,6 +80,18 @@ def unmock_tool(ctx: ToolContext, tool: str) -> dict[str, Any]:
         remove_stand_in(desk.work.transaction, tool)
     desk.session.mocks.pop(tool, None)
     return {"unmocked": tool, "stand_in_removed": row is not None, "mocks": sorted(desk.session.mocks)}
+
+
+def _stays(desk: Desk, tool: str, description: str, arguments: dict[str, Any] | None, result: Any) -> bool:
+    """Whether there is a stand-in that is not to be another one. Raises InUse for one that saved scripts call."""
+    known = stand_in(desk.work.transaction, tool)
+    if known is None:
+        return False
+    callers = _callers(desk, tool)
+    if callers and (description or arguments):
+        told = ", ".join(sorted(callers))
+        raise InUse(f"{tool} is called by {told}, and stays as it is", pointer="/tool", hint="a result is for dry runs")
+    return bool(callers) or not (description or arguments or result is not None)
 
 
 def _make_stand_in(desk: Desk, row: StandInRow) -> None:

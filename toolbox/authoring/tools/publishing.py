@@ -12,7 +12,8 @@ from toolbox.authoring.tools.desks import desk_of
 from toolbox.authoring.trace import CARD_CHARACTERS, CARD_STEPS, TOLD_CHARACTERS, TOLD_STEPS, short, shortened, trace
 from toolbox.context import ToolContext
 from toolbox.drafts import Draft, Revision
-from toolbox.errors import DraftInvalid, ToolNotConfigured
+from toolbox.errors import DraftInvalid, ScriptNotFound, ToolNotConfigured
+from toolbox.library import ScriptVersion
 from toolbox.tool import Bound, binding, tool
 
 
@@ -45,12 +46,29 @@ def _publish_bound(ctx: ToolContext, args: dict[str, Any]) -> Bound:
     desk = desk_of(ctx)
     draft, text = _right_draft(ctx, desk)
     old = ctx.services.library.text(draft.base) if draft.base is not None else {}
-    shown = {"draft": draft.id, "name": draft.name, "revision": draft.revision, "script": text.script}
+    version = ctx.services.library.would_be(desk.work.transaction, text.script)
+    newest = _newest(ctx, draft.name)
+    other = newest if newest is not None and newest.hash not in (draft.base, version) else None
+    replaced = f" It takes the place of version {other.number}, which the draft was not made of." if other else ""
+    shown = {
+        "draft": draft.id,
+        "name": draft.name,
+        "revision": draft.revision,
+        "version": version,
+        "script": text.script,
+    }
     return Bound(
-        binding("publish_script", draft.name, text.script),
-        f"Publish {draft.name} as it stands in revision {draft.revision} of the draft: a version of it never changes.",
+        binding("publish_script", draft.name, text.script, version, newest.hash if newest is not None else None),
+        f"Publish {draft.name} as it stands in revision {draft.revision} of the draft: a version of it never changes.{replaced}",
         {**shown, "diff": difference(old, text.script)},
     )
+
+
+def _newest(ctx: ToolContext, name: str) -> ScriptVersion | None:
+    try:
+        return ctx.services.library.get(name)
+    except ScriptNotFound:
+        return None
 
 
 @tool(effect="session", approval=_publish_bound)
@@ -128,7 +146,7 @@ def _checked_run(
 
 def _text_of(ctx: ToolContext, desk: Desk, script: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """What is to be tried, and how it is called. Raises NoDraft, DraftInvalid, ScriptNotFound, Forbidden."""
-    if script is not None and (desk.session.draft is None or desk.draft()[0].name != script):
+    if script is not None and not desk.is_open(script):
         desk.access.require(Scope("scripts", "run", script))
         saved = ctx.services.library.get(script)
         return saved.script, {"script": saved.name, "version": saved.hash}

@@ -1,0 +1,49 @@
+"""A message, from its hearing to the end of its turn, here and now: what the workflow of sessions does, for whoever has no Temporal (tests,
+evals). Nothing is tried again, no time is limited, and nobody can stop it."""
+
+from typing import Any
+
+from activities.authoring.acting import act
+from activities.authoring.hearing import hear_message
+from activities.authoring.thinking import think
+from activities.authoring.turns import end_turn
+from activities.execution import Resources
+from activities.failures import error_of
+from script.session_wire import ActCall, EndTurnCall, HearCall, Next, SessionMessage, ThinkCall
+
+
+def take(resources: Resources, session: str, message: SessionMessage) -> None:
+    """Take a message, with all that follows on it. Raises SessionNotFound, and defects."""
+    heard = hear_message(resources, HearCall(session, message))
+    try:
+        found = _rounds(resources, session, heard, message.access)
+    except Exception as error:
+        known = error_of(error)
+        if known is None:
+            raise
+        found = Next("done", heard.turn, status="failed", error=known)
+    status = "waiting" if found.kind == "wait" else found.status
+    end_turn(resources, EndTurnCall(session, heard.turn, status, found.error))
+
+
+def _rounds(resources: Resources, session: str, found: Next, access: dict[str, Any]) -> Next:
+    number = 0
+    while found.kind in ("think", "act"):
+        if found.kind == "think":
+            found = think(resources, ThinkCall(session, found.turn, number, access))
+            number += 1
+        else:
+            found = _acts(resources, session, found, access)
+    return found
+
+
+def _acts(resources: Resources, session: str, asked: Next, access: dict[str, Any]) -> Next:
+    waits, found = False, Next("done", asked.turn)
+    for name in asked.calls:
+        found = act(resources, ActCall(session, asked.turn, name, access, asked.approved))
+        if found.kind == "done":
+            return found
+        waits = waits or found.kind == "wait"
+    if waits:
+        return Next("wait", asked.turn)
+    return found if found.kind == "think" else Next("done", asked.turn)

@@ -205,6 +205,16 @@ def run_alone(
             return orjson.loads(recorded) if recorded is not None else result
 
 
+def has_committed(resources: Resources, reference: TransactionRef) -> bool:
+    """Whether `run_alone` has done its work in this transaction, or in one that stands for it after a conflict."""
+    database, number = resources.databases.open(reference.database), 1
+    while True:
+        state = database.status(reference.id if number == 1 else f"{reference.id}~{number}").state
+        if state != "rolled_back":
+            return state == "committed"
+        number += 1
+
+
 def _taken_up(database: Database, name: str) -> Transaction | None:
     """The open transaction of an attempt that was lost, where it has savepoints."""
     with suppress(TransactionEnded, TransactionNotFound):

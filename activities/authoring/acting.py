@@ -21,6 +21,7 @@ from activities.authoring.calls import (
     Doing,
     check_rights,
     context_of,
+    is_committed,
     is_decided_by_person,
     perform,
     prepared,
@@ -127,7 +128,7 @@ class _Act:
             self._is_of_session = True
             return lambda work: self._in_session(doing, work)
         found: Proposal | None = None
-        if is_decided_by_person(doing):
+        if is_decided_by_person(doing) and not is_committed(doing):
             found = proposal(doing)
             if not self._is_approved(found):
                 return lambda work: self._waiting(doing, found, work)

@@ -1,8 +1,8 @@
 """What is put before the person: a call, in one sentence, with what it would do, bound by a hash to exactly that.
 
 The hash is over the tool, its arguments (those of a schedule have the version that it would run) and its database; over what the tool
-itself says that it binds (`Tool.bound`: the text of a draft, the version of a script); and over the rows that a bulk change is about (the
-token of its preview). When one of them is another by the time that the person agrees, the approval is stale: what there is then has to be
+itself says that it binds (`Tool.bound`: the text of a draft, the version of a script); and over the rows that it is about (the token of
+the preview of a bulk change, the record that a write would change). When one of them is another by the time that the person agrees, the approval is stale: what there is then has to be
 shown again.
 """
 
@@ -41,15 +41,14 @@ def proposal(doing: Doing, work: Work | None = None) -> Proposal:
         assert work is not None
         return _of_session(doing, work)
     preview = preview_of(doing)
-    token = preview.get("token") if doing.is_bulk else None
-    about: list[Any] = [doing.tool.name, doing.args, doing.database, token]
+    about: list[Any] = [doing.tool.name, doing.args, doing.database, preview.about]
     if doing.tool.effect == "external" and doing.tool.needs_approval:
         what = doing.tool.bound(context_of(doing, None), doing.args).what
     elif doing.tool.effect == "external":
         what = f"{told_call(doing.tool.name, doing.args, doing.database)}."
     else:
         what = f"{told_call(doing.tool.name, doing.args, doing.database)} in the database {doing.database}."
-    return Proposal(_hash(about), what, preview, token)
+    return Proposal(_hash(about), what, preview.shown, preview.about if doing.is_bulk else None)
 
 
 def _of_session(doing: Doing, work: Work) -> Proposal:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from activities.execution import Resources, invoke, perform_call, run_alone
+from activities.execution import Resources, has_committed, invoke, perform_call, run_alone
 from activities.failures import timestamp
 from query import SYSTEM
 from script.compiler.secrets import named_secrets
@@ -159,6 +159,13 @@ def perform(doing: Doing, *, expect: str | None = None) -> Any:
         return dropped(doing, lambda view: invoke(doing.resources, doing.tool, step_of(doing, args), view))
     snapshot = doing.resources.databases.open(doing.database).snapshot()
     return invoke(doing.resources, doing.tool, step_of(doing, args), snapshot)
+
+
+def is_committed(doing: Doing) -> bool:
+    """Whether an attempt that was lost has committed this write already: to perform it again gives what it gave."""
+    if not doing.writes or doing.database is None:
+        return False
+    return has_committed(doing.resources, _transaction(doing, doing.key))
 
 
 def dropped(doing: Doing, work: Any) -> Any:

@@ -4,6 +4,7 @@ Writes are made in a transaction that is dropped: a change of one record shows i
 rows. A schedule is asked for and not made: its next times, and the version that it would run.
 """
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 from activities.authoring.calls import SCHEDULES, Doing, dropped, step_of
@@ -16,15 +17,26 @@ MOST_BYTES: Final = 16 * 1024
 """Of JSON in a preview; rows that are larger are left out, and it says so."""
 
 
-def preview_of(doing: Doing) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Preview:
+    """What is `shown` of what a call would do, and what of the database it is `about`: the token of the rows of a bulk change, the record
+    that a write would change."""
+
+    shown: dict[str, Any]
+    about: Any = None
+
+
+def preview_of(doing: Doing) -> Preview:
     """What a call that writes, or reaches the outside, would do. Raises what the call would raise."""
     if doing.tool.name == SCHEDULES:
-        return _schedule(doing)
+        return Preview(_schedule(doing))
     if doing.tool.effect == "external":
-        return {"outside": True}
+        return Preview({"outside": True})
     if doing.is_bulk:
-        return _fitting(dropped(doing, lambda view: _invoke(doing, view, dry_run=True)))
-    return _fitting(dropped(doing, lambda view: _change(doing, view)))
+        shown = _fitting(dropped(doing, lambda view: _invoke(doing, view, dry_run=True)))
+        return Preview(shown, shown.get("token"))
+    change = dropped(doing, lambda view: _change(doing, view))
+    return Preview(_fitting(change), [row["before"] for row in change.get("rows") or ()])
 
 
 def _invoke(doing: Doing, view: Transaction, **more: Any) -> Any:

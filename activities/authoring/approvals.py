@@ -2,8 +2,8 @@
 
 The hash is over the tool, its arguments (those of a schedule have the version that it would run) and its database; over what the tool
 itself says that it binds (`Tool.bound`: the text of a draft, the version of a script); and over the rows that it is about (the token of
-the preview of a bulk change, the record that a write would change). When one of them is another by the time that the person agrees, the approval is stale: what there is then has to be
-shown again.
+the preview of a bulk change, the record that a write would change). When one of them is another by the time that the person agrees, the
+approval is stale: what there is then has to be shown again.
 """
 
 import hashlib

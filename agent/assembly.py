@@ -8,13 +8,16 @@ with an id of its own that names a tool begins another call. Some give no ids: t
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from agent.errors import ModelRefused, ModelUnavailable
 from agent.protocol import Call, Message, Reply, Usage
 from agent.tokens import tokens, tokens_of
+
+MOST_CHARACTERS: Final = 1024 * 1024
+"""Of text and arguments in one answer: a model that does not stop is told of, and not listened to for ever."""
 
 
 @dataclass
@@ -35,9 +38,10 @@ class Assembly:
         self._calls: list[_Piece] = []
         self._finish: str | None = None
         self._usage: Usage | None = None
+        self._size = 0
 
     def add(self, chunk: Any) -> str:
-        """Take a chunk (a ChatCompletionChunk) in. Gives the text that it brought."""
+        """Take a chunk (a ChatCompletionChunk) in. Gives the text that it brought. Raises ModelRefused for one that is too much."""
         self._name = _of(chunk, "model") or self._name
         used = _of(chunk, "usage")
         if used is not None:
@@ -50,13 +54,21 @@ class Assembly:
         self._refusal.append(_of(delta, "refusal") or "")
         for piece in _of(delta, "tool_calls") or ():
             self._add_call(piece)
-        text: str = _of(delta, "content") or ""
+        text = readable(_of(delta, "content") or "")
         self._text.append(text)
+        self._grows(len(text))
         return text
+
+    def _grows(self, characters: int) -> None:
+        self._size += characters
+        if self._size > MOST_CHARACTERS:
+            message = f"the answer of the model {self._name} has more than {MOST_CHARACTERS} characters"
+            raise ModelRefused(message, hint="ask for less at once")
 
     def _add_call(self, piece: Any) -> None:
         function, index, call_id = _of(piece, "function"), _of(piece, "index"), _of(piece, "id") or ""
-        name, arguments = _of(function, "name") or "", _of(function, "arguments") or ""
+        name, arguments = readable(_of(function, "name") or ""), readable(_of(function, "arguments") or "")
+        self._grows(len(arguments))
         call = next((call for call in reversed(self._calls) if call.index == index), None)
         if call is None or (name and call_id and call.id and call_id != call.id):
             call = _Piece(index, "", "", "")
@@ -83,6 +95,11 @@ class Assembly:
             told = text + "".join(piece.tool + piece.arguments for piece in self._calls)
             usage = Usage(sum(tokens_of(message) for message in asked), tokens(told))
         return Reply(text, usage, self._name, self._finish == "length", calls)
+
+
+def readable(text: str) -> str:
+    """A text that can be kept: halves of characters, which JSON's escapes allow and UTF-8 does not, are replaced."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _of(value: Any, name: str) -> Any:

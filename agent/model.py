@@ -19,9 +19,9 @@ import openai
 from openai.types.chat import ChatCompletion
 
 from agent import chat, fallback
-from agent.assembly import Assembly
+from agent.assembly import Assembly, readable
 from agent.cost import Prices
-from agent.errors import ModelNotConfigured, ModelRefused, ModelUnavailable
+from agent.errors import AgentError, ModelNotConfigured, ModelRefused, ModelUnavailable
 from agent.listening import listening
 from agent.protocol import Message, Reply, Tool, Usage
 
@@ -57,6 +57,7 @@ class OpenAIModel:
         output_price: float | None = None,
     ) -> None:
         self._model = model
+        self._key = api_key if api_key and len(api_key) >= 8 else None  # a shorter one is a word of any text
         self._prices = Prices(input_price, output_price)
         self._options: dict[str, Any] = {
             "base_url": base_url or "https://api.openai.com/v1",
@@ -72,7 +73,7 @@ class OpenAIModel:
     def complete(self, messages: Sequence[Message], schema: Mapping[str, Any] | None, model: str | None) -> Reply:
         """See `agent.protocol.Model`."""
         name = self._named(model)
-        with _told_as_ours(name):
+        with self._without_key(), _told_as_ours(name):
             return self._priced(_reply(self._request(name, messages, schema), name), name)
 
     def converse(
@@ -85,8 +86,18 @@ class OpenAIModel:
     ) -> Reply:
         """See `agent.protocol.Model`. Not to be called in a thread that runs an event loop."""
         name = self._named(model)
-        with _told_as_ours(name):
+        with self._without_key(), _told_as_ours(name):
             return self._priced(listening(self._converse(name, messages, tools, said), said), name)
+
+    @contextmanager
+    def _without_key(self) -> Iterator[None]:
+        """Errors without the endpoint's key, which some endpoints put into what they say of it."""
+        try:
+            yield
+        except AgentError as error:
+            if self._key is None or self._key not in error.message:
+                raise
+            raise type(error)(error.message.replace(self._key, "(the key)"), hint=error.hint) from None
 
     def _priced(self, reply: Reply, name: str) -> Reply:
         return replace(reply, cost=self._prices.cost(reply.usage)) if name == self._model else reply
@@ -240,7 +251,7 @@ def _reply(done: ChatCompletion, name: str) -> Reply:
         raise ModelRefused(f"the model {name} will not answer: {choice.message.refusal or 'its content filter'}")
     used = done.usage
     usage = Usage(used.prompt_tokens, used.completion_tokens) if used is not None else Usage()
-    return Reply(choice.message.content or "", usage, done.model or name, choice.finish_reason == "length")
+    return Reply(readable(choice.message.content or ""), usage, done.model or name, choice.finish_reason == "length")
 
 
 def _told(error: openai.OpenAIError) -> str:

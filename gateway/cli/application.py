@@ -1,10 +1,11 @@
 """The command tree and its entry point."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from typer.main import get_command
@@ -28,12 +29,13 @@ from gateway.cli import (
 )
 from gateway.cli.chat.command import chat
 from gateway.cli.connection import read_settings
-from gateway.cli.failures import INTERRUPTED, OK, CommandFailed
+from gateway.cli.failures import INTERRUPTED, OK, RUN_FAILED, CommandFailed
 from gateway.cli.options import NoColor, Options, Profile, Quiet, Url, add_options, take
 from gateway.cli.output import complain, tell
 from gateway.cli.texts import check_texts
 from gateway.product import product_version
 
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -114,17 +116,33 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
         return OK
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        return _not_written(error)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else OK
     return OK
 
 
+def _not_written(error: OSError) -> int:
+    """What could not be written where the output goes; the exit code of that."""
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
+    complain(f"error: the output cannot be written: {error.strerror}")
+    return RUN_FAILED
+
+
 def main() -> None:
     """The `sop` command. Ends without the interpreter's finalisation, which the Temporal SDK's threads do not always survive."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # the shell closed it: `sop ... >&-`
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
         sys.stderr.flush()
     except BrokenPipeError:
         pass
+    except OSError as error:
+        code = _not_written(error)
     os._exit(code)

@@ -221,3 +221,30 @@ def test_what_it_cost_is_known_for_the_model_that_has_prices(endpoint: Endpoint)
     endpoint.says("ok")
     assert priced.complete(ASKED, None, None).cost == 0.311
     assert Prices(input=1.0).cost(Usage(5, 5)) is None
+
+
+def test_an_endpoint_that_tells_the_key_is_not_repeated(endpoint: Endpoint) -> None:
+    told = {"error": {"message": "Incorrect API key provided: sk-of-ours", "type": "x"}}
+    ours = model(endpoint, api_key="sk-of-ours")
+    endpoint.answers += [(401, told), (400, told)]
+    with pytest.raises(ModelRefused, match=r"provided: \(the key\)") as refused:
+        ours.converse(ASKED, TOOLS)
+    assert (refused.value.__cause__, refused.value.hint) == (None, "check SOP_OPENAI_API_KEY")
+    with pytest.raises(ModelRefused, match=r"provided: \(the key\)"):
+        ours.complete(ASKED, None, None)
+
+
+def test_halves_of_characters_are_replaced(endpoint: Endpoint) -> None:
+    endpoint.streams({"content": "ok \ud83d"}, calls(0, "a", "select", '{"store": "\udc4a"}'), finish="tool_calls")
+    heard: list[str] = []
+    reply = model(endpoint).converse(ASKED, TOOLS, said=heard.append)
+    assert "".join(heard) == reply.text == "ok \ufffd"
+    assert reply.calls[0].arguments == {"store": "\ufffd"}
+
+
+@pytest.mark.parametrize("much", [{"content": "x" * 300_000}, calls(0, "a", "select", "x" * 300_000)])
+def test_an_answer_that_does_not_end_is_refused(endpoint: Endpoint, much: dict[str, Any]) -> None:
+    endpoint.streams(*[much] * 4)
+    with pytest.raises(ModelRefused, match="has more than 1048576 characters") as refused:
+        model(endpoint).converse(ASKED, TOOLS)
+    assert refused.value.hint == "ask for less at once"

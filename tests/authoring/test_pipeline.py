@@ -109,6 +109,66 @@ def test_an_approval_is_for_what_was_shown(here: Resources, authored: Authored) 
     assert [row["name"] for row in rows_of(here, "hr", "people")] == ["Ann"]
 
 
+@pytest.mark.parametrize(
+    ("call", "left"),
+    [
+        (("delete", {"store": "people", "key": 1}), [2, 3]),
+        (("update", {"store": "people", "key": 1, "values": {"team": "x"}}), [1, 2, 3]),
+        (("upsert", {"store": "people", "record": {"id": 1, "name": "Di"}}), [1, 2, 3]),
+    ],
+)
+def test_a_record_that_was_changed_after_it_was_shown_is_shown_again(
+    here: Resources, authored: Authored, call: tuple[str, dict[str, Any]], left: list[int]
+) -> None:
+    authored(("", [call]), "Done.")
+    talk = Talk.begin(here, database="hr")
+    talk.say("Do it")
+    changed = {**PEOPLE[0], "salary": 999}
+    here.databases.open("hr").transact(lambda t: open_store(t, "people").upsert(changed))
+    assert talk.decide()["status"] == "waiting"
+    assert rows_of(here, "hr", "people") == [changed, *PEOPLE[1:]]
+    assert talk.records("notice")[-1]["code"] == "approval_stale"
+    assert talk.cards("approval")[-1]["preview"]["rows"][0]["before"] == changed
+    assert talk.decide()["status"] == "completed"
+    assert rows_of(here, "hr", "people") != [changed, *PEOPLE[1:]]
+    assert [row["id"] for row in rows_of(here, "hr", "people")] == left
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("add", {"store": "people", "record": {"id": 4, "name": "Di"}}),
+        ("delete", {"store": "people", "key": 1}),
+        ("select", {"store": "people", "filter": {"team": "dev"}, "action": "delete"}),
+    ],
+)
+def test_an_approved_write_whose_attempt_was_lost_is_told_as_done(
+    here: Resources, authored: Authored, monkeypatch: pytest.MonkeyPatch, call: tuple[str, dict[str, Any]]
+) -> None:
+    authored(("", [call]), "Done.")
+    talk = Talk.begin(here, database="hr")
+    talk.say("Do it")
+    decided = Approval(talk.session.pending[0].id, True)
+
+    with monkeypatch.context() as dying:
+        dying.setattr("activities.authoring.acting.perform", _lost_after(acting.perform))
+        with pytest.raises(RuntimeError, match="gone"):
+            talk.say(approval=decided, key="decision")
+    done = rows_of(here, "hr", "people")
+    assert done != PEOPLE
+    assert talk.say(approval=decided, key="decision")["status"] == "completed"
+    assert talk.results() == [(call[0], "waiting"), (call[0], "done")]
+    assert rows_of(here, "hr", "people") == done
+
+
+def _lost_after(perform: Any) -> Any:
+    def performed(*args: Any, **more: Any) -> Any:
+        perform(*args, **more)
+        raise RuntimeError("the worker is gone")
+
+    return performed
+
+
 def test_what_a_call_expects_itself_is_kept(here: Resources) -> None:
     talk = Talk.begin(replace(here, model=None), database="hr")
     assert talk.say("/select people action=delete expect=other")["status"] == "waiting"

@@ -75,6 +75,14 @@ async def test_lines_of_stdin_are_messages(sop: Sop, monkeypatch: pytest.MonkeyP
     assert (shown["turn"], shown["stub"]) == (shown["turn"] | {"number": 3, "status": "waiting"}, True)
 
 
+async def test_a_line_that_is_no_text_ends_the_command(sop: Sop, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = io.TextIOWrapper(io.BytesIO(b"hello\nhello \xff\nhello\n"), "utf-8", errors="surrogateescape")
+    monkeypatch.setattr("sys.stdin", lines)
+    said = await sop("chat")
+    assert (said.code, said.out) == (2, "hello\n")
+    assert "error: message is not UTF-8: 'hello \\udcff'" in said.err
+
+
 async def test_sessions_from_outside(sop: Sop, talk: Talk) -> None:
     session = id_of((await sop("chat", "mail")).err)
     listed = (await sop("session", "list", "-o", "json")).json
@@ -158,6 +166,11 @@ async def test_talking_at_the_prompt(talk: Talk, url: str) -> None:
     decided = next(record for record in records if record.get("approval") and record["type"] == "user")
     assert (decided["approved"], decided["comment"]) == (True, "")
     assert talk.services.conversations.get(session).turn == 3
+
+
+async def test_a_line_that_is_no_text_does_not_end_the_prompt(talk: Talk, url: str) -> None:
+    _, screen, _ = await at_the_prompt(url, talk.gateway.key, "hello \udcff", "hello")
+    assert screen.text == "error: message is not UTF-8: 'hello \\udcff'\nhello\n"
 
 
 async def test_what_waits_can_be_left_waiting_or_refused(talk: Talk, url: str) -> None:

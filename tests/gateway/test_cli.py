@@ -365,6 +365,21 @@ def test_problems_become_exit_codes() -> None:
     assert {status: of_problem(status, {"detail": "x"}).exit_code for status in codes} == codes
 
 
+@pytest.mark.parametrize(
+    ("command", "code", "told"),
+    [
+        ("--version > /dev/full", 1, "error: the output cannot be written: No space left on device\n"),
+        ("run list --url http://127.0.0.1:1 >&-", 7, "error: the gateway at http://127.0.0.1:1 is not reachable"),
+        ("chat --url http://127.0.0.1:1 <&-", 7, "error: the gateway at http://127.0.0.1:1 is not reachable"),
+    ],
+)
+def test_an_output_that_is_full_or_closed(command: str, code: int, told: str) -> None:
+    line = f'"$0" -c "from gateway.cli import main; main()" {command}'
+    ended = subprocess.run(["sh", "-c", line, sys.executable], capture_output=True, check=False, text=True)
+    assert ended.returncode == code
+    assert ended.stderr.startswith(told)
+
+
 TEXTS = [
     ("where", ["data", "select", "d/s", "--where", '{"a": "\udcff"}']),
     ("fields", ["data", "select", "d/s", "--fields", "\udcff"]),

@@ -12,6 +12,7 @@ from gateway.cli.chat.lines import Lines
 from gateway.cli.chat.shown import Shown
 from gateway.cli.failures import RUN_FAILED, UNREACHABLE, CommandFailed, of_error
 from gateway.cli.failures import told as explained
+from gateway.cli.texts import check_text
 from gateway.client.errors import CutShort, GatewayError
 from gateway.client.sessions import Sessions, Turn
 
@@ -42,7 +43,8 @@ class Conversation:
         self._tell = tell
 
     def say(self, text: str) -> str:
-        """Say something, and show what comes of it; how the turn ended. Raises GatewayError."""
+        """Say something, and show what comes of it; how the turn ended. Raises GatewayError, and CommandFailed for what is no text."""
+        check_text("message", text)
         return self._follow(lambda key, after: self._sessions.send(self._id, text, idempotency_key=key, after=after))
 
     def decide(self, approval: str, *, approved: bool, comment: str = "") -> str:
@@ -101,8 +103,9 @@ def talk(conversation: Conversation, sessions: Sessions, session_id: str, lines:
             shown({"type": "notice", "text": "the turn goes on without you"})
         except EOFError:
             return
-        except GatewayError as error:
-            for line in of_error(error).lines:
+        except (GatewayError, CommandFailed) as error:
+            failed = error if isinstance(error, CommandFailed) else of_error(error)
+            for line in failed.lines:
                 shown({"type": "notice", "text": line})
 
 

@@ -18,8 +18,8 @@ from toolbox.errors import InvalidArguments, ToolError
 
 REGISTRY = registry()
 PAGE = (Path(__file__).parents[3] / "docs" / "commands.md").read_text(encoding="utf-8")
-PUBLISH = Pending("a1b2c3d4", "c1", "h1", "Publish check_churn_risk.", 1)
-SCHEDULE = Pending("b9f8e7d6", "c2", "h2", "Schedule weekly_churn_prevention.", 2)
+PUBLISH = Pending("a3-1", "c1", "h1", "Publish check_churn_risk.", 1)
+SCHEDULE = Pending("a4-10", "c2", "h2", "Schedule weekly_churn_prevention.", 2)
 
 
 def calls(text: str, **more: Any) -> tuple[tuple[str, dict[str, Any]], ...]:
@@ -175,11 +175,11 @@ def test_a_text_argument_keeps_its_zeros() -> None:
 @pytest.mark.parametrize(
     ("text", "decision"),
     [
-        ("/approve", Decision("a1b2c3d4", True)),
-        ("/approve a1b2c3d4", Decision("a1b2c3d4", True)),
-        ("/approve a1b2\nlooks\nright", Decision("a1b2c3d4", True, "looks\nright")),
-        ("/approve a1b2 looks right", Decision("a1b2c3d4", True, "looks right")),
-        ("/reject not before Friday", Decision("a1b2c3d4", False, "not before Friday")),
+        ("/approve", Decision("a3-1", True)),
+        ("/approve a3-1", Decision("a3-1", True)),
+        ("/approve a3-1\nlooks\nright", Decision("a3-1", True, "looks\nright")),
+        ("/approve a3-1 looks right", Decision("a3-1", True, "looks right")),
+        ("/reject not before Friday", Decision("a3-1", False, "not before Friday")),
     ],
 )
 def test_a_decision_is_about_the_one_that_waits(text: str, decision: Decision) -> None:
@@ -187,12 +187,26 @@ def test_a_decision_is_about_the_one_that_waits(text: str, decision: Decision) -
 
 
 def test_a_decision_names_one_of_several() -> None:
-    assert parse("/approve b9f8e7d6", session(PUBLISH, SCHEDULE), REGISTRY) == Decision("b9f8e7d6", True)
+    assert parse("/approve a4-10", session(PUBLISH, SCHEDULE), REGISTRY) == Decision("a4-10", True)
     with pytest.raises(InvalidArguments, match="2 things wait") as several:
         parse("/approve", session(PUBLISH, SCHEDULE), REGISTRY)
     assert several.value.hint == (
-        "/approve ID, of: a1b2c3d4: Publish check_churn_risk.; b9f8e7d6: Schedule weekly_churn_prevention."
+        "/approve ID, of: a3-1: Publish check_churn_risk.; a4-10: Schedule weekly_churn_prevention."
     )
+
+
+@pytest.mark.parametrize("gone", ["a4-1", "a4-10.2", "a9-9", "a4-100"])
+@pytest.mark.parametrize("word", ["approve", "reject"])
+def test_an_id_under_which_nothing_waits_decides_nothing(word: str, gone: str) -> None:
+    with pytest.raises(InvalidArguments, match=f"nothing waits under the name {gone}") as refused:
+        parse(f"/{word} {gone}", session(SCHEDULE), REGISTRY)
+    assert refused.value.hint == f"/{word} ID, of: a4-10: Schedule weekly_churn_prevention."
+
+
+def test_an_approval_that_is_stale_does_not_decide_about_what_stands_in_its_place() -> None:
+    again = Pending("a3-1.2", "c1", "h3", "Publish check_churn_risk, as it is now.", 1)
+    with pytest.raises(InvalidArguments, match=r"nothing waits under the name a3-1"):
+        parse("/approve a3-1", session(again), REGISTRY)
 
 
 # --- time zones

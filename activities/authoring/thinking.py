@@ -14,8 +14,7 @@ from activities.authoring import turns
 from activities.authoring.catalog import catalog_of, redacting, tools_of
 from activities.execution import Resources
 from activities.heartbeats import check_cancelled
-from agent import InvalidAnswer, ModelNotConfigured
-from agent.author import turn as author
+from agent import InvalidAnswer, ModelNotConfigured, author
 from agent.protocol import Call, Usage
 from script.session_wire import Next, ThinkCall
 from script.wire import MAX_WIRE_BYTES, wire_size

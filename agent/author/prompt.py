@@ -5,14 +5,12 @@ in less detail (the database that is meant last of all), and says so.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from agent.author.fencing import Fence
 from agent.author.language import language
+from agent.author.situation import Situation
 from agent.tokens import tokens
-
-if TYPE_CHECKING:
-    from agent.author.turn import Situation
 
 SCRIPT_CHARACTERS: Final = 60_000
 """So much of the draft is shown."""
@@ -46,7 +44,7 @@ language.
 _LEVELS: Final = ("all", "here", "names")
 
 
-def system_prompt(situation: "Situation", fence: Fence, budget: int) -> str:
+def system_prompt(situation: Situation, fence: Fence, budget: int) -> str:
     """The system text of a request; its catalog takes what `budget` (in tokens) leaves, and the rest always stands in full."""
     catalog = situation.catalog
     parts = [
@@ -62,7 +60,7 @@ def system_prompt(situation: "Situation", fence: Fence, budget: int) -> str:
     return "\n\n".join([*parts, f"# What there is\n{_there_is(catalog, fence, room)}"])
 
 
-def _commands(situation: "Situation", fence: Fence) -> str:
+def _commands(situation: Situation, fence: Fence) -> str:
     commands = [fence.label(tool.name) for tool in situation.tools if tool.effect not in ("", "session")]
     sessions = [fence.label(tool.name) for tool in situation.tools if tool.effect == "session"]
     lines = ["# Tools", "A `command` step calls a tool with the arguments that the tool has here."]

@@ -11,7 +11,7 @@ from typing import Any
 from activities import Resources
 from activities.authoring import take
 from agent import Message, Reply, ScriptedModel
-from agent.author.turn import Situation, Thought
+from agent.author import Situation, Thought
 from agent.author.turn import think as think_of
 from agent.protocol import Call
 from query import create_store, select

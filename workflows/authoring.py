@@ -57,7 +57,6 @@ class _Turn:
     """What the Temporal UI shows of a turn."""
 
     number: int = 0
-    doing: str = ""
     told: Mapping[str, Any] = field(default_factory=dict)
 
 

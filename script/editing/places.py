@@ -8,7 +8,7 @@ first handler; others by their pointer), and `steps` and `on_failure` of the scr
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -80,9 +80,8 @@ def at(script: Any, pointer: str) -> Any:
     return value
 
 
-def unused_name(script: Mapping[str, Any], wanted: str) -> str:
-    """A name that no step has: the wanted one, or with a number behind."""
-    taken = {name for _, name, _ in steps_of(script)}
+def unused_name(wanted: str, taken: Collection[str]) -> str:
+    """A name that is not taken: the wanted one, or with a number behind."""
     name, number = wanted, 1
     while name in taken:
         number += 1

@@ -99,10 +99,6 @@ class Conversations:
         rows = select(self._database.snapshot(), SESSIONS, filter=where, order_by="-id", limit=limit)
         return list(map(Session.from_json, rows))
 
-    def all(self) -> Iterator[Session]:
-        """All sessions, by their ids."""
-        return (Session.from_json(row) for row in select(self._database.snapshot(), SESSIONS))
-
     def records(self, session_id: str, after: int = 0, limit: int | None = None) -> Iterator[Record]:
         """What was said behind a record, in order: one reading of the log as it is now."""
         behind = {"session": session_id, "seq": {"$gt": after}}

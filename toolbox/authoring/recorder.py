@@ -11,6 +11,7 @@ import orjson
 
 from script.compiler.deferred import ROW_TEMPLATES
 from script.editing import literal
+from script.editing.places import unused_name
 from script.source.loading import MAX_BYTES
 from toolbox.authoring.meant import has_database
 from toolbox.authoring.state import Recording, Session, ToolCall
@@ -45,7 +46,7 @@ def record_words(session: Session, text: str) -> bool:
     recording = session.recording
     if recording is None or recording.paused or recording.mode != "ask" or not text.strip() or text.startswith("/"):
         return False
-    name = _unused("ask", {step["name"] for step in recording.steps})
+    name = unused_name("ask", {step["name"] for step in recording.steps})
     return _keep(recording, {"type": "ask", "name": name, "prompt": literal(text)})
 
 
@@ -56,7 +57,12 @@ def step_of(call: ToolCall, tool: Tool, taken: Collection[str], *, database: str
         name: value if ROW_TEMPLATES in properties.get(name, {}) else literal(value)
         for name, value in call.args.items()
     }
-    step: dict[str, Any] = {"type": "command", "name": _unused(call.tool, taken), "command": call.tool, "args": args}
+    step: dict[str, Any] = {
+        "type": "command",
+        "name": unused_name(call.tool, taken),
+        "command": call.tool,
+        "args": args,
+    }
     return {**step, "database": database} if database is not None else step
 
 
@@ -78,11 +84,3 @@ def _keep(recording: Recording, step: Mapping[str, Any]) -> bool:
         return False
     recording.steps.append(dict(step))
     return True
-
-
-def _unused(wanted: str, taken: Collection[str]) -> str:
-    name, number = wanted, 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}_{number}"
-    return name

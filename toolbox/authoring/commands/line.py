@@ -43,10 +43,6 @@ class Line:
             found[name] = word if word.flag is None else Word("true", "bare", name, word.start)
         return found
 
-    def behind(self, word: Word) -> str:
-        """The text from a word on, as it stands."""
-        return self.text[word.start :].strip()
-
     def only(self, names: Sequence[str]) -> dict[str, Word]:
         """The named words; others than these are refused. Raises InvalidArguments."""
         for name in self.named:

@@ -154,7 +154,9 @@ class _Act:
             found = proposal(doing, work)
             if not self._is_approved(found):
                 return self._waiting(doing, found, work)
-        value = doing.tool.call_sync(context_of(doing, Desk(work, self._access)), doing.args)
+        value = doing.tool.call_sync(
+            context_of(doing, Desk(work, self._access, by_model=doing.asked.by == "model")), doing.args
+        )
         return self._give(work, _fitting(value))
 
     def giving(self, given: Given) -> Callable[[Work], dict[str, Any]]:

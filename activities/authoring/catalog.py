@@ -12,6 +12,7 @@ from toolbox import Tool as RegisteredTool
 from toolbox.access import Access, Scope
 from toolbox.authoring.catalog import catalog
 from toolbox.authoring.state import Session
+from toolbox.stand_ins import StandIn
 
 
 def catalog_of(resources: Resources, session: Session, access: Access) -> dict[str, Any]:
@@ -23,8 +24,15 @@ def tools_of(resources: Resources, access: Access) -> list[Tool]:
     """The tools that a session's rights allow, in the order of their names."""
     found = (resources.registry.get(name) for name in resources.registry.names())
     return [
-        Tool(tool.name, tool.description, _arguments(tool), tool.effect) for tool in found if _may_use(tool, access)
+        Tool(tool.name, _described(tool), _arguments(tool), tool.effect) for tool in found if _may_use(tool, access)
     ]
+
+
+def _described(tool: RegisteredTool) -> str:
+    """What a tool is for, in words of ours: what somebody wrote of a stand-in is data, which `describe_tool` gives."""
+    if isinstance(tool, StandIn):
+        return "Stands for a tool that is not there yet: its calls are written to the outbox. describe_tool tells more."
+    return tool.description
 
 
 def _may_use(tool: RegisteredTool, access: Access) -> bool:

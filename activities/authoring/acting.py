@@ -172,7 +172,9 @@ class _Act:
         _tell(work, asked, given)
         if given.error is None:
             record_call(session, asked, self._resources.registry.get(asked.tool))
-            if asked.tool == SCHEDULES and isinstance(given.value, dict):
+            if (
+                asked.tool == SCHEDULES and isinstance(given.value, dict) and "id" in given.value
+            ):  # a stub has made none
                 _show_schedule(work, given.value)
         return asdict(self._following(work, asked, given))
 

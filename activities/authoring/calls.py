@@ -28,7 +28,9 @@ from toolbox.vault import Filling
 
 SCHEDULES: Final = "schedule_script"
 DIRECT: Final = frozenset({"run_script"})
-"""Tools of the session that start something: their calls wait for an approval only if they are the model's, and a stub starts nothing."""
+"""Tools of the session that start something: their calls wait for an approval only if they are the model's."""
+STUBBED: Final = DIRECT | {"publish_script"}
+"""Tools of the session whose effect is not the session's own, nor one on drafts: a stub starts nothing, and publishes nothing."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,8 @@ def check_rights(doing: Doing) -> None:
 
 def stand_in(doing: Doing) -> Any:
     """What a call gives that has no effect here, mocked or stubbed; None for all others."""
-    starts = doing.tool.name in DIRECT and doing.session.stub
-    if doing.tool.effect in ("pure", SESSION) and not starts:
+    is_stubbed = doing.session.stub and doing.tool.name in STUBBED
+    if doing.tool.effect in ("pure", SESSION) and not is_stubbed:
         return None
     if doing.session.stub:
         return {"stubbed": True, "tool": doing.tool.name, "args": doing.asked.args}

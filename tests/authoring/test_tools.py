@@ -195,3 +195,15 @@ def test_without_a_database_the_session_says_how_to_name_one(here: Resources) ->
         error = talk.say(text)["error"]
         assert (error["code"], "switch_database" in error["hint"]) == ("no_database", True)
     assert talk.say("/list_databases")["status"] == "completed"
+
+
+def test_a_stub_publishes_and_schedules_nothing(here: Resources) -> None:
+    here.library.save({"name": "hello", "steps": [COUNT | {"value": 1}]})
+    talk = Talk.begin(replace(here, model=None), stub=True)
+    talk.say("/create greet")
+    talk.say('/step {"type": "say", "message": "Hello"}')
+    for text in ("/publish", "/schedule hello daily at 9 in UTC", "/run hello"):
+        assert talk.say(text)["status"] == "completed"
+        assert talk.records("tool_result")[-1]["result"]["stubbed"] is True
+    assert [script["name"] for script in here.library.scripts()] == ["hello"]
+    assert talk.cards("schedule") == talk.session.pending == []

@@ -161,7 +161,8 @@ class _Act:
             found = proposal(doing, work)
             if not self._is_approved(found):
                 return self._waiting(doing, found, work)
-        value = doing.tool.call_sync(context_of(doing, Desk(work, self._access)), doing.args)
+        desk = Desk(work, self._access, by_model=doing.asked.by == "model")
+        value = doing.tool.call_sync(context_of(doing, desk), doing.args)
         if doing.tool.name in DIRECT:  # a run that was started goes on, whatever becomes of the transaction
             self.performed = _fitting(value)
         return self._give(work, _fitting(value))
@@ -179,7 +180,9 @@ class _Act:
         _tell(work, asked, given)
         if given.error is None:
             record_call(session, asked, self._resources.registry.get(asked.tool))
-            if asked.tool == SCHEDULES and isinstance(given.value, dict):
+            if (
+                asked.tool == SCHEDULES and isinstance(given.value, dict) and "id" in given.value
+            ):  # a stub has made none
                 _show_schedule(work, given.value)
         return asdict(self._following(work, asked, given))
 

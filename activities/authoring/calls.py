@@ -19,11 +19,11 @@ from query import SYSTEM
 from script.compiler.secrets import named_secrets
 from script.environment import SESSION
 from script.wire import StepCall, TransactionRef
-from toolbox import Tool, ToolContext, ToolError
+from toolbox import Tool, ToolContext
 from toolbox.access import Access, Scope, check_start, of_arguments, of_call
 from toolbox.authoring.desk import Desk
 from toolbox.authoring.state import Session, ToolCall
-from toolbox.errors import UnknownTool
+from toolbox.errors import NoDatabase, UnknownTool
 from toolbox.outbox import Outbox
 from toolbox.vault import Filling
 
@@ -157,7 +157,10 @@ def perform(doing: Doing, *, expect: str | None = None) -> Any:
     if doing.writes:
         return perform_call(doing.resources, step_of(doing, args, alone=doing.key))
     if doing.database is None or doing.tool.effect == "pure":
-        return invoke(doing.resources, doing.tool, step_of(doing, args), None)
+        try:
+            return invoke(doing.resources, doing.tool, step_of(doing, args), None)
+        except NoDatabase:
+            raise _no_database(doing) from None
     if doing.tool.writes(args):  # a preview of its own: it wants a transaction to look in
         return dropped(doing, lambda view: invoke(doing.resources, doing.tool, step_of(doing, args), view))
     snapshot = doing.resources.databases.open(doing.database).snapshot()
@@ -197,8 +200,13 @@ def step_of(doing: Doing, args: Mapping[str, Any], *, alone: str | None = None) 
 
 def _transaction(doing: Doing, name: str) -> TransactionRef:
     if doing.database is None:
-        raise ToolError(f"{doing.tool.name} needs a database", hint='name one: "database", or switch_database')
+        raise _no_database(doing)
     return TransactionRef(name, doing.database, begin=True, alone=True)
+
+
+def _no_database(doing: Doing) -> NoDatabase:
+    hint = "name one, as database=NAME, or let switch_database say which one is meant; list_databases has them"
+    return NoDatabase(f"{doing.tool.name} needs a database", hint=hint)
 
 
 def _readable(doing: Doing) -> list[str]:

@@ -38,7 +38,8 @@ def find_step(script: Mapping[str, Any], step: Step) -> str:
     names = [name for _, name, _ in known]
     near = get_close_matches(str(step), names, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"the steps are {', '.join(names)}" if names else "it has no steps"
-    raise PatchFailed(f"there is no step {step!r}", hint=hint)
+    counted = ", counted from 0" if isinstance(step, int) else ""
+    raise PatchFailed(f"there is no step {step!r}{counted}", hint=hint)
 
 
 def find_list(script: Mapping[str, Any], within: Step | None, part: str | None) -> tuple[str, bool]:

@@ -108,7 +108,7 @@ def _list(made: dict[str, Any], within: Step | None, part: str | None) -> list[A
 def _put(steps: list[Any], position: int | None, step: Any) -> None:
     if position is not None and not 0 <= position <= len(steps):
         hint = f"positions are 0 to {len(steps)}, which is the end"
-        raise PatchFailed(f"there is no position {position}", hint=hint)
+        raise PatchFailed(f"there is no position {position}, counted from 0", hint=hint)
     steps.insert(len(steps) if position is None else position, step)
 
 

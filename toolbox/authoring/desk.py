@@ -44,11 +44,12 @@ class RunDesk(Protocol):
 class Desk:
     """`work` is the session's transaction: what a tool changes in `session`, what it says, and what it writes into the system database with
     `work.transaction` is kept together, once, or not at all. `drafts` checks texts and publishes them (tools give their services' where
-    it has none)."""
+    it has none). `by_model`: the call is the model's, and no person has said that it may change anything beyond this session."""
 
     work: Work
     access: Access
     drafts: Drafts | None = None
+    by_model: bool = False
 
     @property
     def session(self) -> Session:

@@ -131,8 +131,8 @@ def test_steps_inside_of_blocks_are_reached(talk: Talk) -> None:
     ("tool", "args", "message", "hint"),
     [
         ("delete_step", {"step": "eech"}, "no step 'eech'", "did you mean 'each'?"),
-        ("delete_step", {"step": 9}, "no step 9", "the steps are"),
-        ("insert_step", {"position": 4, "step": SAY}, "no position 4", "0 to 3"),
+        ("delete_step", {"step": 9}, "no step 9, counted from 0", "the steps are"),
+        ("insert_step", {"position": 4, "step": SAY}, "no position 4, counted from 0", "0 to 3"),
         ("insert_step", {"position": -1, "step": SAY}, "no position -1", "0 to 3"),
         ("save_step", {"step": SAY, "within": "items"}, "no steps of its own", "catch"),
         ("save_step", {"step": SAY, "within": "any", "part": "steps"}, "no part 'steps'", "then, else"),

@@ -100,6 +100,8 @@ def parameterize_script(ctx: ToolContext, values: dict[str, Any]) -> dict[str, A
 
     told = desk.edit(edit)
     nowhere = [name for name in values if name not in {each["parameter"] for each in replaced}]
+    if nowhere:
+        desk.work.say("notice", text=f"no place of the draft has the value of {', '.join(nowhere)}", code="not_found")
     shown = [{name: short(value, _SHOWN) for name, value in each.items()} for each in replaced]
     return {**told, "replaced": shortened(shown), **({"not_found": nowhere} if nowhere else {})}
 

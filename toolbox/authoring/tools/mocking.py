@@ -44,6 +44,11 @@ def mock_tool(
         for name, value in (("description", description), ("arguments", arguments)):
             if value:
                 raise InvalidArguments(f"{tool} is there, with its own {name}", pointer=f"/{name}")
+    elif desk.by_model and stand_in(desk.work.transaction, tool) is not None:
+        for name, given in (("description", description), ("arguments", arguments)):
+            if given:
+                message = f"{tool} stands in everywhere: only the person changes its {name}"
+                raise InvalidArguments(message, pointer=f"/{name}", hint="give result alone: it is for this session")
     elif not _stays(desk, tool, description, arguments, result):
         made = True
         _make_stand_in(
@@ -63,13 +68,15 @@ def mock_tool(
 
 @tool(effect="session")
 def unmock_tool(ctx: ToolContext, tool: str) -> dict[str, Any]:
-    """Use a tool again; a stand-in is removed, if no saved script calls it."""
+    """Use a tool again; a stand-in is removed, if no saved script calls it and the person says so (`/unmock`)."""
     desk = desk_of(ctx)
     row = stand_in(desk.work.transaction, tool)
     if row is None and tool not in desk.session.mocks:
         raise InvalidArguments(
             f"{tool} is not mocked here", pointer="/tool", hint=f"{', '.join(sorted(desk.session.mocks)) or 'none'} are"
         )
+    if desk.by_model:
+        row = None
     if row is not None:
         _may_change(desk, row)
         callers = sorted(_callers(desk, tool))

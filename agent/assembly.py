@@ -45,7 +45,7 @@ class Assembly:
         self._name = _of(chunk, "model") or self._name
         used = _of(chunk, "usage")
         if used is not None:
-            self._usage = Usage(_of(used, "prompt_tokens") or 0, _of(used, "completion_tokens") or 0)
+            self._usage = Usage(*(max(0, _of(used, name) or 0) for name in ("prompt_tokens", "completion_tokens")))
         choices = _of(chunk, "choices")
         if not choices:
             return ""

@@ -250,7 +250,7 @@ def _reply(done: ChatCompletion, name: str) -> Reply:
     if choice.message.refusal or choice.finish_reason == "content_filter":
         raise ModelRefused(f"the model {name} will not answer: {choice.message.refusal or 'its content filter'}")
     used = done.usage
-    usage = Usage(used.prompt_tokens, used.completion_tokens) if used is not None else Usage()
+    usage = Usage(max(0, used.prompt_tokens), max(0, used.completion_tokens)) if used is not None else Usage()
     return Reply(readable(choice.message.content or ""), usage, done.model or name, choice.finish_reason == "length")
 
 

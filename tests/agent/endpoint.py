@@ -82,12 +82,19 @@ class Endpoint:
             "usage": {"prompt_tokens": 11, "completion_tokens": 3, "total_tokens": 14},
         }))  # fmt: skip
 
-    def streams(self, *deltas: Any, finish: str | None = "stop", usage: bool = True) -> None:
+    def streams(
+        self, *deltas: Any, finish: str | None = "stop", usage: bool = True, tokens: tuple[int, int] = (20, 5)
+    ) -> None:
         """A stream: a delta is {content}, {tool_calls}..., text as it is, or a `Hold`."""
         chunks = [delta if isinstance(delta, (str, Hold)) else part(delta) for delta in deltas]
         ends = [part({}, finish)] if finish else []
         costs = [
-            {**part({}), "choices": [], "usage": {"prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 25}}
+            {
+                **part({}),
+                "choices": [],
+                "usage": dict(zip(("prompt_tokens", "completion_tokens"), tokens, strict=True))
+                | {"total_tokens": sum(tokens)},
+            }
         ]
         self.answers.append(
             (200, [*chunks, *ends, *(costs if usage else []), *(["data: [DONE]\n\n"] if finish else [])])

@@ -248,3 +248,8 @@ def test_an_answer_that_does_not_end_is_refused(endpoint: Endpoint, much: dict[s
     with pytest.raises(ModelRefused, match="has more than 1048576 characters") as refused:
         model(endpoint).converse(ASKED, TOOLS)
     assert refused.value.hint == "ask for less at once"
+
+
+def test_tokens_are_never_given_back(endpoint: Endpoint) -> None:
+    endpoint.streams({"content": "hi"}, tokens=(-5, 3))
+    assert model(endpoint).converse([Message("user", "hi")], TOOLS).usage == Usage(0, 3)

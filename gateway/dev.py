@@ -134,7 +134,7 @@ class Stack:
                 f"{script} is missing: sop dev runs from a checkout; in production connect to a Temporal cluster"
             )
         ports = ["--port", str(self._ports["temporal"]), "--ui-port", str(self._ports["ui"])]
-        command = [sys.executable, script, "--data-dir", str(self.data_dir), *ports]
+        command = [sys.executable, script, "--data-dir", str(self.data_dir.resolve()), *ports]
         part = self._part("temporal", command, r"temporal ready on (\S+), web page (\S+) ", {})
         try:
             found = self._launch(part)

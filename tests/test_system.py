@@ -139,3 +139,14 @@ def test_the_ready_line_of_another_stack_in_the_same_log_is_not_taken_for_ones_o
     part = stack._part("part", [sys.executable, "-c", code], r"(\w+) ready ", {})
     assert stack._launch(part)[1] == "own"
     stack.stop()
+
+
+def test_a_relative_data_directory_is_that_of_the_person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data" / "logs").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    stack = Stack(Settings(data_dir=Path("data"), port=0))
+    try:
+        stack._start_temporal()
+        assert (tmp_path / "data" / "temporal.db").exists()
+    finally:
+        stack.stop()

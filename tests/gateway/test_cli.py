@@ -375,7 +375,10 @@ def test_problems_become_exit_codes() -> None:
 )
 def test_an_output_that_is_full_or_closed(command: str, code: int, told: str) -> None:
     line = f'"$0" -c "from gateway.cli import main; main()" {command}'
-    ended = subprocess.run(["sh", "-c", line, sys.executable], capture_output=True, check=False, text=True)
+    environment = {**os.environ, "SOP_API_KEY": "sop_0_0"}
+    ended = subprocess.run(
+        ["sh", "-c", line, sys.executable], capture_output=True, check=False, text=True, env=environment
+    )
     assert ended.returncode == code
     assert ended.stderr.startswith(told)
 

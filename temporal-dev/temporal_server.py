@@ -36,6 +36,10 @@ RETENTION = "720h"
 ENDING_SECONDS = 15.0
 """How long a start waits for a server on the same directory that is ending, or that has not told its address yet."""
 
+TRIES = 3
+"""How often the server is started where a port that it has chosen was taken meanwhile."""
+_TAKEN = "address already in use"
+
 TUNING = (
     "--dynamic-config-value", "history.transferProcessorMaxPollRPS=2000",
     "--dynamic-config-value", "history.timerProcessorMaxPollRPS=1000",
@@ -58,6 +62,10 @@ class AlreadyRunning(ServerError):
     def __init__(self, address: str) -> None:
         super().__init__(f"a Temporal server runs on this data directory already, at {address}")
         self.address = address
+
+
+class PortTaken(ServerError):
+    """Somebody took a port between its choice and the server's start: the server chooses some of its own."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +157,12 @@ class TemporalServer:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self._take_lock()
         try:
-            self._launch(timeout)
+            for left in reversed(range(TRIES)):
+                try:
+                    return self._launch(timeout)
+                except PortTaken:
+                    if not left:
+                        raise
         except BaseException:
             self.stop()
             raise
@@ -181,7 +194,9 @@ class TemporalServer:
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                raise ServerError(f"the Temporal server ended with {self._process.returncode}:\n{_tail(log)}")
+                end = _tail(log)
+                kind = PortTaken if _TAKEN in end.rstrip().rpartition("\n")[2] else ServerError
+                raise kind(f"the Temporal server ended with {self._process.returncode}:\n{end}")
             if _listens(port) and self._cli("operator", "cluster", "health").returncode == 0:
                 return
             time.sleep(0.05)

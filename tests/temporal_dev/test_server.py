@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import temporal_server
@@ -169,3 +170,26 @@ async def test_a_directory_of_an_older_release_gets_the_newer_search_attributes(
 
 def test_the_search_attributes_are_those_of_the_runs() -> None:
     assert SEARCH_ATTRIBUTES == WIRE_ATTRIBUTES
+
+
+@pytest.mark.parametrize(("taken", "starts"), [(1, True), (3, False)])
+def test_a_port_that_was_taken_meanwhile_is_chosen_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: int, starts: bool
+) -> None:
+    real, calls = temporal_server.command, []
+
+    def command(*args: Any, **more: Any) -> list[str]:
+        calls.append(args)
+        if len(calls) <= taken:
+            return ["sh", "-c", "echo 'listen tcp 127.0.0.1:1: bind: address already in use'; exit 1"]
+        return real(*args, **more)
+
+    monkeypatch.setattr(temporal_server, "command", command)
+    server = temporal_server.TemporalServer(tmp_path)
+    if starts:
+        server.start()
+        server.stop()
+    else:
+        with pytest.raises(temporal_server.PortTaken, match="address already in use"):
+            server.start()
+    assert len(calls) == min(taken + 1, temporal_server.TRIES)

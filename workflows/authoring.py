@@ -21,6 +21,7 @@ from temporalio.exceptions import is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from script import session_wire as wire
+    from script import turns
     from script.session_wire import Next, SessionInput, SessionMessage
     from workflows.details import plain
     from workflows.failures import outcome_of_failure
@@ -148,33 +149,17 @@ class SessionWorkflow:
         status = "waiting" if found.kind == "wait" else found.status
         return wire.EndTurnCall(self._session, turn, status, found.error)
 
-    async def _rounds(self, found: Next, access: dict[str, Any]) -> Next:
+    async def _rounds(self, heard: Next, access: dict[str, Any]) -> Next:
         """What follows on a message, until nothing does."""
-        number = 0
-        while found.kind in ("think", "act"):
-            if found.kind == "think":
-                call = wire.ThinkCall(self._session, found.turn, number, access)
-                self._show(f"the model thinks ({number + 1})")
-                found = await self._activity(wire.THINK_ACTIVITY, call, Next, f"think {number + 1}")
-                number += 1
-            else:
-                found = await self._acts(found, access)
-        return found
-
-    async def _acts(self, asked: Next, access: dict[str, Any]) -> Next:
-        """The tool calls of a reply, or of a command, one after the other; the first that ends the turn is the last."""
-        waits = False
-        found = Next("done", asked.turn)
-        for name, tool in zip(asked.calls, asked.tools, strict=True):
-            self._show(f"calls {plain(tool)}")
-            call = wire.ActCall(self._session, asked.turn, name, access, asked.approved)
-            found = await self._activity(wire.ACT_ACTIVITY, call, Next, tool)
-            if found.kind == "done":
-                return found
-            waits = waits or found.kind == "wait"
-        if waits:
-            return Next("wait", asked.turn)
-        return found if found.kind == "think" else Next("done", asked.turn)
+        following = turns.turn(self._session, heard, access)
+        try:
+            asked = next(following)
+            while True:
+                self._show(f"calls {plain(asked.summary)}" if asked.activity == wire.ACT_ACTIVITY else asked.summary)
+                asked = following.send(await self._activity(asked.activity, asked.call, Next, asked.summary))
+        except StopIteration as end:
+            found: Next = end.value
+            return found
 
     async def _activity(
         self, name: str, call: Any, result: type[T], summary: str, *, retries: RetryPolicy = _RETRIES

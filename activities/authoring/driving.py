@@ -9,7 +9,8 @@ from activities.authoring.thinking import think
 from activities.authoring.turns import end_turn
 from activities.execution import Resources
 from activities.failures import error_of
-from script.session_wire import ActCall, EndTurnCall, HearCall, Next, SessionMessage, ThinkCall
+from script.session_wire import EndTurnCall, HearCall, Next, SessionMessage, ThinkCall
+from script.turns import turn
 
 
 def take(resources: Resources, session: str, message: SessionMessage) -> None:
@@ -26,24 +27,13 @@ def take(resources: Resources, session: str, message: SessionMessage) -> None:
     end_turn(resources, EndTurnCall(session, heard.turn, status, found.error))
 
 
-def _rounds(resources: Resources, session: str, found: Next, access: dict[str, Any]) -> Next:
-    number = 0
-    while found.kind in ("think", "act"):
-        if found.kind == "think":
-            found = think(resources, ThinkCall(session, found.turn, number, access))
-            number += 1
-        else:
-            found = _acts(resources, session, found, access)
-    return found
-
-
-def _acts(resources: Resources, session: str, asked: Next, access: dict[str, Any]) -> Next:
-    waits, found = False, Next("done", asked.turn)
-    for name in asked.calls:
-        found = act(resources, ActCall(session, asked.turn, name, access, asked.approved))
-        if found.kind == "done":
-            return found
-        waits = waits or found.kind == "wait"
-    if waits:
-        return Next("wait", asked.turn)
-    return found if found.kind == "think" else Next("done", asked.turn)
+def _rounds(resources: Resources, session: str, heard: Next, access: dict[str, Any]) -> Next:
+    following = turn(session, heard, access)
+    try:
+        asked = next(following)
+        while True:
+            call = asked.call
+            asked = following.send(think(resources, call) if isinstance(call, ThinkCall) else act(resources, call))
+    except StopIteration as end:
+        found: Next = end.value
+        return found

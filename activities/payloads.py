@@ -14,7 +14,11 @@ from typing import Any, Final
 from google.protobuf.message import DecodeError
 from temporalio import converter
 from temporalio.api.common.v1 import Payload
-from temporalio.contrib.pydantic import PydanticPayloadConverter, pydantic_data_converter
+from temporalio.contrib.pydantic import (
+    PydanticJSONPlainPayloadConverter,
+    PydanticPayloadConverter,
+    pydantic_data_converter,
+)
 from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes, EncodingPayloadConverter
 
 from toolbox import ToolError
@@ -75,10 +79,14 @@ class _NoKeys(EncodingPayloadConverter):
         raise PayloadUnreadable(f"a payload is encrypted, and {SETTING} is not set here", hint=_HINT)
 
 
+_JSON: Final = PydanticJSONPlainPayloadConverter()
+"""One for all: a workflow makes a payload converter of its own for each run, which would build the validators of all types anew."""
+
+
 class _PayloadConverter(PydanticPayloadConverter):
     def __init__(self) -> None:
         super().__init__()
-        self.converters = {**self.converters, ENCODING.encode(): _NoKeys()}
+        self.converters = {**self.converters, _JSON.encoding.encode(): _JSON, ENCODING.encode(): _NoKeys()}
 
 
 def create_data_converter(keys: str | None) -> DataConverter:

@@ -38,8 +38,8 @@ from gateway_bench import (
     watching,
 )
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 
+from activities.payloads import create_data_converter
 from btree import Database
 from query import Query, export, select
 from script.wire import WORKFLOW_TYPE, RunInput
@@ -236,7 +236,7 @@ async def starts(bench: GatewayBench, options: argparse.Namespace) -> None:
     ids = {json.loads(body_of(body))["id"] for _, body in found}
     accepted = all(body.startswith(b"HTTP/1.1 202") for _, body in found)
     ours = [done.whole * 1e3 for done, _ in found]
-    client = await Client.connect(bench.stack.temporal_address, data_converter=pydantic_data_converter)
+    client = await Client.connect(bench.stack.temporal_address, data_converter=create_data_converter(None))
     version = bench.ask("GET", "/v1/scripts/small")["version"]
 
     async def by_client(number: int) -> float:

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "temporal-dev"))
@@ -76,6 +75,7 @@ async def measure(client: Client, rounds: int, programs: list[dict[str, Any]]) -
 async def main(rounds: int) -> int:
     """Run everything; 0 when all figures are within their bars."""
     from activities import Activities
+    from activities.payloads import create_data_converter
     from script.compiler.compiler import compile_script
     from script.source.ast import Script
     from toolbox import Registry, tool
@@ -93,7 +93,7 @@ async def main(rounds: int) -> int:
         server = TemporalServer(Path(folder))
         server.start()
         try:
-            client = await Client.connect(server.address, data_converter=pydantic_data_converter)
+            client = await Client.connect(server.address, data_converter=create_data_converter(None))
             resources = create_resources(Path(folder), registry=registry)
             activities = Activities(resources)
             async with create_worker(client, QUEUE, activities, threads, workflows=[HandWritten]):

@@ -12,13 +12,13 @@ import pytest
 import pytest_asyncio
 from temporal_server import TemporalServer
 from temporalio.client import Client, WorkflowHandle
-from temporalio.contrib.pydantic import pydantic_data_converter
 
 import btree.edit
 import btree.leaf_edits
 import btree.load
 import btree.shape
 from activities import Activities, Resources
+from activities.payloads import create_data_converter
 from gateway.runs.watch import watch_run
 from query import create_store
 from script.wire import WORKFLOW_TYPE, RunInput, RunOutput
@@ -46,7 +46,7 @@ def temporal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TemporalServe
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def client(temporal: TemporalServer) -> AsyncIterator[Client]:
-    yield await Client.connect(temporal.address, data_converter=pydantic_data_converter)
+    yield await Client.connect(temporal.address, data_converter=create_data_converter(None))
     await asyncio.sleep(0.3)
 
 

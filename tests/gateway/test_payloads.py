@@ -11,6 +11,7 @@ import pytest_asyncio
 from temporal_server import TemporalServer
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
+from temporalio.contrib.pydantic import PydanticPayloadConverter
 from temporalio.converter import DataConverter
 from temporalio.worker import Replayer
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
@@ -253,3 +254,12 @@ async def test_every_flipped_byte_is_noticed() -> None:
         assert await converter.decode([sealed]) == ["x"]
     with pytest.raises(ValueError, match="SOP_PAYLOAD_KEYS is id="):
         create_data_converter("nothing")
+
+
+def test_what_reads_json_is_made_once_for_all_runs() -> None:
+    """A workflow asks for a new payload converter for each run; validators of types take milliseconds to make."""
+    converter = create_data_converter(None)
+    one, other = (converter.payload_converter_class() for _ in range(2))
+    assert isinstance(one, PydanticPayloadConverter) and isinstance(other, PydanticPayloadConverter)
+    assert one is not other
+    assert one.converters[b"json/plain"] is other.converters[b"json/plain"]

@@ -16,10 +16,10 @@ import pytest_asyncio
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from temporal_server import TemporalServer
 from temporalio.client import Client, WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.payloads import create_data_converter
 from gateway.app import create_app
 from gateway.operations import logs
 from gateway.operations.tracing import KEPT, Tracing, start_tracing, trace_id
@@ -96,7 +96,7 @@ def tracing(collector: Collector) -> Iterator[Tracing]:
 async def client(temporal: TemporalServer, tracing: Tracing) -> AsyncIterator[Client]:
     """In place of the one that all tests share: with the interceptors, which a worker made with it has too."""
     yield await Client.connect(
-        temporal.address, data_converter=pydantic_data_converter, interceptors=tracing.interceptors
+        temporal.address, data_converter=create_data_converter(None), interceptors=tracing.interceptors
     )
 
 
@@ -170,7 +170,7 @@ async def replay(history: WorkflowHistory, interceptors: list[Any]) -> None:
     restrictions = SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
     replayer = Replayer(
         workflows=[ScriptWorkflow],
-        data_converter=pydantic_data_converter,
+        data_converter=create_data_converter(None),
         workflow_runner=SandboxedWorkflowRunner(restrictions=restrictions),
         interceptors=interceptors,
     )

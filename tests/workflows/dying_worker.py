@@ -9,10 +9,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 
 import workflows.authoring
 from activities import Activities
+from activities.payloads import create_data_converter
 from agent import Message, Reply, ScriptedModel
 from agent.protocol import Tool
 from worker import THREADS, create_resources, create_worker
@@ -38,7 +38,7 @@ class Endless(ScriptedModel):
 async def main(address: str, queue: str, folder: str) -> None:
     """Work until the end."""
     workflows.authoring.HEARTBEAT_TIMEOUT = timedelta(seconds=3)  # type: ignore[misc]
-    client = await Client.connect(address, data_converter=pydantic_data_converter)
+    client = await Client.connect(address, data_converter=create_data_converter(None))
     resources = create_resources(Path(folder), model=Endless([]))
     with ThreadPoolExecutor(THREADS) as threads:
         async with create_worker(client, queue, Activities(resources), threads):

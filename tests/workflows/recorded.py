@@ -23,9 +23,9 @@ from typing import Any
 from temporal_server import TemporalServer
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle
-from temporalio.contrib.pydantic import pydantic_data_converter
 
 from activities import Activities
+from activities.payloads import create_data_converter
 from gateway.runs.watch import Fold
 from query import open_store
 from script import wire
@@ -193,7 +193,7 @@ async def main(everything: bool) -> None:
         with tempfile.TemporaryDirectory(prefix="sop-recorded-") as folder, ThreadPoolExecutor(THREADS) as threads:
             server = TemporalServer(Path(folder), flags=flags)
             server.start()
-            client = await Client.connect(server.address, data_converter=pydantic_data_converter)
+            client = await Client.connect(server.address, data_converter=create_data_converter(None))
             resources = create_resources(Path(folder))
             activities = Activities(resources)
             async with create_worker(client, "recorded", activities, threads):

@@ -15,9 +15,9 @@ import pytest
 import pytest_asyncio
 from temporal_server import TemporalServer
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
-from temporalio.contrib.pydantic import pydantic_data_converter
 
 from activities import Activities
+from activities.payloads import create_data_converter
 from gateway.runs.watch import Fold, watch_run
 from script import wire
 from script.machine import machine as machine_module
@@ -45,7 +45,7 @@ async def short(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Syste
     folder = tmp_path_factory.mktemp("long")
     server = TemporalServer(folder, flags=() if LONG else flags)
     server.start()
-    client = await Client.connect(server.address, data_converter=pydantic_data_converter)
+    client = await Client.connect(server.address, data_converter=create_data_converter(None))
     registry = builtin_registry()
     registry.register(light)
     resources = create_resources(folder, registry=registry)

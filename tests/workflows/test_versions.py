@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.payloads import create_data_converter
 from gateway.runs.watch import Fold
 from script.machine import machine, transactions
 from tests.workflows.recorded import FOLDER, KINDS
@@ -30,7 +30,7 @@ async def replay(history: WorkflowHistory) -> None:
     restrictions = SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH)
     replayer = Replayer(
         workflows=[ScriptWorkflow],
-        data_converter=pydantic_data_converter,
+        data_converter=create_data_converter(None),
         workflow_runner=SandboxedWorkflowRunner(restrictions=restrictions),
     )
     await replayer.replay_workflow(history)
@@ -50,7 +50,7 @@ async def test_recorded_runs_replay(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 async def test_recorded_runs_tell_the_same_events(path: Path) -> None:
     found, histories = recorded(path)
-    fold, told = Fold(pydantic_data_converter, found["run_id"]), []
+    fold, told = Fold(create_data_converter(None), found["run_id"]), []
     for history in histories:
         for event in history.events:
             told += await fold.add(event)

@@ -25,7 +25,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy, SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
@@ -36,6 +36,8 @@ with workflow.unsafe.imports_passed_through():
     from script.machine.machine import Machine
     from script.machine.standing import standing
     from script.wire import Outcome, RunInput, RunOutput
+    from workflows import attributes
+    from workflows.attributes import SCHEDULED, WAITING
     from workflows.details import Details
     from workflows.failures import outcome_of_failure
 
@@ -61,10 +63,6 @@ _TYPES: Final[dict[str, tuple[str, type]]] = {
     "chunk": (wire.CHUNK_ACTIVITY, wire.ChunkCall),
     "dispatch": (wire.DISPATCH_ACTIVITY, wire.DispatchCall),
 }
-
-OUTCOME: Final = SearchAttributeKey.for_keyword("SopOutcome")
-WAITING: Final = SearchAttributeKey.for_keyword("SopWaiting")
-SCHEDULED: Final = SearchAttributeKey.for_datetime(wire.SCHEDULED_FOR)
 
 
 @workflow.defn(name=wire.WORKFLOW_TYPE)
@@ -118,8 +116,8 @@ class ScriptWorkflow:
         """
         self._running = machine = await self._machine()
         done = await self._drive(machine)
-        no_more = [WAITING.value_unset()] if self._waiting else []
-        workflow.upsert_search_attributes([OUTCOME.value_set(done.status), *no_more])
+        if changes := attributes.at_end(done.status, self._waiting):
+            workflow.upsert_search_attributes(changes)
         self._show(machine)
         if done.error is None:
             return RunOutput(done.value, machine.state["clock"], machine.state["sagas"])
@@ -337,7 +335,7 @@ class ScriptWorkflow:
                 static_summary=call["script"],
                 static_details=f"called by `{effect.id}`",
                 parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
-                search_attributes=self._attributes(call),
+                search_attributes=attributes.of_child(call),
             )
             if self._starting.pop(effect.id):
                 handle.cancel()
@@ -347,17 +345,6 @@ class ScriptWorkflow:
         finally:
             self._starting.pop(effect.id, None)
         return Outcome(output.value, None, output.finished_at, output.sagas)
-
-    def _attributes(self, call: dict[str, Any]) -> TypedSearchAttributes:
-        values = (call["script"], call["version"][:12], call["database"] or "", "parent")
-        names = wire.SEARCH_ATTRIBUTES
-        return TypedSearchAttributes(
-            [
-                SearchAttributePair(SearchAttributeKey.for_keyword(name), value)
-                for name, value in zip(names, values, strict=False)
-                if value
-            ]
-        )
 
     def _subprograms(self, root: str) -> list[dict[str, Any]]:
         """The programs that a child needs, its own first."""

@@ -128,13 +128,14 @@ async def start_input(client: Client, run_id: str, execution: str) -> RunInput:
 
 def head(found: WorkflowExecution) -> dict[str, Any]:
     """What a list tells about a run."""
+    state = _STATES.get(found.status, "unknown") if found.status else "unknown"
     return {
         "id": found.id,
-        "state": _STATES.get(found.status, "unknown") if found.status else "unknown",
+        "state": state,
         "script": _attribute(found, "SopScript"),
         "version": _attribute(found, "SopVersion"),
         "trigger": _attribute(found, "SopTrigger"),
-        "outcome": _attribute(found, "SopOutcome"),
+        "outcome": state if state == "completed" else _attribute(found, "SopOutcome"),
         "started_at": _time(found.start_time),
         "ended_at": _time(found.close_time),
     }

@@ -28,7 +28,6 @@ STATES: Final[dict[str, str]] = {
 
 _NAMED: Final = {
     "script": "SopScript",
-    "outcome": "SopOutcome",
     "trigger": "SopTrigger",
     "database": "SopDatabase",
 }
@@ -55,6 +54,10 @@ class Search:
             for name, attribute in _NAMED.items()
             if (value := getattr(self, name)) is not None
         ]
+        if self.outcome == "completed":  # such runs have no SopOutcome
+            found.append(f"ExecutionStatus = '{STATES['completed']}'")
+        elif self.outcome is not None:
+            found.append(f"SopOutcome = {quoted(self.outcome, '?outcome')}")
         if self.state is not None:
             found.append(f"ExecutionStatus = '{STATES[self.state]}'")
         if self.waiting:

@@ -245,6 +245,8 @@ async def test_runs_are_searched(gateway: Gateway) -> None:
     await eventually(visible)
     assert await found(outcome="completed") == await found(status="completed") == await found(database="shop")
     assert await found(database="shop") == ["good"]
+    listed = {run["id"]: run["outcome"] for run in (await gateway.http.get("/v1/runs")).json()["data"]}
+    assert [listed[runs[name]] for name in ("good", "bad", "held")] == ["completed", "failed", None]
     assert await found(state="running", status="running") == ["held"]
     assert await found(trigger="api") == ["bad", "good", "held"] and await found(trigger="schedule") == []
     assert await found(script="held", outcome="failed") == []

@@ -31,6 +31,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
+PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=10000")
 SEARCH_ATTRIBUTES = ("SopScript", "SopVersion", "SopDatabase", "SopTrigger", "SopOutcome", "SopWaiting")
 RETENTION = "720h"
 ENDING_SECONDS = 15.0
@@ -98,7 +99,8 @@ def command(data_dir: Path, grpc: int, ui: int, more: Sequence[str] = ()) -> lis
         str(ui),
     ]
     line += ["--db-filename", str(data_dir / "temporal.db"), "--log-level", "error", "--ui-disable-news-fetch"]
-    line += ["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=FULL"]
+    for pragma in PRAGMAS:
+        line += ["--sqlite-pragma", pragma]
     for name in SEARCH_ATTRIBUTES:
         line += ["--search-attribute", f"{name}=Keyword"]
     return [*line, *TUNING, *more]

@@ -21,7 +21,7 @@ ASK_TRIES: Final = 4
 MAX_REQUEST_BYTES: Final = 128 * 1024
 """The largest text of one request: system text, schema, prompt, and what an earlier answer adds."""
 MAX_ANSWER_BYTES: Final = MAX_WIRE_BYTES
-TOLD_CHARACTERS: Final = 2_000
+_TOLD_CHARACTERS: Final = 2_000
 """So much of the last answer is in the error."""
 _SHOWN_CHARACTERS: Final = 8_000
 """So much of an answer is shown to the model again."""
@@ -64,13 +64,18 @@ def ask(
         if problem is None:
             return Answer(value, usage, reply.model, asked)
         messages = [*question, *again(reply.text, problem, schema)]
-    raise InvalidAnswer(
-        f"the model's answer cannot be used, also when asked {ASK_TRIES} times: {problem}",
-        hint="say in the prompt what is wanted, or make the schema simpler",
-        answer=reply.text[:TOLD_CHARACTERS],
+    raise unusable(reply, problem, ASK_TRIES, usage, "say in the prompt what is wanted, or make the schema simpler")
+
+
+def unusable(reply: Reply, problem: str | None, asked: int, usage: Usage, hint: str) -> InvalidAnswer:
+    """What is raised for the last answer of a model that was `asked` so many times; `usage` is that of all answers."""
+    return InvalidAnswer(
+        f"the model's answer cannot be used, also when asked {asked} times: {problem}",
+        hint=hint,
+        answer=reply.text[:_TOLD_CHARACTERS],
         characters=len(reply.text),
         problem=problem,
-        asked=ASK_TRIES,
+        asked=asked,
         usage=asdict(usage),
     )
 

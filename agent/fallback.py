@@ -13,14 +13,12 @@ call.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, Final
 
 import orjson
 
-from agent.asking import TOLD_CHARACTERS, again, read
+from agent.asking import again, read, unusable
 from agent.assembly import new_id
-from agent.errors import InvalidAnswer
 from agent.protocol import Call, Message, Reply, Tool, Usage
 
 TRIES: Final = 3
@@ -41,15 +39,7 @@ async def converse(request: Request, messages: Sequence[Message], tools: Sequenc
         if problem is None:
             return Reply(value["say"], usage, reply.model, False, _calls(value["calls"]))
         asked = [*question, *again(reply.text, problem, schema)]
-    raise InvalidAnswer(
-        f"the model's answer cannot be used, also when asked {TRIES} times: {problem}",
-        hint="a larger model may do it, or one with tool calling",
-        answer=reply.text[:TOLD_CHARACTERS],
-        characters=len(reply.text),
-        problem=problem,
-        asked=TRIES,
-        usage=asdict(usage),
-    )
+    raise unusable(reply, problem, TRIES, usage, "a larger model may do it, or one with tool calling")
 
 
 def answer_schema(tools: Sequence[Tool]) -> dict[str, Any]:

@@ -30,19 +30,13 @@ def start_recording(ctx: ToolContext, name: str, ask: bool = False, force: bool 
 @tool(effect="session")
 def pause_recording(ctx: ToolContext) -> dict[str, Any]:
     """Record nothing until resume_recording."""
-    desk = desk_of(ctx)
-    recording = _running(desk)
-    recording.paused = True
-    return _told(desk, recording, "paused")
+    return _pause(desk_of(ctx), True)
 
 
 @tool(effect="session")
 def resume_recording(ctx: ToolContext) -> dict[str, Any]:
     """Go on recording."""
-    desk = desk_of(ctx)
-    recording = _running(desk)
-    recording.paused = False
-    return _told(desk, recording, "resumed")
+    return _pause(desk_of(ctx), False)
 
 
 @tool(effect="session")
@@ -62,6 +56,12 @@ def stop_recording(ctx: ToolContext) -> dict[str, Any]:
         return {**told, **begin(desk, document)}
     desk.session.draft = known.id
     return {**told, **desk.edit(lambda _: document)}
+
+
+def _pause(desk: Desk, paused: bool) -> dict[str, Any]:
+    recording = _running(desk)
+    recording.paused = paused
+    return _told(desk, recording, "paused" if paused else "resumed")
 
 
 def _running(desk: Desk) -> Recording:

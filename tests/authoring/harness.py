@@ -112,3 +112,16 @@ def with_rows(resources: Resources, database: str, store: str, rows: list[dict[s
 
 def rows_of(resources: Resources, database: str, store: str) -> list[dict[str, Any]]:
     return list(select(resources.databases.open(database).snapshot(), store))
+
+
+class Runs:
+    """Starts no runs, and notes which."""
+
+    def __init__(self) -> None:
+        self.started: list[tuple[Any, ...]] = []
+
+    def start(
+        self, script: str, version: str | None, arguments: dict[str, Any], mocks: list[str], key: str, access: Any
+    ) -> dict[str, Any]:
+        self.started.append((script, version, arguments, mocks, key))
+        return {"run_id": f"run-{len(self.started)}", "script": script, "version": version}

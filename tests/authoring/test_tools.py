@@ -8,7 +8,7 @@ from activities import Resources
 from activities.authoring import end_turn
 from script.session_wire import Approval, EndTurnCall
 from tests.authoring.conftest import PEOPLE
-from tests.authoring.harness import Actor, Talk, rows_of
+from tests.authoring.harness import Actor, Runs, Talk, rows_of
 from toolbox.access import Access, parse_scopes
 
 Authored = Callable[..., Actor]
@@ -21,19 +21,6 @@ RICH = {
 }
 COUNT = {"type": "return", "name": "count", "value": "{{ size(rich) }}"}
 BROKEN = {"type": "command", "name": "bad", "command": "selekt", "args": {}}
-
-
-class Runs:
-    """Starts runs, and remembers."""
-
-    def __init__(self) -> None:
-        self.started: list[tuple[Any, ...]] = []
-
-    def start(
-        self, script: str, version: str | None, arguments: dict[str, Any], mocks: list[str], key: str, access: Any
-    ) -> dict[str, Any]:
-        self.started.append((script, version, arguments, mocks, key))
-        return {"run_id": f"run-{len(self.started)}", "script": script, "version": version}
 
 
 def running(here: Resources) -> tuple[Resources, Runs]:

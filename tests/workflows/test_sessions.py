@@ -44,6 +44,12 @@ from toolbox.authoring.state import Limits
 from worker import PASSED_THROUGH, THREADS, create_resources, create_worker, with_schedules
 
 Record = dict[str, Any]
+MAIL: Record = {
+    "type": "command",
+    "name": "mail",
+    "command": "send_email",
+    "args": {"to": "a@example.com", "subject": "s", "body": "b"},
+}
 
 
 @dataclass
@@ -319,13 +325,7 @@ async def test_a_run_without_an_ask_step_calls_no_model(sessions: Sessions) -> N
 async def test_a_schedule_is_shown_with_its_times_before_it_is_made(sessions: Sessions) -> None:
     talk, database = begin(sessions, mocks={"send_email": None})
     name = f"weekly_{database}"
-    mail = {
-        "type": "command",
-        "name": "mail",
-        "command": "send_email",
-        "args": {"to": "a@example.com", "subject": "s", "body": "b"},
-    }
-    sessions.resources.library.save({"name": name, "database": database, "steps": [mail]})
+    sessions.resources.library.save({"name": name, "database": database, "steps": [MAIL]})
     wanted = {
         "script": name,
         "id": name,
@@ -352,13 +352,7 @@ async def test_a_schedule_is_shown_with_its_times_before_it_is_made(sessions: Se
 async def test_a_run_is_started_once_and_with_what_is_mocked(sessions: Sessions) -> None:
     talk, database = begin(sessions, mocks={"send_email": None})
     name = f"mailing_{database}"
-    mail = {
-        "type": "command",
-        "name": "mail",
-        "command": "send_email",
-        "args": {"to": "a@example.com", "subject": "s", "body": "b"},
-    }
-    sessions.resources.library.save({"name": name, "database": database, "steps": [mail]})
+    sessions.resources.library.save({"name": name, "database": database, "steps": [MAIL]})
     assert (await sessions.say(talk, f"/run {name}"))["status"] == "completed"
     (card,) = talk.cards("run")
     events = [event async for event in watch_run(sessions.client, card["run_id"])]

@@ -8,6 +8,7 @@ import pytest
 
 from activities.authoring.rehearsal import LocalRehearsal
 from query import open_store
+from tests.authoring.harness import Runs
 from tests.toolbox.authoring.conftest import Talk, access_with
 from tests.toolbox.authoring.test_drafting import NESTED, SAY
 from toolbox import Drafts
@@ -50,19 +51,6 @@ class Rehearsed:
     ) -> dict[str, Any]:
         self.asked.append((script, arguments, mocks, access.key_id))
         return self.answer
-
-
-class Runs:
-    """Starts no runs, and notes which."""
-
-    def __init__(self) -> None:
-        self.started: list[tuple[Any, ...]] = []
-
-    def start(
-        self, script: str, version: str | None, arguments: dict[str, Any], mocks: list[str], key: str, access: Any
-    ) -> dict[str, Any]:
-        self.started.append((script, version, arguments, mocks, key))
-        return {"run_id": "r1", "script": script, "version": version}
 
 
 def test_a_dry_run_shows_each_step_and_what_conditions_saw(talk: Talk) -> None:
@@ -187,7 +175,7 @@ def test_a_run_is_bound_to_version_arguments_and_mocks(talk: Talk) -> None:
     assert talk.bound("run_script", name="greet", arguments={"who": "john"}).hash != bound.hash
     talk.call("run_script", name="greet", arguments={"who": "john"}, mocks=["send_email"], version=1)
     assert runs.started == [("greet", saved.hash, {"who": "john"}, ["send_email"], f"{talk.id}/call")]
-    assert talk.records("run")[-1]["run_id"] == "r1"
+    assert talk.records("run")[-1]["run_id"] == "run-1"
     with pytest.raises(UnknownTool):
         talk.bound("run_script", name="greet", mocks=["nope"])
     talk.access = access_with("scripts:write")

@@ -9,8 +9,9 @@ Up: the body is written to a file as it arrives, never held in memory; then the 
 """
 
 import hashlib
+import logging
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Final
@@ -22,6 +23,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from btree import Corrupted, Version, WrongFormat
+from gateway.access import credential_of
 from gateway.data.databases import check_no_system, check_not_ours, open_for_upkeep
 from gateway.digests import digest_of, digest_text
 from gateway.problems import ApiError
@@ -31,6 +33,7 @@ from query import DatabaseExists, check_name
 from query.files import storage_errors
 
 router = APIRouter(prefix="/v1/databases/{database}", tags=["backups"])
+_log = logging.getLogger("gateway")
 
 MEDIA_TYPE: Final = "application/vnd.sqlite3"
 MAX_BACKUP_BYTES: Final = 1 << 50
@@ -39,15 +42,28 @@ _FILE: Final[dict[str, Any]] = {"content": {MEDIA_TYPE: {"schema": {"type": "str
 
 
 class FileResponse(StreamingResponse):
-    """Sends an open file in blocks, and closes it in any case."""
+    """Sends an open file in blocks, and closes it in any case.
 
-    def __init__(self, file: BinaryIO, headers: dict[str, str]) -> None:
+    When the key ends, or the gateway stops, the body stays short of its `Content-Length`, and the connection is closed.
+    """
+
+    def __init__(self, here: Services, file: BinaryIO, request: Request, headers: dict[str, str]) -> None:
+        self._here = here
         self._file = file
-        super().__init__(self._blocks(), headers=headers, media_type=MEDIA_TYPE)
+        self._request = request
+        super().__init__((), headers=headers, media_type=MEDIA_TYPE)
 
-    async def _blocks(self) -> AsyncIterator[bytes]:
-        while block := await to_thread.run_sync(self._file.read, _BLOCK):
-            yield block
+    async def stream_response(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        with self._here.validity.held(credential_of(self._request)) as ended:
+            while block := await to_thread.run_sync(self._file.read, _BLOCK):
+                if ended.is_set() or self._here.stopping.is_set():
+                    _log.error(
+                        "%s ended too early: the key is valid no more, or the gateway stops", self._request.url.path
+                    )
+                    return
+                await send({"type": "http.response.body", "body": block, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._file:
@@ -55,7 +71,7 @@ class FileResponse(StreamingResponse):
 
 
 @router.get("/backup", response_class=Response, responses={200: {"description": "the file", **_FILE}})
-def back_up(here: Here, database: str) -> FileResponse:
+def back_up(here: Here, database: str, request: Request) -> FileResponse:
     """A copy of the database as it is at this moment, checked, as one file. Others go on writing meanwhile."""
     opened = open_for_upkeep(here, database)
     with _transfer(here) as folder:
@@ -68,7 +84,7 @@ def back_up(here: Here, database: str) -> FileResponse:
         "Database-Version": str(version.seq),
         "Repr-Digest": digest_of(file),
     }
-    return FileResponse(file, headers)
+    return FileResponse(here, file, request, headers)
 
 
 @router.put("/backup", status_code=201, openapi_extra={"requestBody": {"required": True, **_FILE}},

@@ -96,6 +96,25 @@ async def test_rows_end_with_their_key(gateway: Gateway, live: httpx2.AsyncClien
     assert json.loads(got.splitlines()[-1])["error"]["code"] == "not_authenticated"
 
 
+@pytest.mark.parametrize("end", ["key", "gateway"])
+async def test_a_backup_ends_with_its_key_and_with_the_gateway(
+    gateway: Gateway, live: httpx2.AsyncClient, end: str
+) -> None:
+    fill(gateway, many(100_000, 300))
+    key, got, whole = made(gateway, "admin"), 0, 0
+    with pytest.raises(httpx2.RemoteProtocolError):
+        async with live.stream("GET", "/v1/databases/shop/backup", headers=authorization(key)) as answer:
+            whole = int(answer.headers["content-length"])
+            async for piece in answer.aiter_bytes():
+                if not got and end == "key":
+                    revoke(gateway, key)
+                    await gateway.services.validity.look()
+                elif not got:
+                    gateway.services.stopping.set()
+                got += len(piece)
+    assert 0 < got < whole
+
+
 async def test_who_waits_for_a_table_is_told(gateway: Gateway, watched: str) -> None:
     await gateway.save_held()
     started = (await gateway.http.post("/v1/scripts/held/runs", json={})).json()

@@ -67,17 +67,20 @@ def import_(
     empty: Annotated[
         Literal["null", "missing"], typer.Option(help="CSV: what an empty cell of a typed column is")
     ] = "null",
+    dry_run: DryRun = False,
     output: Format = "table",
 ) -> None:
-    """Import rows from a file; rows with the same key are replaced."""
+    """Import rows from a file; rows with the same key are replaced. With --dry-run the report tells what would be."""
     database, store = target_of(target)
     if create != (key is not None):
         raise CommandFailed(USAGE, "error: --create and --key belong together")
+    if create and dry_run:
+        raise CommandFailed(USAGE, "error: --create makes what is not there, and --dry-run keeps nothing")
     kind = _KINDS.get((file.with_suffix("") if file.suffix == ".gz" else file).suffix)
     if kind is None:
         raise CommandFailed(USAGE, f"error: {file}: the name has to end in {', '.join(_KINDS)}, or that and .gz")
     params = {"mode": mode, "types": types, "max_rejects": max_rejects, "unguard": unguard or None, "null": null}
-    params["empty"] = None if empty == "null" else empty
+    params |= {"empty": None if empty == "null" else empty, "dry_run": dry_run or None}
     with Connection() as gateway, _open(file) as opened, rejects_file(rejects) as kept:
         if create and key is not None:
             _create(gateway, database, store, [field.strip() for field in key.split(",")])

@@ -170,14 +170,16 @@ class Data:
         null: str | None = None,
         empty: Literal["missing"] | None = None,
         unguard: bool = False,
+        dry_run: bool = False,
         on_reject: Callable[[Reject], None] | None = None,
     ) -> ImportReport:
         """Import records, or a file (.csv, .json, .ndjson, .jsonl, also with .gz behind). `types`, `null`, `empty`, `unguard` are for CSV.
+        With `dry_run` nothing is kept, and the report tells what would be.
 
         Rejected lines do not raise: the report counts them, and `on_reject` gets every one. Raises CutShort if it is not known how it
         ended.
         """
-        params = given({"mode": mode, "max_rejects": max_rejects, "null": null, "empty": empty})
+        params = given({"mode": mode, "max_rejects": max_rejects, "null": null, "empty": empty}) | _tried(dry_run)
         if types:
             params["types"] = ",".join(f"{name}={kind}" for name, kind in types.items())
         if unguard:

@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Receive, Scope, Send
 
 import query
+from gateway.access import changes_nothing
 from gateway.data.bodies import lines, pulled, text_lines, unpacked
 from gateway.data.databases import writable_database
 from gateway.problems import ApiError, problem, translate
@@ -65,6 +66,7 @@ class ImportParameters(BaseModel):
     unguard: bool = Field(False, description="CSV: take the apostrophes of the formula guard away")
     null: str = Field("", description="CSV: the text that stands for null, besides the empty one, as NA")
     empty: Empty = Field("null", description="CSV: what an empty cell of a typed column is: null, or a missing field")
+    dry_run: bool = Field(False, description="store nothing: the report tells what would be")
 
 
 @router.post("/rows:import", openapi_extra=_BODY, max_body_size=MAX_IMPORT_BYTES, response_model=dict[str, Any])
@@ -99,7 +101,9 @@ async def import_rows(
         return query.import_ndjson(opened, store, lines(pieces), options)
 
     unit = "element" if kind == "application/json" else "line"
-    options = ImportOptions(mode=given.mode, max_rejects=given.max_rejects)
+    if given.dry_run:
+        changes_nothing(request)
+    options = ImportOptions(mode=given.mode, max_rejects=given.max_rejects, dry_run=given.dry_run)
     if any(part.partition(";")[0].strip().lower() in _NDJSON for part in accept.split(",")):
         return ImportStream(work, options, unit, here.data_dir, request)
     report = await to_thread.run_sync(_reported, work, options, unit)
@@ -116,16 +120,18 @@ def _reported(work: Import, options: ImportOptions, unit: str) -> dict[str, Any]
             raise  # what is wrong is the question, not the body
         refusal = translate(error)
         reached = f"{unit} {report.reached} was the last that was read" if report.reached else f"no {unit} was read"
-        stays = "what was stored stays; importing the file again replaces it" if report.imported else None
+        kept = report.imported if not options.dry_run else 0
+        stays = "what was stored stays; importing the file again replaces it" if kept else None
         raise ApiError(
             refusal.code,
-            f"{refusal.message}; {report.imported} records were stored before, and {reached}",
+            f"{refusal.message}; {kept} records were stored before, and {reached}",
             hint=refusal.hint or stays,
             errors=refusal.errors,
             retryable=refusal.retryable,
             status=refusal.status,
         ) from error
-    return {**asdict(report), "seconds": round(time.monotonic() - began, 3)}
+    told = {**asdict(report), "seconds": round(time.monotonic() - began, 3)}
+    return {"dry_run": True, **told} if options.dry_run else told
 
 
 def column_types(text: str | None) -> dict[str, str]:

@@ -7,10 +7,14 @@ and reason; all others are stored. Rejects and progress are told when the chunk 
 the same file again in the mode `upsert` replaces the same records: an import is repeatable.
 
 With `max_rejects` an import stops at the first line that is one too many. Nothing of that line's chunk is stored; the chunks before it are.
+
+A dry run does all of it in one transaction, so that a later line finds what an earlier one would have stored, and rolls it back.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from secrets import token_hex
 from typing import Any, Final, Literal
 
 from btree import BTreeError, Database, InvalidKey, InvalidValue, Transaction
@@ -28,6 +32,8 @@ MAX_MESSAGE: Final = 1_000
 """Characters of a message in the report; `ImportOptions.rejects` is told the whole."""
 
 Mode = Literal["upsert", "insert"]
+Transact = Callable[[Callable[[Transaction], int]], int]
+"""Does the work of a chunk in a transaction."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,7 @@ class ImportOptions:
     progress      is called with the report after each chunk
     rejects       is called with every rejected line, however many there are
     report        the report to go on with: whoever passes it has the counts, and the line reached, also when the import raises
+    dry_run       store nothing: the report tells what would be
     """
 
     mode: Mode = "upsert"
@@ -77,6 +84,7 @@ class ImportOptions:
     progress: Callable[[ImportReport], None] | None = None
     rejects: Callable[[Reject], None] | None = None
     report: ImportReport | None = None
+    dry_run: bool = False
 
     def __post_init__(self) -> None:
         if self.mode not in ("upsert", "insert"):
@@ -135,21 +143,38 @@ class _Stopped(Exception):
 def _import(database: Database, store: str, lines: Iterator[Line], options: ImportOptions) -> ImportReport:
     report = options.report or ImportReport()
     open_store(database.snapshot(), store)
-    for chunk in _chunks(_noted(lines, report)):
-        work = _Chunk(store, chunk, options, report.rejected_count)
-        try:
-            report.imported += database.transact(work.store)
-        except _Stopped:
-            report.stopped = True
-        for line, error in work.rejected:
-            report.reject(line.number, error.code, error.message)
-            if options.rejects is not None:
-                options.rejects(Reject(line.number, error.code, error.message, line.text()))
-        if options.progress is not None:
-            options.progress(report)
-        if report.stopped:
-            break
+    with _tried(database) if options.dry_run else nullcontext(database.transact) as transact:
+        for chunk in _chunks(_noted(lines, report)):
+            work = _Chunk(store, chunk, options, report.rejected_count)
+            try:
+                report.imported += transact(work.store)
+            except _Stopped:
+                report.stopped = True
+            for line, error in work.rejected:
+                report.reject(line.number, error.code, error.message)
+                if options.rejects is not None:
+                    options.rejects(Reject(line.number, error.code, error.message, line.text()))
+            if options.progress is not None:
+                options.progress(report)
+            if report.stopped:
+                break
     return report
+
+
+@contextmanager
+def _tried(database: Database) -> Iterator[Transact]:
+    """All chunks in one transaction, which is rolled back."""
+    transaction = database.begin(f"import-{token_hex(8)}")
+
+    def tried(work: Callable[[Transaction], int]) -> int:
+        done = work(transaction)
+        transaction.save()  # nothing of it is kept in memory, and its lease goes on
+        return done
+
+    try:
+        yield tried
+    finally:
+        transaction.rollback()
 
 
 def _noted(lines: Iterator[Line], report: ImportReport) -> Iterator[Line]:

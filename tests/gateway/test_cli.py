@@ -179,6 +179,10 @@ async def test_data(sop: Sop, tmp_path: Path) -> None:
         assert f"{file}:3: n: 'x' is no integer" in found.err
     lines = tmp_path / "more.ndjson"
     lines.write_text('{"id": "00009", "name": "[bold]x[/bold]\\n\\u001b[31m", "n": 1}\n')
+    tried = await sop("data", "import", "crm/people", str(lines), "--dry-run", "-o", "json")
+    assert (tried.code, tried.json["dry_run"], tried.json["imported"]) == (0, True, 1)
+    assert [row["count"] for row in (await sop("data", "ls", "crm", "-o", "json")).json] == [2]
+    assert (await sop("data", "import", "a/b", str(lines), "--create", "--key", "id", "--dry-run")).code == 2
     assert (await sop("data", "import", "crm/people", str(lines))).code == 0
     table = (await sop("data", "ls", "crm/people")).out
     assert "[bold]x[/bold]\\n\\x1b[31m" in table and "\x1b" not in table

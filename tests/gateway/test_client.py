@@ -5,6 +5,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -281,7 +282,11 @@ async def test_an_import_of_a_file(gateway: Gateway, url: str, tmp_path: Path) -
         sop.data.create_store("files/people", ["id"])
         rejected: list[Reject] = []
         file = tmp_path / "people.csv"
+        tried = sop.data.import_rows("files/people", file, types={"n": "integer"}, dry_run=True)
+        with sop.data.select("files/people") as rows:
+            assert list(rows) == []
         report = sop.data.import_rows("files/people", file, types={"n": "integer"}, on_reject=rejected.append)
+        assert replace(tried, seconds=report.seconds) == report
         assert (report.imported, report.rejected_count, report.stopped) == (1, 1, False)
         assert (rejected[0].line, rejected[0].text) == (3, "b,x") and report.rejected[0].line == 3
         with pytest.raises(ValueError, match="has to end in"):

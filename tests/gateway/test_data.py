@@ -64,6 +64,29 @@ async def test_what_is_there_already_and_what_is_not(gateway: Gateway) -> None:
     )
 
 
+async def test_a_dry_run_of_an_import(gateway: Gateway) -> None:
+    """The whole report, and nothing kept: no row, no version, no entry of the audit log; also where the body is cut."""
+    rows = await make(gateway.http)
+    database = gateway.services.databases.open("shop")
+    head = database.head().seq
+    entries = (await gateway.http.get("/v1/audit")).json()["data"]
+    body = b'{"id": 1}\n{"id": 1}\nx\n'
+    dry = {"dry_run": "true", "mode": "insert"}
+    told = (await gateway.http.post(f"{rows}:import", content=body, headers=NDJSON, params=dry)).json()
+    assert (told["dry_run"], told["imported"], [line["line"] for line in told["rejected"]]) == (True, 1, [2, 3])
+    lines = await gateway.http.post(
+        f"{rows}:import", content=body, headers=NDJSON | {"Accept": NDJSON["Content-Type"]}, params=dry
+    )
+    *_, last = map(json.loads, lines.text.splitlines())
+    assert {**last["report"], "seconds": 0} == {**told, "seconds": 0}
+    cut = await gateway.http.post(f"{rows}:import", json=[{"id": 1}], params=dry, headers={"Content-Encoding": "gzip"})
+    assert "0 records were stored before" in problem_of(cut, 422, "damaged_gzip")["detail"]
+    assert (database.head().seq, database.open_transactions()) == (head, [])
+    assert (await gateway.http.get("/v1/audit")).json()["data"] == entries
+    real = (await gateway.http.post(f"{rows}:import", content=body, headers=NDJSON, params={"mode": "insert"})).json()
+    assert {"dry_run": True, **real, "seconds": 0} == {**told, "seconds": 0}
+
+
 @pytest.mark.parametrize("name", ["../x", "a/b", "", "A", "x" * 64, "..", "a\0b", "con.db"])
 async def test_names_that_are_none(gateway: Gateway, name: str) -> None:
     problem_of(await gateway.http.post("/v1/databases", json={"name": name}), 422, "invalid_name")

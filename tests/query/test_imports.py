@@ -24,7 +24,8 @@ from query import (
     import_json,
     import_ndjson,
 )
-from query.stores.store import create_store, decode_record, open_store
+from query.stores.builds import create_index
+from query.stores.store import create_store, decode_record, drop_store, open_store
 from query.transfer.elements import elements
 from query.transfer.readers import read_csv, read_json
 
@@ -124,6 +125,48 @@ def test_modes(store: Database) -> None:
     for options in ({"mode": "replace"}, {"max_rejects": -1}):
         with pytest.raises(InvalidQuery):
             ImportOptions(**options)
+
+
+RECORDS = st.lists(st.tuples(st.integers(0, 12), st.sampled_from(["a", "b", "", None, 7])), max_size=40)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(RECORDS, RECORDS, st.sampled_from(["insert", "upsert"]), st.none() | st.integers(0, 6))
+def test_a_dry_run_tells_what_the_import_tells_and_keeps_nothing(
+    store: Database, before: list[Any], records: list[Any], mode: Any, most: int | None
+) -> None:
+    """Chunks are small, so that lines meet those of earlier chunks: keys that are there already, and values that may be there once."""
+    store.transact(lambda t: drop_store(t, "s"))
+    store.transact(lambda t: create_store(t, "s", primary_key=["id"]))
+    store.transact(lambda t: create_index(t, "s", ["v"], unique=True))
+    import_ndjson(store, "s", as_lines(before))
+    was, head = stored(store), store.head().seq
+    found: dict[bool, tuple[Any, list[Reject], list[tuple[int, int]]]] = {}
+    with pytest.MonkeyPatch.context() as small:
+        small.setattr(query.transfer.imports, "CHUNK", 3)
+        for dry_run in (True, False):
+            rejects: list[Reject] = []
+            progress: list[tuple[int, int]] = []
+            options = ImportOptions(
+                mode, most, lambda told, to=progress: to.append((told.imported, told.rejected_count)),
+                rejects.append, dry_run=dry_run,
+            )  # fmt: skip
+            report = import_ndjson(store, "s", as_lines(records), options)
+            found[dry_run] = (report, rejects, progress)
+            if dry_run:
+                assert (stored(store), store.head().seq, store.open_transactions()) == (was, head, [])
+    assert found[True] == found[False]
+
+
+def as_lines(records: list[Any]) -> list[bytes]:
+    return [json.dumps({"id": key, "v": value}).encode() for key, value in records]
+
+
+def test_a_dry_run_that_breaks_off_leaves_no_transaction(store: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(query.transfer.imports, "CHUNK", 1)
+    with pytest.raises(InvalidRecord):
+        import_json(store, "s", [b'[{"id": 1}, {"id": 2}'], ImportOptions(dry_run=True))
+    assert (stored(store), store.open_transactions()) == ([], [])
 
 
 def test_every_kind_of_line_that_does_not_fit_is_rejected_alone(store: Database) -> None:

@@ -1,7 +1,7 @@
 """Databases and stores: what there is, and making more.
 
-The system database is closed, but for its outbox: nobody reads its rows or writes to it. Who names it may look after it: see how it is,
-check, compact and back it up (`open_for_upkeep`).
+The system database is closed, but for its outbox (`READABLE`): nobody reads its rows or writes to it. Who names it may look after it:
+see how it is, check, compact and back it up (`open_for_upkeep`).
 """
 
 from dataclasses import asdict
@@ -16,11 +16,13 @@ from gateway.access import about, access_of
 from gateway.problems import ApiError
 from gateway.services import Here, Services
 from gateway.times import iso
+from toolbox import ledger, outbox
 from toolbox.access import Scope
 
 router = APIRouter(prefix="/v1/databases", tags=["databases"])
 
-OUTBOX: Final = "_outbox"
+READABLE: Final = frozenset({outbox.STORE, ledger.STORE})
+"""Stores of the system's own that databases of users have: what is sent, and the elements of batches that failed."""
 
 
 class DatabaseRequest(BaseModel):
@@ -141,7 +143,7 @@ def drop_index(here: Here, database: str, store: str, index: str) -> None:
 
 def open_database(here: Services, name: str, store: str | None = None) -> Database:
     """A database for reading. Raises ApiError for the system's own, QueryError for one that is not there."""
-    if store != OUTBOX:
+    if store not in READABLE:
         check_not_ours(name)
     return here.databases.open(name)
 
@@ -159,7 +161,9 @@ def check_not_ours(name: str) -> None:
 
 def check_no_system(view: query.View) -> None:
     """Raises ApiError where a database has stores as only the system's own has them."""
-    ours = [store.name for store in query.list_stores(view) if store.name.startswith("_") and store.name != OUTBOX]
+    ours = [
+        store.name for store in query.list_stores(view) if store.name.startswith("_") and store.name not in READABLE
+    ]
     if ours:
         message = f"this is a copy of the system's own database: it has the store {ours[0]}"
         hint = "with everything stopped, put it in its place in the data directory: databases/system.db"
@@ -178,5 +182,5 @@ def _stores(database: Database) -> list[dict[str, Any]]:
     return [
         {**info.to_dict(), "count": query.open_store(view, info.name).count()}
         for info in query.list_stores(view)
-        if not info.name.startswith("_") or info.name == OUTBOX
+        if not info.name.startswith("_") or info.name in READABLE
     ]

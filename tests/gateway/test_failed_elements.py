@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -174,3 +175,22 @@ async def test_what_has_no_failed_elements(gateway: Gateway, sop: Sop) -> None:
     assert json.loads(told.out)["processed"] == 6
     assert (await sop("run", "rerun", old, "--failed", "--from", "one")).code == 2
     assert (await sop("run", "rerun", fine, "--failed")).code == 2
+
+
+async def test_the_ledger_is_read_like_any_store_and_goes_with_a_backup(gateway: Gateway) -> None:
+    await shop(gateway)
+    await gateway.save("judge", [fetch(), batch("one"), OUT], database="shop")
+    run_id = await completed(gateway, "judge")
+    path = "/v1/databases/shop/stores/_batch_failures"
+    listed = (await gateway.http.get("/v1/databases/shop/stores")).json()["data"]
+    assert {store["name"]: store["count"] for store in listed}["_batch_failures"] == 6
+    asked = {"filter": {"run": run_id}, "values": {"n": "count"}, "group_by": ["step", "code"]}
+    grouped = await gateway.http.post(f"{path}:aggregate?format=json", json=asked)
+    assert grouped.json() == [{"step": "one", "code": "bad", "n": 6}]
+    written = await gateway.http.delete(f"{path}/rows/{quote(json.dumps([run_id, 'one', 3]))}")
+    problem_of(written, 403, "reserved_store")
+    copy = (await gateway.http.get("/v1/databases/shop/backup")).content
+    restored = await gateway.http.put("/v1/databases/again/backup", content=copy)
+    assert restored.status_code == 201, restored.text
+    rows_again = (await gateway.http.get("/v1/databases/again/stores/_batch_failures/rows")).json()["data"]
+    assert [row["ordinal"] for row in rows_again] == [3, 13, 23, 33, 43, 53]

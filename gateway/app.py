@@ -50,9 +50,9 @@ MODULES = (
     drafts,
     explaining,
     steps,
-    runs,
-    approvals,
     batches,
+    runs,  # behind those whose addresses go on from a run's
+    approvals,
     sessions,
     messages,
     session_records,

@@ -64,6 +64,7 @@ ROUTES: Final[dict[str, str]] = {
     "GET /v1/runs/{run_id}": "runs:read",
     "GET /v1/runs/{run_id}/events": "runs:read",
     "GET /v1/runs/{run_id}/steps": "runs:read",
+    "GET /v1/runs/{run_id}/batches": "runs:read",
     "GET /v1/approvals": "runs:read",
     "POST /v1/runs/{run_id}/cancel": "runs:control",
     "POST /v1/runs/{run_id}:pause": "runs:control",

@@ -124,6 +124,18 @@ def steps(
 
 
 @app.command()
+def batches(
+    run_id: RunId,
+    limit: Annotated[int, typer.Option(min=1, help="at most so many")] = 50,
+    output: Format = "table",
+) -> None:
+    """List the batches of a run: how far they are, and how they ended."""
+    with Connection() as gateway:
+        columns = ("step", "status", "processed", "failed", "total", "rate", "eta_seconds", "at")
+        write_rows(gateway.pages(address(run_id, "/batches"), limit), columns, output)
+
+
+@app.command()
 def cancel(run_id: RunId, output: Format = "table") -> None:
     """Ask a run to end; it rolls its open transaction back first."""
     with Connection() as gateway:

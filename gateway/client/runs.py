@@ -72,6 +72,10 @@ class Runs:
         """The steps that have ended so far, those that all filters fit: step (a path), status."""
         return self._gateway.pages(address(run_id, "/steps"), limit, **filters)
 
+    def batches(self, run_id: str, limit: int | None = None) -> Iterator[Mapping[str, Any]]:
+        """How far its batches are, and how they ended: step, status, processed, failed, total, rate, eta_seconds, at, error."""
+        return self._gateway.pages(address(run_id, "/batches"), limit)
+
     def list(self, limit: int | None = None, **filters: str) -> Iterator[Run]:
         """Runs, newest first, those that all filters fit: script, state, outcome, trigger, database, since, until."""
         return map(Run.of, self._gateway.pages("/v1/runs", limit, **filters))

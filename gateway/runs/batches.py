@@ -1,21 +1,28 @@
-"""Batches of running runs: how many chunks run side by side.
+"""Batches of runs: how far they are, how they ended, and how many chunks run side by side.
 
+    GET  /v1/runs/{id}/batches        all that have begun
     POST /v1/runs/{id}:concurrency    from now on
 
-Which batches a run is in the middle of, the run itself tells. It hears the change between chunks: more of them begin at once; one that is
-too many goes on to its end, and the rest of its part is given back. The result of a batch is the same with any number.
+What a batch has gone through, its events tell, also when its run has ended. One that runs again, after a conflict of the transaction around
+it, is told as it is then. Which batches a run is in the middle of, the run itself tells as well. It hears the change of concurrency between
+chunks: more of them begin at once; one that is too many goes on to its end, and the rest of its part is given back. The result of a
+batch is the same with any number.
 """
 
-from typing import Any
+from contextlib import aclosing
+from datetime import datetime, timedelta
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.problems import ApiError
 from gateway.runs.approvals import path_of
-from gateway.runs.looking import require_running, standing
+from gateway.runs.looking import require_run, require_running, standing
 from gateway.runs.signals import send
+from gateway.runs.watch import watch_run
 from gateway.services import Here
+from script.machine.events import key_of
 from script.machine.parts import MOST
 from script.wire import CONCURRENCY_SIGNAL, Concurrency
 
@@ -29,6 +36,49 @@ class ConcurrencyRequest(BaseModel):
 
     concurrency: int = Field(strict=True, ge=1, le=MOST, description="chunks that may run side by side")
     step: str | None = Field(default=None, description="the path or key of the batch's loop")
+
+
+@router.get("/runs/{run_id:path}/batches")
+async def list_batches(
+    here: Here, run_id: str, limit: Annotated[int, Query(ge=1, le=1000)] = 50, cursor: str | None = None
+) -> dict[str, Any]:
+    """The batches that have gone through a chunk, in the order in which they began."""
+    about = f"batches/{run_id}"
+    first: int = here.cursors.open(about, cursor) if cursor is not None else 0
+    await require_run(here, run_id)
+    found: dict[str, dict[str, Any]] = {}
+    async with aclosing(watch_run(here.client, run_id, 0, wait=False)) as events:
+        async for event in events:
+            note(found, event)
+    after = first + limit
+    more = len(found) > after
+    return {
+        "data": list(found.values())[first:after],
+        "has_more": more,
+        "next_cursor": here.cursors.seal(about, after) if more else None,
+    }
+
+
+def note(found: dict[str, dict[str, Any]], event: dict[str, Any]) -> None:
+    """Take in an event of a run: what `found` tells of its batches, by the key of their step."""
+    if event["type"] == "run":
+        if event["status"] != "started":  # it ended in the middle of them
+            for batch in found.values():
+                if batch["status"] == "running":
+                    batch |= {"status": "canceled", "eta_seconds": None}
+        return
+    key = key_of(event) if "path" in event else ""
+    if event["type"] == "progress":
+        told = {name: event["result"][name] for name in ("processed", "failed", "total", "rate", "eta_seconds")}
+        found[key] = {"step": key, "name": event["name"], "status": "running", **told, "at": event["started_at"]}
+    elif event["type"] == "loop" and key in found and event["status"] not in ("started", "running", "retrying"):
+        ended = {"status": event["status"], "eta_seconds": None, "at": _ended(event)}
+        found[key] |= ended | ({"error": event["error"]} if "error" in event else {})
+
+
+def _ended(event: dict[str, Any]) -> str:
+    began = datetime.fromisoformat(event["started_at"])
+    return (began + timedelta(milliseconds=event["duration_ms"])).isoformat(timespec="milliseconds")
 
 
 @router.post("/runs/{run_id:path}:concurrency", status_code=202)

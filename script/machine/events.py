@@ -5,7 +5,7 @@
 `type` is that of the step, or `warning`, `progress`, `compensation`, `run`. Where nobody hears them they are counted only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -35,9 +35,7 @@ class Events:
 
     def key(self, frame: Mapping[str, Any], step: int) -> str:
         """What names one execution of a step in its run: path and iteration, the same in every attempt."""
-        iteration = self.iteration(frame)
-        path = self.path(frame, step)
-        return f"{path}#{'.'.join(map(str, iteration))}" if iteration else path
+        return _key(self.path(frame, step), self.iteration(frame))
 
     def drain(self) -> list[dict[str, Any]]:
         """The events since the last drain."""
@@ -107,6 +105,15 @@ class Events:
             "started_at": begun,
             "duration_ms": round(duration, 3),
         }
+
+
+def key_of(event: Mapping[str, Any]) -> str:
+    """The key of the step that an event tells of."""
+    return _key(event["path"], event["iteration"])
+
+
+def _key(path: str, iteration: Sequence[int]) -> str:
+    return f"{path}#{'.'.join(map(str, iteration))}" if iteration else path
 
 
 def told_rerun(rerun: Mapping[str, str]) -> dict[str, str]:

@@ -24,6 +24,7 @@ import orjson
 from script.compiler.program import Program
 from script.errors import ScriptError
 from script.machine import again, reruns, sagas, transactions
+from script.machine.events import key_of
 from script.machine.machine import Machine
 from script.machine.state import Fiber, State
 from script.wire import Outcome
@@ -128,10 +129,7 @@ def failed_step(events: Iterable[Mapping[str, Any]], final: Mapping[str, Any] | 
             continue
         if innermost is None or not innermost["path"].startswith(event["path"] + "/"):
             innermost = event
-    if innermost is None:
-        return None
-    iteration = ".".join(map(str, innermost["iteration"]))
-    return f"{innermost['path']}#{iteration}" if iteration else str(innermost["path"])
+    return key_of(innermost) if innermost is not None else None
 
 
 def resumed(retraced: Retracing) -> State:

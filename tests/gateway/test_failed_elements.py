@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.gateway.conftest import Gateway, Sop, problem_of
+from tests.gateway.conftest import Gateway, Sop, eventually, problem_of
 from tests.gateway.test_handling import HOLD, standing, started
 from tests.gateway.test_reruns import events, paths, rerun
 from tests.gateway.test_runs import ended
@@ -194,3 +194,59 @@ async def test_the_ledger_is_read_like_any_store_and_goes_with_a_backup(gateway:
     assert restored.status_code == 201, restored.text
     rows_again = (await gateway.http.get("/v1/databases/again/stores/_batch_failures/rows")).json()["data"]
     assert [row["ordinal"] for row in rows_again] == [3, 13, 23, 33, 43, 53]
+
+
+async def test_batches_are_listed_with_how_they_ended(gateway: Gateway, sop: Sop) -> None:
+    await shop(gateway)
+    nothing = {"type": "fetch", "name": "nothing", "resource": "items", "filter": {"id": 999}, "variable": "none"}
+    plain = {"type": "loop", "name": "plain", "list": "[1]", "iterator": "n", "steps": [batch("inner")]}
+    failing = batch("two", check="item.id > 5", tolerate_failures=3)
+    steps = [fetch(), nothing, plain, {**batch("empty"), "list": "none"}, failing]
+    await gateway.save("judge", steps, database="shop")
+    run_id = await started(gateway, "judge")
+    assert (await ended(gateway, run_id))["state"] == "failed"
+    path = f"/v1/runs/{run_id}/batches"
+    found = (await gateway.http.get(path)).json()["data"]
+    shown = [
+        tuple(row[name] for name in ("step", "status", "processed", "failed", "total", "eta_seconds")) for row in found
+    ]
+    assert shown == [
+        ("plain/inner#0", "completed", 60, 6, 60, None),
+        ("empty", "completed", 0, 0, 0, None),
+        ("two", "failed", 10, 4, 60, None),
+    ]
+    assert [row.get("error", {}).get("code") for row in found] == [None, None, "too_many_failures"]
+    told = await events(gateway, run_id)
+    ends = {event["path"]: event for event in told if event["type"] == "loop"}
+    assert found[1]["at"] > ends["empty"]["started_at"] and found[2]["at"] == ends["two"]["started_at"]
+    cursor: str | None = ""
+    pages: list[list[Any]] = []
+    while cursor is not None:
+        page = (await gateway.http.get(path, params={"limit": 2} | ({"cursor": cursor} if cursor else {}))).json()
+        pages.append(page["data"])
+        cursor = page["next_cursor"]
+    assert [len(page) for page in pages] == [2, 1] and [*pages[0], *pages[1]] == found
+    listed = await sop("run", "batches", run_id, "-o", "json")
+    assert [row["step"] for row in listed.json] == [row["step"] for row in found]
+    problem_of(await gateway.http.get("/v1/runs/none/batches"), 404, "run_not_found")
+
+
+async def test_a_batch_that_is_under_way_and_one_that_was_canceled(gateway: Gateway) -> None:
+    await shop(gateway)
+    held = batch("held")
+    held["steps"].append(HOLD | {"when": "item.id == 20"})
+    await gateway.save("judge", [fetch(), held], database="shop")
+    run_id = await started(gateway, "judge")
+
+    async def batches() -> list[tuple[str, int]]:
+        rows = (await gateway.http.get(f"/v1/runs/{run_id}/batches")).json()["data"]
+        return [(row["status"], row["processed"]) for row in rows]
+
+    async def waits() -> bool:
+        return await batches() == [("running", 20)]
+
+    await eventually(waits)
+    await gateway.http.post(f"/v1/runs/{run_id}/cancel")
+    gateway.gate.set()
+    assert (await ended(gateway, run_id))["state"] == "canceled"
+    assert [status for status, _ in await batches()] == ["canceled"]

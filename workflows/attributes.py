@@ -1,7 +1,7 @@
 """Search attributes of runs: how runs are found in Temporal's visibility store, by us and in the Temporal UI.
 
 SopScript, SopVersion, SopDatabase, SopTrigger     set when a run begins
-SopOutcome     how a run ended, if not completed: Temporal's own status says that, and a change costs an event and a write to the store
+SopOutcome     how a script ended, if not completed: Temporal's own status says that, and a change costs an event and a write to the store
 SopWaiting     for what a run waits, while it does
 """
 

@@ -29,11 +29,12 @@ def take(resources: Resources, session: str, message: SessionMessage) -> None:
 
 def _rounds(resources: Resources, session: str, heard: Next, access: dict[str, Any]) -> Next:
     following = turn(session, heard, access)
-    try:
-        asked = next(following)
-        while True:
-            call = asked.call
-            asked = following.send(think(resources, call) if isinstance(call, ThinkCall) else act(resources, call))
-    except StopIteration as end:
-        found: Next = end.value
-        return found
+    answer: Next | None = None
+    while True:
+        try:
+            asked = next(following) if answer is None else following.send(answer)
+        except StopIteration as end:
+            found: Next = end.value
+            return found
+        call = asked.call
+        answer = think(resources, call) if isinstance(call, ThinkCall) else act(resources, call)

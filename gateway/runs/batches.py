@@ -3,10 +3,10 @@
     GET  /v1/runs/{id}/batches        all that have begun
     POST /v1/runs/{id}:concurrency    from now on
 
-What a batch has gone through, its events tell, also when its run has ended. One that runs again, after a conflict of the transaction around
-it, is told as it is then. Which batches a run is in the middle of, the run itself tells as well. It hears the change of concurrency between
-chunks: more of them begin at once; one that is too many goes on to its end, and the rest of its part is given back. The result of a
-batch is the same with any number.
+What a batch has gone through, its events tell, also when its run has ended; one that fails in its first chunk tells nothing of the kind.
+One that runs again, by `retry` or after a conflict of the transaction around it, is told as it is then. Which batches a run is in the
+middle of, the run itself tells as well. It hears the change of concurrency between chunks: more of them begin at once; one that is too
+many goes on to its end, and the rest of its part is given back. The result of a batch is the same with any number.
 """
 
 from contextlib import aclosing
@@ -42,7 +42,7 @@ class ConcurrencyRequest(BaseModel):
 async def list_batches(
     here: Here, run_id: str, limit: Annotated[int, Query(ge=1, le=1000)] = 50, cursor: str | None = None
 ) -> dict[str, Any]:
-    """The batches that have gone through a chunk, in the order in which they began."""
+    """The batches that have gone through a chunk, in the order in which their first ones ended."""
     about = f"batches/{run_id}"
     first: int = here.cursors.open(about, cursor) if cursor is not None else 0
     await require_run(here, run_id)
@@ -68,7 +68,10 @@ def note(found: dict[str, dict[str, Any]], event: dict[str, Any]) -> None:
                     batch |= {"status": "canceled", "eta_seconds": None}
         return
     key = key_of(event) if "path" in event else ""
-    if event["type"] == "progress":
+    if key in found and event["status"] == "retrying":
+        found[key]["status"] = "running"
+        found[key].pop("error", None)
+    elif event["type"] == "progress":
         told = {name: event["result"][name] for name in ("processed", "failed", "total", "rate", "eta_seconds")}
         found[key] = {"step": key, "name": event["name"], "status": "running", **told, "at": event["started_at"]}
     elif event["type"] == "loop" and key in found and event["status"] not in ("started", "running", "retrying"):

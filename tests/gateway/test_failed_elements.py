@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
+from gateway.runs.batches import note
 from tests.gateway.conftest import Gateway, Sop, eventually, problem_of
 from tests.gateway.test_handling import HOLD, standing, started
 from tests.gateway.test_reruns import events, paths, rerun
@@ -250,3 +251,34 @@ async def test_a_batch_that_is_under_way_and_one_that_was_canceled(gateway: Gate
     gateway.gate.set()
     assert (await ended(gateway, run_id))["state"] == "canceled"
     assert [status for status, _ in await batches()] == ["canceled"]
+
+
+def test_a_batch_that_is_tried_again_goes_on() -> None:
+    """What a failed try told is over as soon as the next one is due; the end counts."""
+    about = {
+        "path": "all",
+        "iteration": [2],
+        "name": "all",
+        "started_at": "2026-01-01T00:00:00.000+00:00",
+        "duration_ms": 0.0,
+    }
+    far = {"processed": 5, "failed": 0, "total": 9, "rate": None, "eta_seconds": None}
+    found: dict[str, dict[str, Any]] = {}
+    told = []
+    for kind, status, more in (
+        ("progress", "running", {"result": far}),
+        ("loop", "failed", {"error": {"code": "busy"}}),
+        ("warning", "retrying", {"error": {"code": "busy"}, "attempt": 1}),
+        ("progress", "running", {"result": far | {"processed": 9}}),
+        ("loop", "completed", {"result": {"processed": 9, "failed": 0}}),
+    ):
+        note(found, {"type": kind, "status": status, **about, **more})
+        (batch,) = found.values()
+        told.append((batch["step"], batch["status"], batch["processed"], batch.get("error")))
+    assert told == [
+        ("all#2", "running", 5, None),
+        ("all#2", "failed", 5, {"code": "busy"}),
+        ("all#2", "running", 5, None),
+        ("all#2", "running", 9, None),
+        ("all#2", "completed", 9, None),
+    ]
